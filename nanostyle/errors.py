@@ -1,0 +1,8 @@
+"""Floor 0: the one error type of nanostyle's own."""
+
+
+class NanostyleError(Exception):
+    """A request that cannot be met: one line with what was expected, what came, and what to do.
+
+    Where a built-in type says it better (`ValueError`, `FileNotFoundError`, `OSError`), that one is raised.
+    """

@@ -1,0 +1,38 @@
+"""Floor 1: the vocabulary. Every op is one function: forward first, then a small closure per gradient."""
+
+from nanostyle.ops.conv import conv2d, conv_transpose2d
+from nanostyle.ops.gram import gram, total_variation
+from nanostyle.ops.math import mean, relu, sigmoid, sqrt, squared_distance, sum, tanh
+from nanostyle.ops.norm import batch_norm, cin, instance_norm
+from nanostyle.ops.pool import avg_pool, max_pool
+from nanostyle.ops.shape import crop, pad, reshape, upsample
+from nanostyle.tensor import add, div, matmul, mul, neg, sub
+
+__all__ = [
+    "add",
+    "avg_pool",
+    "batch_norm",
+    "cin",
+    "conv2d",
+    "conv_transpose2d",
+    "crop",
+    "div",
+    "gram",
+    "instance_norm",
+    "matmul",
+    "max_pool",
+    "mean",
+    "mul",
+    "neg",
+    "pad",
+    "relu",
+    "reshape",
+    "sigmoid",
+    "sqrt",
+    "squared_distance",
+    "sub",
+    "sum",
+    "tanh",
+    "total_variation",
+    "upsample",
+]

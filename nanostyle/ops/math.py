@@ -1,0 +1,78 @@
+"""Floor 1: elementwise functions and reductions. The arithmetic behind the operators is in `tensor.py`."""
+
+from typing import Any
+
+from nanostyle.arrays import Array, module_of, primitive
+from nanostyle.tensor import op
+
+Axes = int | tuple[int, ...] | None
+
+
+@op
+def relu(x: Array) -> tuple[Any, ...]:
+    """`max(x, 0)`; the gradient at 0 is 0."""
+    return module_of(x).maximum(x, 0), (lambda g: g * (x > 0),)
+
+
+@op
+def tanh(x: Array) -> tuple[Any, ...]:
+    """The hyperbolic tangent."""
+    y = module_of(x).tanh(x)
+    return y, (lambda g: g * (1 - y * y),)
+
+
+@op
+def sigmoid(x: Array) -> tuple[Any, ...]:
+    """`1 / (1 + exp(-x))`, by way of tanh: no overflow at any x."""
+    y = (1 + module_of(x).tanh(x / 2)) / 2
+    return y, (lambda g: g * (y * (1 - y)),)
+
+
+@op
+def sqrt(x: Array) -> tuple[Any, ...]:
+    """The square root of numbers above 0."""
+    y = module_of(x).sqrt(x)
+    return y, (lambda g: g / (2 * y),)
+
+
+@op
+def sum(x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Any, ...]:
+    """The sum over `axis` (default: all)."""
+    y = module_of(x).asarray(x.sum(axis=axis, keepdims=keepdims))
+    return y, (lambda g: _spread(g, x, axis, keepdims),)
+
+
+@op
+def mean(x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Any, ...]:
+    """The mean over `axis` (default: all)."""
+    y = module_of(x).asarray(x.mean(axis=axis, keepdims=keepdims))
+    return y, (lambda g: _spread(g * (y.size / x.size), x, axis, keepdims),)
+
+
+def _spread(g: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
+    """The adjoint of a sum: each element of `x` receives the gradient of the sum it went into."""
+    xp = module_of(x)
+    if axis is not None and not keepdims:
+        g = xp.expand_dims(g, axis)
+    return xp.broadcast_to(g, x.shape).astype(x.dtype)
+
+
+@primitive
+def squared_distance_forward(a: Array, b: Array) -> Array:
+    """`Σ (a - b)²` over all elements, as an array with no axes."""
+    d = (a - b).ravel()
+    return module_of(a).asarray(d @ d)
+
+
+@op
+def squared_distance(a: Array, b: Array) -> tuple[Any, ...]:
+    """`Σ (a - b)²` for arrays of one shape: a number.
+
+    Raises
+    ------
+    ValueError
+        The shapes differ.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"squared_distance: expected two arrays of one shape, got {a.shape} and {b.shape}")
+    return squared_distance_forward(a, b), (lambda g: 2 * g * (a - b), lambda g: 2 * g * (b - a))

@@ -1,0 +1,169 @@
+"""Floor 1: normalisation of pictures `(N, H, W, C)`: instance, conditional instance, and batch norm."""
+
+from typing import Any
+
+from nanostyle.arrays import Array, module_of, primitive
+from nanostyle.tensor import once, op
+
+EPS = 1e-5
+
+
+@primitive
+def moments_of(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance `(N, C)` of every channel of every picture.
+
+    In two passes, the second around the mean: E[x²] - E[x]² would lose the variance of a channel whose mean is
+    far from 0.
+    """
+    mean = x.mean(axis=(1, 2))
+    return mean, ((x - mean[:, None, None]) ** 2).mean(axis=(1, 2))
+
+
+@primitive
+def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
+    """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`."""
+    y = x * scale[:, None, None] + shift[:, None, None]
+    if residual is not None:
+        y += residual
+    return module_of(y).maximum(y, 0, out=y) if relu else y
+
+
+@primitive
+def normalise_backward(
+    g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
+) -> tuple[Array, Array, Array, Array | None]:
+    """Gradients of `gamma·(x - mean)·rstd + beta`, where mean and rstd = 1/σ are those of `x` itself.
+
+    `y` is the result where the forward pass ended in a ReLU (`g` counts only where y > 0), else None. `mean`,
+    `rstd` and `gamma` are `(N, C)`.
+
+    Returns `dx, dgamma, dbeta, g`: dgamma and dbeta `(N, C)`, per picture; the masked `g` (the gradient of the
+    residual) if `need_g`, else None.
+    """
+    if y is not None:
+        g = g * (y > 0)
+    normalised = (x - mean[:, None, None]) * rstd[:, None, None]
+    dbeta = g.sum(axis=(1, 2))
+    dgamma = (g * normalised).sum(axis=(1, 2))
+    n = x.shape[1] * x.shape[2]
+    # Each pixel moves the mean and the deviation too: their share is taken off.
+    dx = g - (dbeta / n)[:, None, None] - normalised * (dgamma / n)[:, None, None]
+    dx *= (gamma * rstd)[:, None, None]
+    return dx, dgamma, dbeta, g if need_g else None
+
+
+def _rows(parameter: Array, style: Any, N: int) -> Array:
+    """The row of gamma or beta for each of N pictures: `(N, C)`. See `cin` for `style`."""
+    if parameter.ndim == 1:
+        parameter = parameter[None]
+    if style is None:
+        return module_of(parameter).broadcast_to(parameter, (N, parameter.shape[1]))
+    return parameter[style] if style.ndim == 1 else style.astype(parameter.dtype) @ parameter
+
+
+def _rows_adjoint(g: Array, like: Array, style: Any) -> Array:
+    """The transpose of `_rows`: the gradients of the pictures, added up per style."""
+    if style is None:
+        return g.reshape(like.shape) if g.size == like.size else g.sum(axis=0).reshape(like.shape)
+    xp = module_of(g)
+    if style.ndim == 1:  # as a matrix product, so that the order of the sum is fixed on every device
+        style = style[:, None] == xp.arange(like.shape[0])
+    return style.astype(g.dtype).T @ g
+
+
+@op
+def cin(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    residual: Array | None = None,
+    *,
+    style: Any = None,
+    relu: bool = False,
+    moments: tuple[Array, Array] | None = None,
+    eps: float = EPS,
+) -> tuple[Any, ...]:
+    """Conditional instance normalisation: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
+
+    μ and σ are those of each channel of each picture of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
+    for each style. `style` says which: `(N,)` whole numbers, one style per picture; `(N, S)` numbers, a mix of
+    styles per picture; None: one row for all pictures (`(C,)` or `(1, C)`), or one per picture (`(N, C)`).
+    `moments` are mean and variance of `x` where they are known already (`conv2d(..., moments=True)`).
+
+    Source: Dumoulin 2017, equation 5; the same σ² + eps as instance norm (Ulyanov 2016).
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    N, C = x.shape[0], x.shape[-1]
+    rows = 1 if gamma.ndim == 1 else gamma.shape[0]
+    fits = style is not None or rows in (1, N)
+    if x.ndim != 4 or gamma.shape != beta.shape or gamma.shape[-1] != C or not fits:
+        raise ValueError(
+            f"cin: expected x (N, H, W, C), gamma and beta (S, C), and style for each of N pictures,"
+            f" got {x.shape}, {gamma.shape}, {beta.shape} and style {style}"
+        )
+    xp = module_of(x)
+    style = None if style is None else xp.asarray(style)
+    mean, variance = moments if moments is not None else moments_of(x)
+    rstd = 1 / xp.sqrt(variance + eps)
+    g_rows, b_rows = _rows(gamma, style, N), _rows(beta, style, N)
+    y = normalise_forward(x, g_rows * rstd, b_rows - g_rows * rstd * mean, residual, relu=relu)
+    mask = y if relu else None
+
+    @once
+    def backward(g: Array) -> tuple[Any, ...]:
+        return normalise_backward(g, x, mask, mean, rstd, g_rows, need_g=residual is not None)
+
+    return y, (
+        lambda g: backward(g)[0],
+        lambda g: _rows_adjoint(backward(g)[1], gamma, style),
+        lambda g: _rows_adjoint(backward(g)[2], beta, style),
+        lambda g: backward(g)[3],
+    )
+
+
+def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options: Any) -> Any:
+    """Instance normalisation (Ulyanov 2016): `cin` with one style, `gamma` and `beta` `(C,)`."""
+    return cin(x, gamma, beta, residual, **options)
+
+
+@op
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    running: tuple[Array, Array] | None = None,
+    relu: bool = False,
+    eps: float = EPS,
+) -> tuple[Any, ...]:
+    """Batch normalisation (Ioffe 2015): `gamma·(x - μ)/σ + beta`, then ReLU if asked for; `gamma`, `beta` `(C,)`.
+
+    In training μ and σ² are those of each channel over all pictures of `x (N, H, W, C)`; the op then returns
+    `(y, (mean, variance))`, `(C,)` each, for the running averages. With `running` = (mean, variance) those are
+    used, as constants, and the op returns `y` alone.
+    """
+    N, H, W, C = x.shape
+    if gamma.shape != (C,) or beta.shape != (C,):
+        raise ValueError(f"batch_norm: expected gamma and beta ({C},), got {gamma.shape} and {beta.shape}")
+    # The batch, stacked into one tall picture: then it is instance norm.
+    tall = x.reshape(1, N * H, W, C)
+    mean, variance = moments_of(tall) if running is None else (r[None] for r in running)
+    rstd = 1 / module_of(x).sqrt(variance + eps)
+    scale = gamma * rstd
+    y = normalise_forward(tall, scale, beta - scale * mean, None, relu=relu)
+    mask = y if relu else None
+
+    @once
+    def backward(g: Array) -> tuple[Any, ...]:
+        return normalise_backward(g.reshape(tall.shape), tall, mask, mean, rstd, gamma[None], need_g=True)
+
+    def dx(g: Array) -> Array:
+        through = backward(g)[0] if running is None else backward(g)[3] * scale
+        return through.reshape(x.shape)
+
+    vjps = (dx, lambda g: backward(g)[1][0], lambda g: backward(g)[2][0])
+    return (y.reshape(x.shape), vjps, (mean[0], variance[0])) if running is None else (y.reshape(x.shape), vjps)
