@@ -59,20 +59,30 @@ def _spread(g: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
 
 @primitive
 def squared_distance_forward(a: Array, b: Array) -> Array:
-    """`Σ (a - b)²` over all elements, as an array with no axes."""
-    d = (a - b).ravel()
-    return module_of(a).asarray(d @ d)
+    """`(N,)`: for every picture `Σ (a - b)²`."""
+    d = (a - b).reshape(len(a), -1)
+    return (d * d).sum(axis=1)
+
+
+@primitive
+def squared_distance_da(g: Array, a: Array, b: Array) -> Array:
+    """dL/da = `2·g·(a - b)`, from `g` = dL/d(distance) `(N,)`."""
+    return (a - b) * (2 * g).reshape(-1, *(1,) * (a.ndim - 1))
 
 
 @op
-def squared_distance(a: Array, b: Array) -> tuple[Any, ...]:
-    """`Σ (a - b)²` for arrays of one shape: a number.
+def squared_distance(a: Array, b: Array, *, weight: Array) -> tuple[Any, ...]:
+    """`Σ_n weight_n · Σ (a_n - b_n)²`: a number, from `a` and `b` of one shape `(N, ...)` and `weight` `(N,)`.
 
     Raises
     ------
     ValueError
-        The shapes differ.
+        The shapes do not fit.
     """
-    if a.shape != b.shape:
-        raise ValueError(f"squared_distance: expected two arrays of one shape, got {a.shape} and {b.shape}")
-    return squared_distance_forward(a, b), (lambda g: 2 * g * (a - b), lambda g: 2 * g * (b - a))
+    if a.shape != b.shape or weight.shape != a.shape[:1]:
+        raise ValueError(
+            f"squared_distance: expected a and b of one shape (N, ...) and weight (N,),"
+            f" got {a.shape}, {b.shape} and {weight.shape}"
+        )
+    y = module_of(a).asarray((squared_distance_forward(a, b) * weight).sum())
+    return y, (lambda g: squared_distance_da(g * weight, a, b), lambda g: squared_distance_da(g * weight, b, a))

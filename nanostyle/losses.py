@@ -1,0 +1,42 @@
+"""Floor 2: what a stylised picture should be like, as numbers to be made small.
+
+Two scales. `relative`, the default, divides by the size of what is aimed at, so one weight holds for every
+picture size, layer and network. `paper` is the exact formula of Gatys 2016.
+"""
+
+from typing import Literal
+
+from nanostyle.arrays import Array, module_of
+from nanostyle.ops import squared_distance
+from nanostyle.tensor import Tensor
+
+Scale = Literal["relative", "paper"]
+
+
+def _square(x: Array) -> Array:
+    """`(N,)`: ||x_n||² of every picture, never 0: a black picture must not divide by nothing."""
+    flat = x.reshape(len(x), -1)
+    return module_of(x).maximum((flat * flat).sum(axis=1), 1e-12)
+
+
+def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
+    """How far the features `F` are from those of the photo, `P`, both `(N, H, W, C)`: a number.
+
+    `relative`: the mean over the pictures of ||F - P||² / ||P||². `paper`: ½ Σ (F - P)² (Gatys 2016, equation 1).
+    """
+    N = len(P)
+    weight = 1 / (N * _square(P)) if scale == "relative" else module_of(P).full(N, 0.5, P.dtype)
+    return squared_distance(F, P, weight=weight)
+
+
+def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array | None = None) -> Tensor:
+    """How far the Gram matrices `G` of one layer are from those of the style, `A`, both `(N, C, C)`: a number.
+
+    `relative`: the mean over the pictures of ||G - A||² / ||A||², each times its `weight` `(N,)` if given.
+    `paper`: Σ (G - A)² / (4 C²) (Gatys 2016, equation 4: with Gram matrices that are sums over the M pixels it
+    reads 1 / (4 C² M²); ours are means).
+    """
+    N, C = G.shape[:2]
+    xp = module_of(A)
+    share = 1 / (N * _square(A)) if scale == "relative" else xp.full(N, 1 / (4 * C**2), A.dtype)
+    return squared_distance(G, A, weight=share if weight is None else share * weight)
