@@ -200,7 +200,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Arra
     size = math.prod(shape) * dtype.itemsize
     if xp is not np or size < _SMALL:
         return xp.empty(shape, dtype)
-    return _arena.take(size).view(dtype).reshape(shape)
+    return _arena.take(size)[:size].view(dtype).reshape(shape)
 
 
 def release_memory() -> None:
