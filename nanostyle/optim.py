@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -53,15 +54,17 @@ class Adam:
 
 @dataclass(frozen=True)
 class Point:
-    """A place that the optimiser has reached: `x`, the value and the gradient there, and evaluations so far."""
+    """A place that the optimiser has reached: `x`, what the objective returned there, evaluations so far."""
 
     x: Array
     loss: float
     gradient: Array
+    note: Any
     evaluations: int
 
 
-Objective = Callable[[Array], tuple[float, Array]]
+# From x to the loss, its gradient, and whatever the caller wants to find again at the points that are kept.
+Objective = Callable[[Array], tuple[float, Array, Any]]
 
 
 def _dot(a: Array, b: Array) -> float:
@@ -79,7 +82,7 @@ def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02
     Parameters
     ----------
     f
-        From an array to the value and the gradient.
+        From an array to the value, the gradient and a note for the caller, which the points carry.
     x
         The start; it is not changed.
     history
@@ -87,8 +90,7 @@ def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02
     first_step
         The root mean square of the first trial step, in the units of `x`: there is no curvature to go by yet.
     """
-    loss, gradient = f(x)
-    point = Point(x, loss, gradient, 1)
+    point = Point(x, *f(x), evaluations=1)
     yield point
     pairs: deque[tuple[Array, Array, float]] = deque(maxlen=history)
     while True:
@@ -146,15 +148,15 @@ def _wolfe(
     best: Point | None = None
     for evaluation in range(1, 26):
         x = start.x + step * direction
-        loss, gradient = f(x)
+        loss, gradient, note = f(x)
         here = _dot(gradient, direction)
         finite = np.isfinite(loss) and np.isfinite(here)
         if finite and loss < (start.loss if best is None else best.loss):
-            best = Point(x, loss, gradient, start.evaluations + evaluation)
+            best = Point(x, loss, gradient, note, start.evaluations + evaluation)
         if not finite or loss > start.loss + c1 * step * slope or (low > 0 and loss >= low_loss):
             high, high_loss, high_slope = step, loss, here
         elif abs(here) <= -c2 * slope:
-            return Point(x, loss, gradient, start.evaluations + evaluation)
+            return Point(x, loss, gradient, note, start.evaluations + evaluation)
         else:
             if here * ((high if high is not None else np.inf) - low) >= 0:
                 high, high_loss, high_slope = low, low_loss, low_slope

@@ -1,0 +1,293 @@
+"""Floor 4: A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimised."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.arrays import Array, to_device, to_host
+from nanostyle.errors import NanostyleError
+from nanostyle.image import resize
+from nanostyle.losses import Scale, content_loss, style_loss
+from nanostyle.nets.vgg import LossNetwork
+from nanostyle.ops import gram, total_variation
+from nanostyle.optim import Adam, lbfgs
+from nanostyle.tensor import Tensor, no_grad
+
+Pixels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class GatysOptions:
+    """What can be chosen. A layer is `NAME` or `NAME=WEIGHT`; the weights of one kind are normalised to sum to 1."""
+
+    iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
+    optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})
+    init: str = field(default="content", metadata={"choices": ("content", "noise", "style")})
+    content_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu4_2 or the nearest there is."})
+    style_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu1_1 to relu5_1."})
+    content_weight: float = 1.0
+    style_weight: float = 20.0
+    tv_weight: float = field(default=0.1, metadata={"help": "Total variation: smooths noise."})
+    style_scale: float = field(default=1.0, metadata={"help": "Size of the style picture beside the photo's."})
+    loss_scale: Scale = field(
+        default="relative", metadata={"choices": ("relative", "paper"), "help": "paper: Gatys' own formulas."}
+    )
+    pyramid: bool | None = field(
+        default=None, metadata={"help": "Coarse to fine; by default for pictures above 512 pixels."}
+    )
+    learning_rate: float = field(default=0.02, metadata={"help": "Adam only."})
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the optimisation stands after one iteration.
+
+    Attributes
+    ----------
+    iteration, iterations : int
+        Steps done and steps planned, over all sizes.
+    loss : float
+        The sum of the terms.
+    terms : dict
+        `content`, `style`, `tv`: each term, weighted.
+    """
+
+    iteration: int
+    iterations: int
+    loss: float
+    terms: dict[str, float]
+    _pixels: Array = field(repr=False)
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The picture `(H, W, 3)` so far, in 0..1."""
+        return np.clip(to_host(self._pixels)[0], 0, 1)
+
+
+class Diverged(NanostyleError):
+    """A layer's values became infinite or NaN. The last step that was yielded is still good."""
+
+
+def gatys(
+    content: Pixels,
+    styles: Sequence[Pixels],
+    network: LossNetwork,
+    options: GatysOptions | None = None,
+    *,
+    style_weights: Sequence[float] | None = None,
+    device: str = "cpu",
+) -> Iterator[Step]:
+    """Give `content` the style of `styles`; yields a `Step` per iteration, the last with the finished picture.
+
+    Parameters
+    ----------
+    content
+        The photo `(H, W, 3)`, RGB in 0..1. The result has its size.
+    styles
+        One painting or several, of any size; `style_weights` says how much of each (default: equal parts).
+
+    Raises
+    ------
+    ValueError
+        A layer that the network lacks, a picture too small for the layers, a weight that is negative or NaN.
+    Diverged
+        The loss became infinite or NaN; the message names the layer.
+
+    Departures from the paper: scale-free losses by default (`losses.py`), a total variation term, the photo as the
+    start in place of noise, coarse-to-fine for large pictures (Gatys 2017, section 6).
+    """
+    options = options or GatysOptions()
+    content_layers = layer_weights(options.content_layers or network.content_layers)
+    style_layers = layer_weights(options.style_layers or network.style_layers)
+    network.check_layers([*content_layers, *style_layers])
+    for name in ("content_weight", "style_weight", "tv_weight", "style_scale"):
+        value = getattr(options, name)
+        if not (value >= 0 and np.isfinite(value)):
+            raise ValueError(f"{name}: expected a finite number of 0 or more, got {value}")
+    shares = normalised(style_weights, len(styles))
+
+    sizes = pyramid(content.shape[:2], options.pyramid)
+    counts = [max(1, options.iterations // (1 if i == 0 else 2)) for i in range(len(sizes))]
+    if options.iterations == 0:
+        counts = [0] * len(sizes)
+    rng = np.random.default_rng(options.seed)
+    done, pixels = 0, None
+    for size, count in zip(sizes, counts, strict=True):
+        photo = resize(content, size)
+        pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
+        objective = _Objective(network, options, content_layers, style_layers, device)
+        objective.aim(photo, [_style_size(s, size, options.style_scale) for s in styles], shares)
+        for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
+            # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
+            if i or not done:
+                yield Step(done + i, sum(counts), *step)
+            pixels = np.clip(to_host(step[2])[0], 0, 1)
+        done += count
+
+
+def _minimise(
+    objective: "_Objective", x: Array, options: GatysOptions, count: int
+) -> Iterator[tuple[float, dict[str, float], Array]]:
+    """The start and then `count` points on the way down, fewer where nothing is left to gain: loss, terms, pixels."""
+    if options.optimizer == "lbfgs":
+        for i, point in enumerate(lbfgs(objective, x)):
+            yield point.loss, point.note, point.x
+            if i == count:
+                return
+        objective.raise_if_diverged()
+    elif options.optimizer == "adam":
+        picture = Tensor(x.copy(), requires_grad=True)
+        adam = Adam({"pixels": picture}, lr=options.learning_rate)
+        for i in range(count + 1):
+            loss, picture.grad, terms = objective(picture.data)
+            objective.raise_if_diverged()
+            yield loss, terms, picture.data.copy()
+            if i < count:
+                adam.step()
+    else:
+        raise ValueError(f"optimizer: expected lbfgs or adam, got {options.optimizer!r}")
+
+
+class _Objective:
+    """The loss of a picture and its gradient: what the optimisers call."""
+
+    def __init__(
+        self,
+        network: LossNetwork,
+        options: GatysOptions,
+        content_layers: Mapping[str, float],
+        style_layers: Mapping[str, float],
+        device: str,
+    ) -> None:
+        self.network, self.options, self.device = network, options, device
+        self.content_layers, self.style_layers = content_layers, style_layers
+        self.culprit: str | None = None
+
+    def aim(self, photo: Pixels, styles: Sequence[Pixels], shares: Sequence[float]) -> None:
+        """Compute the targets: the photo's features, the styles' Gram matrices."""
+        with no_grad():
+            features = self.network.features(Tensor(to_device(photo[None], self.device)), self.content_layers)
+            self.photo = {name: f.data for name, f in features.items()}
+            self.styles: list[tuple[float, dict[str, Array]]] = []
+            for share, style in zip(shares, styles, strict=True):
+                features = self.network.features(Tensor(to_device(style[None], self.device)), self.style_layers)
+                self.styles.append((share, {name: gram(f).data for name, f in features.items()}))
+
+    def __call__(self, pixels: Array) -> tuple[float, Array, dict[str, float]]:
+        x = Tensor(pixels, requires_grad=True)
+        features = self.network.features(x, {*self.content_layers, *self.style_layers})
+        scale = self.options.loss_scale
+        parts: dict[str, list[tuple[str, Tensor]]] = {"content": [], "style": [], "tv": []}
+        for name, weight in self.content_layers.items():
+            loss = content_loss(features[name], self.photo[name], scale=scale)
+            parts["content"].append((name, loss * (weight * self.options.content_weight)))
+        for name, weight in self.style_layers.items():
+            G = gram(features[name])
+            for share, targets in self.styles:
+                loss = style_loss(G, targets[name], scale=scale)
+                parts["style"].append((name, loss * (weight * share * self.options.style_weight)))
+        if self.options.tv_weight:
+            parts["tv"].append(("pixels", total_variation(x) * self.options.tv_weight))
+
+        self.culprit = self._first_bad(features, parts)
+        losses = [loss for part in parts.values() for _, loss in part]
+        terms = {name: sum(loss.item() for _, loss in part) for name, part in parts.items()}
+        total = losses[0]
+        for loss in losses[1:]:
+            total = total + loss
+        del features, parts, losses, G  # their memory goes as the gradient comes back
+        total.backward()
+        assert x.grad is not None
+        return total.item(), x.grad, terms
+
+    def _first_bad(self, features: Mapping[str, Tensor], parts: Mapping[str, Any]) -> str | None:
+        """The first layer whose loss is not a finite number; cheap, as only numbers are looked at."""
+        bad = {name for part in parts.values() for name, loss in part if not np.isfinite(loss.item())}
+        return next((name for name in ["pixels", *self.network.layers] if name in bad), None)
+
+    def raise_if_diverged(self) -> None:
+        """Raise `Diverged` if the last evaluation was not finite."""
+        if self.culprit:
+            raise Diverged(
+                f"gatys: the loss at {self.culprit} became infinite or NaN; the last good picture is kept;"
+                " use smaller weights or a smaller --learning-rate"
+            )
+
+
+def layer_weights(layers: Sequence[str]) -> dict[str, float]:
+    """From `relu1_1` or `relu1_1=2` to name and weight, normalised to sum to 1.
+
+    Raises
+    ------
+    ValueError
+        No layer, one named twice, or a weight that is not a number above 0.
+    """
+    weights: dict[str, float] = {}
+    for layer in layers:
+        name, _, text = layer.partition("=")
+        try:
+            weight = float(text or 1)
+        except ValueError:
+            weight = np.nan
+        if not (0 < weight < np.inf) or name in weights:
+            raise ValueError(f"layers: expected each layer once, as NAME or NAME=WEIGHT above 0, got {layer!r}")
+        weights[name] = weight
+    if not weights:
+        raise ValueError("layers: expected at least one layer, got none")
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
+    """`weights` divided by their sum; equal parts without them.
+
+    Raises
+    ------
+    ValueError
+        There is not one weight per style, or they are not finite numbers of 0 or more with one above 0.
+    """
+    weights = [1.0] * count if weights is None or not len(weights) else list(weights)
+    total = sum(weights)
+    if len(weights) != count:
+        raise ValueError(f"weight: expected one for each of {count} styles, in their order, got {len(weights)}")
+    if not all(w >= 0 for w in weights) or not (0 < total < np.inf):
+        raise ValueError(f"weight: expected numbers of 0 or more, at least one above 0, got {weights}")
+    return [w / total for w in weights]
+
+
+def pyramid(size: tuple[int, int], wanted: bool | None) -> list[tuple[int, int]]:
+    """The sizes to work at, coarse to fine: halves of `size` until the long side is at most 512.
+
+    `wanted` None does so for pictures above 512 pixels; True halves at least once; False not at all.
+    """
+    sizes = [size]
+    if wanted is not False:
+        while max(sizes[0]) > 512 or (wanted and len(sizes) == 1 and min(sizes[0]) > 1):
+            sizes.insert(0, (max(1, round(sizes[0][0] / 2)), max(1, round(sizes[0][1] / 2))))
+    return sizes
+
+
+def _style_size(style: Pixels, size: tuple[int, int], scale: float) -> Pixels:
+    """The painting with its long side `scale` times that of the picture of `size`."""
+    factor = scale * max(size) / max(style.shape[:2])
+    return resize(style, tuple(max(1, round(n * factor)) for n in style.shape[:2]))
+
+
+def _start(init: str, photo: Pixels, style: Pixels, rng: np.random.Generator) -> Pixels:
+    """The first picture: the photo, the painting cut to the photo's shape, or noise."""
+    if init == "content":
+        return photo
+    if init == "noise":
+        return rng.random(photo.shape, np.float32)
+    if init == "style":
+        H, W = photo.shape[:2]
+        factor = max(H / style.shape[0], W / style.shape[1])
+        covering = resize(style, tuple(max(n, round(m * factor)) for n, m in zip((H, W), style.shape, strict=False)))
+        top, left = (covering.shape[0] - H) // 2, (covering.shape[1] - W) // 2
+        return np.ascontiguousarray(covering[top : top + H, left : left + W])
+    raise ValueError(f"init: expected content, noise or style, got {init!r}")
