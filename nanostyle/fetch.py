@@ -59,8 +59,8 @@ def fetch(
     """Download the weights of `name` ("vgg16", "vgg19"), check them, and convert them to `destination`.
 
     `destination` is the user's cache unless given; `url` is a mirror of the published file, `sha256` the digest to ask
-    for in its place. What arrives is kept beside the destination in a `.part` file, so that a download that was cut goes
-    on where it stopped. Nothing takes the destination's place before the digest is right.
+    for in its place. What arrives is kept beside the destination in a `.part` file, so that a download that was cut
+    goes on where it stopped. Nothing takes the destination's place before the digest is right.
 
     Raises
     ------
@@ -80,9 +80,10 @@ def fetch(
     try:
         yield from part.download()
     except _NETWORK_ERRORS as error:
-        reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         raise OSError(
-            f"cannot fetch {url}: {' '.join(str(reason).split()) or type(error).__name__}; try again, it goes on where"
+            f"cannot fetch {url}: {' '.join(str(error).split()) or type(error).__name__}; try again, it goes on where"
             f" it stopped, or download it in a browser, then: nanostyle weights convert {part.file_name} {target}"
         ) from error
     part.check(sha256 or ORIGINS[name].sha256)
@@ -106,6 +107,7 @@ class _Part:
         except urllib.error.HTTPError as error:
             if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
                 raise
+            error.close()
             # All the bytes were here already, or the file has become shorter.
             if error.headers.get("Content-Range") == f"bytes */{self._have()}":
                 return
@@ -113,8 +115,7 @@ class _Part:
             response = self._request(0)
         with response:
             start = self._start(response)
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else None
+            total = None if response.length is None else start + response.length
             version = _version(response)
             self.mark.write_text(version) if version else self.mark.unlink(missing_ok=True)
             with self.path.open("r+b" if start else "wb") as file:

@@ -133,7 +133,7 @@ def load(path: str | os.PathLike[str], kind: str | tuple[str, ...] | None = None
             if dataset.nbytes != dataset.id.get_storage_size() or dataset.nbytes > size:
                 raise ValueError(f"{quoted(name)} is not all there, or is packed; the file is damaged")
             if name.startswith(_EXTRAS):
-                weights.extras[name.removeprefix(_EXTRAS)] = dataset[()]
+                weights.extras[name.removeprefix(_EXTRAS)] = np.asarray(dataset[()])
             else:
                 weights.parameters[name] = _read_parameter(name, dataset)
         if weights.kind == "features":
@@ -200,7 +200,7 @@ def _text(file: h5py.File, name: str, default: str | None = None) -> str:
 
 
 def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
-    array = dataset[()]
+    array = np.asarray(dataset[()])
     if "scale" in dataset.attrs:
         scale, offset = dataset.attrs["scale"], dataset.attrs.get("offset")
         if not (_is_channels(scale, array) and _is_channels(offset, array)):
