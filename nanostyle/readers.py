@@ -9,13 +9,15 @@ import io
 import json
 import math
 import os
+import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import h5py
 import numpy as np
@@ -28,6 +30,11 @@ from nanostyle.weightfile import datasets
 KNOWN = ".pth (torch), .safetensors, .npz (NumPy), .h5 (Keras)"
 
 _MAX_HEADER = 8 << 20
+_MAX_NPY_HEADER = 1 << 16
+_NPY_HEADER = re.compile(
+    r"\{'descr': '(?P<descr>[<>|][fiub]\d{1,2})', 'fortran_order': (?P<fortran>True|False),"
+    r" 'shape': \((?P<shape>[\d, ]{0,300})\),? *\} *\n?"
+)
 # The first two of the four pickles with which torch opened a file before 1.6.
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
@@ -119,19 +126,26 @@ def _torch_entries(
 
 
 def _npy_entry(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Entry:
+    """An array as `numpy.lib.format` describes it: magic, version, length of the header, header, numbers.
+
+    The header is a Python literal; only the one form that is in use is read, without Python's parser.
+    """
     with archive.open(member) as file:
-        start = io.BytesIO(file.read(1 << 16))  # the header's length is told in the file: it is not to be trusted
-    version = np.lib.format.read_magic(start)
-    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    shape, _, dtype = read_header[version](start)
-    if dtype.hasobject:
-        raise ValueError(f"{quoted(member.filename)} is an array of Python objects; only numbers are read")
-    if len(shape) > 32 or member.file_size != start.tell() + math.prod(shape) * dtype.itemsize:
+        start = file.read(_MAX_NPY_HEADER)
+    form = "<H" if start[6:7] == b"\x01" else "<I"
+    base = 8 + struct.calcsize(form)
+    base, begin = base + struct.unpack(form, start[8:base])[0], base
+    header = _NPY_HEADER.fullmatch(start[begin:base].decode("latin-1"))
+    if not start.startswith(b"\x93NUMPY") or header is None:
+        raise ValueError(f"{quoted(member.filename)} is not an array of numbers as NumPy writes it")
+    dtype = np.dtype(header["descr"])
+    order: Literal["C", "F"] = "F" if header["fortran"] == "True" else "C"
+    shape = tuple(int(side) for side in header["shape"].split(",") if side.strip())
+    if len(shape) > 32 or member.file_size != base + math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{quoted(member.filename)} has not the size that its shape asks for")
 
     def read() -> np.ndarray:
-        with archive.open(member) as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        return np.frombuffer(archive.read(member), dtype, offset=base).reshape(shape, order=order)
 
     return Entry(shape, dtype, read)
 

@@ -51,8 +51,8 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    said = error.strerror if isinstance(error, OSError) else None
-    return " ".join((said or str(error)).split()) or f"it is damaged ({type(error).__name__})"
+    said = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
+    return said if isinstance(error, ValueError | OSError) else f"it is damaged ({type(error).__name__}: {said})"
 
 
 def quoted(name: str) -> str:

@@ -207,7 +207,7 @@ def test_an_error_of_the_server(server, target, status):
 def test_no_network(server, target):
     port = server.server_port
     server.server_close()
-    with pytest.raises(OSError, match="cannot fetch .* download it in a browser, then: nanostyle weights convert"):
+    with pytest.raises(OSError, match=r"cannot fetch .* download it in a browser, then: nanostyle weights convert"):
         list(fetch("vgg16", target, url=f"http://127.0.0.1:{port}/vgg16.pth"))
 
 
