@@ -51,7 +51,9 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    said = " ".join(str(error.strerror if isinstance(error, OSError) and error.strerror else error).split())
+    """What the error says, in one line of bounded length: some libraries quote the bytes they cannot read."""
+    text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+    said = " ".join(text[:600].split())
     return said if isinstance(error, ValueError | OSError) else f"it is damaged ({type(error).__name__}: {said})"
 
 

@@ -521,7 +521,7 @@ def test_a_torch_zip_whose_members_overlap_is_a_bomb(write):
     end = content.rindex(b"PK\x05\x06")
     count, size, start = struct.unpack("<HII", content[end + 10 : end + 20])
     directory = content[start : start + size]
-    directory = b"".join([directory, *(directory.replace(b"vgg/", b"%03d/" % i) for i in range(19))])
+    directory = b"".join([directory, *(directory.replace(b"vgg/data/", b"vgg/%04d/" % i) for i in range(19))])
     tail = struct.pack("<HHII", 20 * count, 20 * count, len(directory), start)
     bomb = content[:start] + directory + content[end : end + 8] + tail + content[end + 20 :]
     with zipfile.ZipFile(io.BytesIO(bomb)) as archive:
