@@ -1,10 +1,10 @@
 """The table of cases (`nanostyle/cases.py`, where the `gradcheck` command finds it too), joined to the references."""
 
 import numpy as np
+import reference
 from hypothesis import settings
 from hypothesis import strategies as st
 
-import reference
 from nanostyle.cases import CASES, Case, Size
 
 __all__ = ["CASES", "Case", "Size", "quick", "reference_of", "sizes", "strided"]

@@ -38,7 +38,7 @@ def test_the_loss_falls_and_the_picture_keeps_its_size(optimizer, init):
     assert [s.iteration for s in steps] == list(range(16)) and {s.iterations for s in steps} == {15}
     assert steps[-1].loss < 0.7 * steps[0].loss
     assert steps[-1].pixels.shape == PHOTO.shape and steps[-1].pixels.dtype == np.float32
-    assert 0 <= steps[-1].pixels.min() and steps[-1].pixels.max() <= 1
+    assert steps[-1].pixels.min() >= 0 and steps[-1].pixels.max() <= 1
     for s in steps:
         assert s.loss == pytest.approx(sum(s.terms.values()), rel=1e-5)
 

@@ -4,10 +4,10 @@ import inspect
 
 import numpy as np
 import pytest
+import reference
 from cases import CASES, Size, quick, reference_of, sizes, strided
 from hypothesis import given
 
-import reference
 from nanostyle import losses, ops
 from nanostyle.gradcheck import gradcheck
 from nanostyle.tensor import Tensor
