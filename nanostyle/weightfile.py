@@ -318,7 +318,7 @@ def find(name: str | os.PathLike[str]) -> Path:
         if path.suffix or len(path.parts) > 1:
             raise FileNotFoundError(f"there is no file {path}; known by name are {', '.join(FILES)}")
         raise ValueError(f"there is no network {path}; known are {', '.join(FILES)}, or give a file")
-    candidates = [folder / FILES[str(name)] for folder in _folders()]
+    candidates = places(str(name))
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -329,13 +329,14 @@ def find(name: str | os.PathLike[str]) -> Path:
     )
 
 
-def _folders() -> list[Path]:
+def places(name: str) -> list[Path]:
+    """Where the file of the network called `name` is looked for, in this order."""
     package = Path(__file__).resolve().parent
     own = os.environ.get("NANOSTYLE_WEIGHTS")
     installed = [package / "weights"]
     checkout = [package.parent / "weights" / "builtin", package.parent / "weights"]
     here = checkout if (package.parent / "pyproject.toml").is_file() else installed
-    return [*([Path(own)] if own else []), *here, cache_folder()]
+    return [folder / FILES[name] for folder in [*([Path(own)] if own else []), *here, cache_folder()]]
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import h5py
@@ -126,20 +125,19 @@ def test_colors_content_keeps_the_photos_colours(folder):
 
 def test_ctrl_c_saves_what_there_is(folder):
     slowly = ["--loss-net", "loss.h5", "--iterations", "100000", "--optimizer", "adam"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "nanostyle", "stylize", "photo.png", "--style-image", "art.jpg", *slowly],
         cwd=folder,
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
-    )
-    time.sleep(0.2)
-    for line in process.stderr:  # the first line of progress: it is at work
-        if line.startswith("photo.png"):
-            break
-    process.send_signal(signal.SIGINT)
-    rest = process.stderr.read()
-    assert process.wait(60) == 130, rest
+    ) as process:
+        for line in process.stderr:  # the first line of progress: it is at work
+            if line.startswith("photo.png"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
     assert "Interrupted" in rest and "Traceback" not in rest
     assert image.load(folder / "photo_art.png").pixels.shape == (40, 60, 3)
 
