@@ -311,7 +311,7 @@ def test_find_looks_in_order(tmp_path, monkeypatch):
 
 
 def test_find_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(weightfile, "_folders", lambda: [tmp_path / "a", tmp_path / "b"])
+    monkeypatch.setattr(weightfile, "places", lambda name: [tmp_path / x / weightfile.FILES[name] for x in "ab"])
     with pytest.raises(FileNotFoundError) as caught:
         find("vgg19")
     message = str(caught.value)
