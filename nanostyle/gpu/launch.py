@@ -18,6 +18,7 @@ THREADS = 256  # in a block; the same in kernels/common.cuh
 MOST_SHARED = 48 << 10  # bytes a block gets without asking for more
 MOST_INDEX = 2**31 - 1  # kernels index with 32-bit integers
 WORD = 16  # bytes of the widest load
+PAD_MODES = {"zero": 0, "reflect": 1, "edge": 2}  # as in kernels/common.cuh
 
 _tf32 = False
 
