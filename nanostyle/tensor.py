@@ -127,8 +127,9 @@ class Tensor:
                     total = empty(part.shape, part.dtype, like=part)
                     gradients[key] = module_of(part).add(gradients[key], part, out=total)
                     ours.add(key)
-            # Free what this node held before the next one allocates.
-            del g, edges, part, vjp
+                # Nothing that is spent may outlive this turn: the next one allocates.
+                del part, vjp
+            del g, edges
 
     # Operators, written out: they can be searched for, and each says what it does.
 

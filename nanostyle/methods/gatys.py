@@ -105,6 +105,8 @@ def gatys(
     content_layers = layer_weights(options.content_layers or network.content_layers)
     style_layers = layer_weights(options.style_layers or network.style_layers)
     network.check_layers([*content_layers, *style_layers])
+    if options.iterations < 0:
+        raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")
     for name in ("content_weight", "style_weight", "tv_weight", "style_scale"):
         value = getattr(options, name)
         if not (value >= 0 and np.isfinite(value)):

@@ -84,5 +84,6 @@ def squared_distance(a: Array, b: Array, *, weight: Array) -> tuple[Any, ...]:
             f"squared_distance: expected a and b of one shape (N, ...) and weight (N,),"
             f" got {a.shape}, {b.shape} and {weight.shape}"
         )
+    weight = weight.astype(a.dtype)
     y = module_of(a).asarray((squared_distance_forward(a, b) * weight).sum())
     return y, (lambda g: squared_distance_da(g * weight, a, b), lambda g: squared_distance_da(g * weight, b, a))

@@ -151,7 +151,7 @@ def batch_norm(
         raise ValueError(f"batch_norm: expected gamma and beta ({C},), got {gamma.shape} and {beta.shape}")
     # The batch, stacked into one tall picture: then it is instance norm.
     tall = x.reshape(1, N * H, W, C)
-    mean, variance = moments_of(tall) if running is None else (r[None] for r in running)
+    mean, variance = moments_of(tall) if running is None else (r[None].astype(x.dtype) for r in running)
     rstd = 1 / module_of(x).sqrt(variance + eps)
     scale = gamma * rstd
     y = normalise_forward(tall, scale, beta - scale * mean, None, relu=relu)

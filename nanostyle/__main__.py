@@ -1,0 +1,5 @@
+"""`python -m nanostyle`."""
+
+from nanostyle.cli import main
+
+main()

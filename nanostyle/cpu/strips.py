@@ -1,0 +1,79 @@
+"""Floor 0: cutting arrays into strips, the blocks of work of the passes that do little arithmetic per value.
+
+Several NumPy calls go over a strip while it is in the cache. How an array is cut depends on its shape alone, never
+on the number of threads, and what strips return is merged in their order: so results are the same to the bit on
+any number of threads.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nanostyle.arrays import Array, empty
+
+# Values per strip: 2 MiB of float32. Smaller strips would fit the second-level cache, but then the calls are so
+# short that threads queue for the interpreter: backward normalisation of 256x256x32 on two threads took 2.9 ms with a
+# quarter of this and takes 1.5; on one thread the size made no difference.
+STRIP = 1 << 19
+
+# Values per row of a strip. Operands per channel are repeated to this length: NumPy's inner loop then runs over
+# thousands of values and not over C of them (measured at C = 32: 1.8 times as fast).
+ROW = 1 << 12
+
+
+class Strip(NamedTuple):
+    """Neighbouring pixels of one picture: `pixels` is a whole number of rows of `tile` pixels."""
+
+    picture: int
+    pixels: slice
+    tile: int
+
+    def rows(self, x: Array) -> Array:
+        """This strip of `x (N, P, C)`, as rows `(R, tile·C)` for operands per channel: a view."""
+        return x[self.picture, self.pixels].reshape(-1, self.tile * x.shape[2])
+
+
+def strips(N: int, P: int, C: int) -> list[Strip]:
+    """The strips of N pictures of P pixels and C channels; what is left over at the end is a strip of one row."""
+    tile = min(P, max(1, ROW // C))
+    whole = P - P % tile
+    step = max(1, STRIP // (tile * C)) * tile
+    cuts = [(slice(p, min(p + step, whole)), tile) for p in range(0, whole, step)]
+    if whole < P:
+        cuts.append((slice(whole, P), P - whole))
+    return [Strip(n, pixels, width) for n in range(N) for pixels, width in cuts]
+
+
+def chunks(size: int) -> list[slice]:
+    """The strips of a flat array of `size` values."""
+    return [slice(i, min(i + STRIP, size)) for i in range(0, size, STRIP)]
+
+
+def row_strips(N: int, H: int, row: int) -> list[tuple[int, slice]]:
+    """Picture and rows of pixels: the strips of N pictures of H rows of `row` values each."""
+    step = max(1, STRIP // row)
+    return [(n, slice(top, min(top + step, H))) for n in range(N) for top in range(0, H, step)]
+
+
+def contiguous(x: Array) -> Array:
+    """`x` itself where its values lie one after the other in memory, else a copy."""
+    if x.flags.c_contiguous:
+        return x
+    copy = empty(x.shape, x.dtype)
+    np.copyto(copy, x)
+    return copy
+
+
+def pixels(x: Array) -> Array:
+    """Pictures `(N, H, W, C)` as `(N, H·W, C)`: a view, or of a copy where they are not contiguous."""
+    N, H, W, C = x.shape
+    return contiguous(x).reshape(N, H * W, C)
+
+
+def channel_sum(rows: Array, C: int) -> Array:
+    """The sum `(C,)` over pixels, in float64, of `rows (R, tile·C)`: as a product with ones, 4 times as fast as `sum`.
+
+    In float32 only down the R rows, so that its rounding does not grow with the picture. By `dot`: unlike `matmul`,
+    it lets other threads run while it multiplies a vector (measured, NumPy 2.4).
+    """
+    return np.dot(np.ones(len(rows), rows.dtype), rows).reshape(-1, C).sum(axis=0, dtype=np.float64)

@@ -1,0 +1,16 @@
+"""Floor 4: the photo's own colours on a stylised picture."""
+
+import numpy as np
+import numpy.typing as npt
+
+# Luma of Rec. 601, the Y of YIQ that Gatys 2016b transfers.
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def keep_colors(result: npt.NDArray[np.float32], photo: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """`result` with its own brightness and the colours of `photo`, both `(H, W, 3)` in 0..1.
+
+    Source: Gatys 2016b (Preserving Color in Neural Artistic Style Transfer), section 4, luminance-only transfer; the
+    luminance is transferred after the stylisation.
+    """
+    return np.clip(photo + ((result - photo) @ _LUMA)[..., None], 0, 1)

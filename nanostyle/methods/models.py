@@ -1,0 +1,42 @@
+"""Floor 4: from a name or a file to a network that is ready for use."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from nanostyle import weightfile
+from nanostyle.nets.vgg import LossNetwork
+
+
+def loss_network(name: str | os.PathLike[str], **options: Any) -> LossNetwork:
+    """The loss network called `name` (`builtin`, `vgg16`, `vgg19` or a file), with the options of `LossNetwork`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file; the message lists the places and the command that gets it.
+    ValueError
+        The file is not a loss network, or not a whole one.
+    """
+    weights = weightfile.load(weightfile.find(name), "features")
+    weightfile.check_features(weights)
+    return LossNetwork(weights.config, weights.parameters, **options)
+
+
+def default_loss_network() -> Path:
+    """The file of the loss network to use where none is named: the built-in one, else VGG-19, else VGG-16.
+
+    Raises
+    ------
+    FileNotFoundError
+        None of them is there; the message lists every place and the command that gets one.
+    """
+    looked: list[str] = []
+    for name in ("builtin", "vgg19", "vgg16"):
+        try:
+            return weightfile.find(name)
+        except FileNotFoundError:
+            looked += [str(path) for path in weightfile.places(name)]
+    raise FileNotFoundError(
+        f"no loss network found: looked for {', '.join(looked)}; get one with: nanostyle weights fetch vgg19"
+    )

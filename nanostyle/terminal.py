@@ -1,0 +1,104 @@
+"""Floor 5: what a person sees while the program works, and when it cannot."""
+
+import shutil
+import sys
+import time
+import traceback
+from typing import NoReturn
+
+import click
+
+from nanostyle.errors import NanostyleError
+
+USER_ERRORS = (NanostyleError, ValueError, OSError)
+_BAR = 24
+
+
+class Progress:
+    """A line on stderr that is drawn again at every step: bar, steps, time left, and what the loop has to say.
+
+    On a terminal the line is redrawn in place, at most ten times a second; elsewhere a new one is written whenever
+    another tenth of the work is done. Nothing is written where `quiet`.
+    """
+
+    def __init__(self, label: str, *, quiet: bool = False) -> None:
+        self.label, self.quiet = label, quiet
+        self._start = time.monotonic()
+        self._drawn = -1.0
+        self._tenth = -1
+        self._live = sys.stderr.isatty()
+        self._width = 0
+
+    def show(self, done: int, total: int | None, note: str = "") -> None:
+        """`done` of `total` steps are finished; `note` is what else there is to say."""
+        if self.quiet:
+            return
+        now = time.monotonic()
+        finished = total is not None and done >= total
+        if self._live:
+            if not finished and now - self._drawn < 0.1:
+                return
+            self._drawn = now
+            # A line longer than the terminal would wrap, and the next one would not cover it.
+            line = self._line(done, total, now, note)[: shutil.get_terminal_size().columns - 1]
+            click.echo("\r" + line.ljust(self._width), nl=False, err=True)
+            self._width = len(line)
+        elif total and done * 10 // total > self._tenth:
+            self._tenth = done * 10 // total
+            click.echo(self._line(done, total, now, note), err=True)
+
+    def close(self) -> None:
+        """End the line."""
+        if not self.quiet and self._live and self._width:
+            click.echo(err=True)
+            self._width = 0
+
+    def _line(self, done: int, total: int | None, now: float, note: str) -> str:
+        spent = now - self._start
+        if not total:
+            return f"{self.label} {done} {note}".rstrip()
+        full = _BAR * done // total
+        left = f"{_clock(spent / done * (total - done))} left" if 0 < done < total else _clock(spent)
+        return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {done}/{total} {left}  {note}".rstrip()
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def shares(terms: dict[str, float]) -> str:
+    """The terms of a loss as shares of their sum: `content 45 %  style 55 %`."""
+    total = sum(terms.values())
+    return "  ".join(f"{name} {100 * value / total:.0f} %" for name, value in terms.items()) if total > 0 else ""
+
+
+def one_line(error: BaseException) -> str:
+    """What to tell a user of an error, on one line."""
+    if isinstance(error, OSError) and error.strerror and len(error.args) > 1:
+        text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    else:
+        text = str(error) or type(error).__name__
+    return " ".join(text.split())
+
+
+def fail(error: BaseException, *, debug: bool) -> NoReturn:
+    """End the program: one line on stderr; exit status 2 for what the user can mend, 1 for what only we can."""
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, click.ClickException):
+        click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+        sys.exit(2)
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        click.echo("Interrupted", err=True)
+        sys.exit(130)
+    if isinstance(error, MemoryError):
+        click.echo("Error: not enough memory for this picture; use a smaller --size", err=True)
+        sys.exit(2)
+    if isinstance(error, USER_ERRORS):
+        click.echo(f"Error: {one_line(error)}", err=True)
+        sys.exit(2)
+    hint = "" if debug else "; run again with --debug for the details"
+    click.echo(f"Error: internal fault: {type(error).__name__}: {one_line(error)}{hint}", err=True)
+    sys.exit(1)

@@ -1,0 +1,504 @@
+"""Devices, primitives, memory and threads: what every floor above relies on."""
+
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanostyle import arrays
+from nanostyle.errors import NanostyleError
+
+MB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards():
+    before = arrays.threads()
+    yield
+    arrays.set_threads(before)
+
+
+def run_python(code, **environment):
+    """What a fresh interpreter prints; it has a minute, so a deadlock fails and does not hang."""
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+# --- devices ------------------------------------------------------------------------------------------------
+
+
+def fake_cupy(available):
+    return types.SimpleNamespace(is_available=lambda: available)
+
+
+def test_auto_and_cpu_without_cupy(monkeypatch):
+    monkeypatch.setattr(arrays, "cupy", lambda: None)
+    assert arrays.pick_device() == arrays.pick_device("auto") == arrays.pick_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("module", "why"), [(None, "CuPy is not installed"), (fake_cupy(False), "CuPy finds no usable GPU")]
+)
+def test_cuda_that_cannot_be_had_is_an_error_that_says_why(monkeypatch, module, why):
+    monkeypatch.setattr(arrays, "cupy", lambda: module)
+    with pytest.raises(NanostyleError, match=f"device cuda: {why}.*--device cpu"):
+        arrays.pick_device("cuda")
+    assert arrays.pick_device("auto") == "cpu"
+
+
+def test_a_usable_gpu_is_taken(monkeypatch):
+    monkeypatch.setattr(arrays, "cupy", lambda: fake_cupy(True))
+    assert arrays.pick_device("auto") == arrays.pick_device("cuda") == "cuda"
+    assert arrays.pick_device("cpu") == "cpu"
+
+
+def test_an_unknown_device_is_named():
+    with pytest.raises(ValueError, match="expected auto, cpu or cuda, got 'tpu'"):
+        arrays.pick_device("tpu")
+
+
+def test_numpy_arrays_are_at_home_on_the_cpu():
+    x = np.zeros(3)
+    assert arrays.module_of(x) is arrays.module_of(np.float32(1)) is np
+    assert arrays.to_device(x, "cpu") is x
+    assert arrays.to_host(x) is x
+
+
+# --- primitives ---------------------------------------------------------------------------------------------
+
+
+def max_pool_forward(x, *, size, stride):
+    """Has the name of a primitive with a twin in `cpu/pool.py`, which covers size = stride only."""
+    return "reference"
+
+
+max_pool_forward.__module__ = "nanostyle.ops.pool"
+pooled = arrays.primitive(max_pool_forward)
+PICTURE = np.zeros((1, 4, 4, 1), np.float32)
+
+
+def test_float32_goes_to_the_twin():
+    assert isinstance(pooled(PICTURE, size=2, stride=2), np.ndarray)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float16])
+def test_other_types_go_to_the_reference(dtype):
+    assert pooled(PICTURE.astype(dtype), size=2, stride=2) == "reference"
+
+
+def test_what_the_twin_does_not_cover_goes_to_the_reference():
+    assert pooled(PICTURE, size=3, stride=1) == "reference"
+
+
+def test_without_a_twin_the_function_itself_runs():
+    def nothing_like_it(x):
+        return "reference"
+
+    nothing_like_it.__module__ = "nanostyle.ops.pool"
+    assert arrays.primitive(nothing_like_it)(PICTURE) == "reference"
+    nothing_like_it.__module__ = "nanostyle.ops.no_such_file"
+    assert arrays.primitive(nothing_like_it)(PICTURE) == "reference"
+
+
+def test_twins_can_be_switched_off():
+    with pytest.raises(KeyError), arrays.reference_only():
+        assert pooled(PICTURE, size=2, stride=2) == "reference"
+        raise KeyError
+    assert isinstance(pooled(PICTURE, size=2, stride=2), np.ndarray)
+
+
+def test_the_reference_is_within_reach():
+    assert pooled.reference is max_pool_forward
+    assert pooled.__doc__ == max_pool_forward.__doc__
+
+
+def test_a_numpy_scalar_is_not_taken_for_a_gpu_array():
+    assert arrays._home(np.float32(1)) == "cpu"
+    assert arrays._home(np.float64(1)) is None
+
+
+# --- the arena ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def arena(monkeypatch):
+    """An arena of its own, and the sizes of its fresh blocks."""
+    arena = arrays._Arena()
+    arena.fresh = []
+    aligned = arrays._aligned
+    monkeypatch.setattr(arrays, "_arena", arena)
+    monkeypatch.setattr(arrays, "_aligned", lambda size: (arena.fresh.append(size), aligned(size))[1])
+    return arena
+
+
+def address(x):
+    return x.__array_interface__["data"][0]
+
+
+def test_memory_is_used_again(arena):
+    a = arrays.empty((512, 512))
+    where = address(a)
+    del a
+    assert address(arrays.empty((512, 512))) == where
+    assert address(arrays.empty((500, 500, 1))) == where  # a little smaller fits too
+    assert arena.fresh == [MB]
+
+
+def test_a_block_is_not_spent_on_what_is_much_smaller(arena):
+    arrays.empty((512, 512))
+    arrays.empty((256, 256))
+    assert arena.fresh == [MB, MB // 4]
+
+
+def test_arrays_have_the_shape_and_type_asked_for(arena):
+    arrays.empty((2 * MB,), np.uint8)
+    for shape, dtype in [((3, 400, 500), np.float32), ((100_000,), np.float64), ((2,), np.int8), ((0, 5), np.float32)]:
+        x = arrays.empty(shape, dtype)
+        assert x.shape == shape and x.dtype == dtype
+        assert x.flags.c_contiguous and x.flags.writeable
+
+
+@given(sizes=st.lists(st.integers(1 << 16, 1 << 20), max_size=30))
+@settings(derandomize=True, deadline=None)
+def test_arrays_begin_at_a_cache_line(sizes):
+    assert all(address(arrays.empty((size,), np.uint8)) % 64 == 0 for size in sizes)
+
+
+def test_views_keep_the_memory(arena):
+    a = arrays.empty((1024, 256))
+    a[...] = 7
+    view = a.reshape(256, 1024)[3:, ::2].T
+    del a
+    others = [arrays.empty((1024, 256)) for _ in range(3)]
+    for other in others:
+        other[...] = 0
+    assert (view == 7).all()
+    assert len(arena.fresh) == 4
+    del view
+    arrays.empty((1024, 256))
+    assert len(arena.fresh) == 4
+
+
+def test_live_arrays_never_share_memory(arena):
+    rng = np.random.default_rng(0)
+    live = {}
+    for i in range(300):
+        x = arrays.empty((int(rng.integers(20_000, 200_000)),))
+        x[...] = i
+        live[i] = x
+        if len(live) > 10:
+            del live[int(rng.choice(list(live)))]
+        assert all((x == k).all() for k, x in live.items())
+
+
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60),
+    keep=st.integers(1, 8),
+)
+@settings(derandomize=True, deadline=None)
+def test_idle_memory_is_bounded(sizes, keep):
+    """At any moment the arena holds at most 5/4 of the most that was in use at one time."""
+    arena, live, most = arrays._Arena(), [], 0
+    for size in sizes:
+        live.append(arena.take(size * 10_000))
+        most = max(most, sum(x.nbytes for x in live))
+        held = sum(x.nbytes for x in live) + sum(entry[0] for entry in arena._free)
+        assert held <= 1.25 * most
+        live = live[-keep:]
+
+
+def test_after_clear_nothing_idle_is_held(arena):
+    kept = arrays.empty((MB,))
+    arrays.empty((MB // 2,))
+    arrays.release_memory()
+    assert arena._free == []
+    del kept
+    arrays.release_memory()
+    assert arena._free == [] and arena._in_use == 0
+
+
+def test_a_loop_of_steps_soon_needs_no_fresh_memory(arena):
+    """Like training: a forward pass keeps its results, a backward pass frees them and makes gradients."""
+    shapes = [(4, 96 >> k, 96 >> k, 16 << k) for k in range(3) for _ in range(4)]
+
+    def step():
+        kept = [arrays.empty(s) for s in shapes]
+        g = arrays.empty(shapes[-1])
+        while kept:
+            g = arrays.empty(kept.pop().shape)
+        return g.shape
+
+    for _ in range(3):
+        step()
+    before = len(arena.fresh)
+    for _ in range(5):
+        step()
+    assert len(arena.fresh) == before
+
+
+def test_memory_in_a_reference_cycle_comes_back(arena):
+    cycle = [arrays.empty((MB,))]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    arrays.empty((MB,))
+    assert len(arena.fresh) == 1
+
+
+def test_the_arena_serves_many_threads(arena):
+    def work(i):
+        for _ in range(200):
+            x = arrays.empty((20_000,))
+            x[...] = i
+            assert (x == i).all()
+
+    failures = run_threads(work, range(8))
+    assert not failures
+    arena.clear()
+    assert arena._in_use == 0
+
+
+def run_threads(work, items):
+    failures = []
+
+    def guarded(item):
+        try:
+            work(item)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(item,), daemon=True) for item in items]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "deadlock"
+    return failures
+
+
+def test_taking_from_many_free_blocks_is_quick(arena):
+    """The bookkeeping must stay far below what fresh memory would cost (16 page faults and more)."""
+    live = [arrays.empty((100_000 + 10 * i,)) for i in range(500)]
+    live.clear()
+    started = time.perf_counter()
+    for _ in range(200):
+        arrays.empty((100_000,))
+    assert (time.perf_counter() - started) / 200 < 1e-3
+
+
+# --- work buffers -------------------------------------------------------------------------------------------
+
+
+def test_scratch_is_one_buffer_per_name_and_thread():
+    a = arrays.scratch("one", (10, 10))
+    assert address(arrays.scratch("one", (5, 3))) == address(a)
+    assert address(arrays.scratch("two", (10, 10))) != address(a)
+    seen = []
+    run_threads(lambda _: seen.append(address(arrays.scratch("one", (10, 10)))), [0])
+    assert seen != [address(a)]
+
+
+def test_scratch_grows_and_changes_type():
+    arrays.scratch("grows", (2,))
+    x = arrays.scratch("grows", (300, 400), np.float64)
+    assert x.shape == (300, 400) and x.dtype == np.float64 and x.flags.c_contiguous
+    assert arrays.scratch("grows", (7,), bool).dtype == bool
+    assert arrays.scratch("empty", (0, 3)).shape == (0, 3)
+
+
+# --- threads ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_results_stand_in_the_order_of_the_items(threads):
+    arrays.set_threads(threads)
+
+    def job(i):
+        time.sleep(0.002 * (i % 3))
+        return i * i
+
+    assert arrays.parallel(job, range(40)) == [i * i for i in range(40)]
+    assert arrays.parallel(job, []) == []
+
+
+def test_all_threads_work_and_no_more():
+    arrays.set_threads(3)
+    together = threading.Barrier(3, timeout=30)  # breaks unless three jobs run at once
+    names = arrays.parallel(lambda _: (together.wait(), threading.current_thread().name)[1], range(6))
+    assert len(set(names)) <= 3
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+@pytest.mark.parametrize("where", [0, 5, 19])
+def test_an_exception_comes_out_and_leaves_nothing_running(threads, where):
+    arrays.set_threads(threads)
+    running = []
+
+    def job(i):
+        running.append(i)
+        try:
+            time.sleep(0.005)
+            if i == where:
+                raise KeyError("job", i)
+        finally:
+            running.remove(i)
+
+    with pytest.raises(KeyError, match=str(where)):
+        arrays.parallel(job, range(20))
+    assert running == []
+    assert arrays.parallel(lambda i: i, range(20)) == list(range(20))
+
+
+def test_after_an_exception_no_further_items_are_begun():
+    arrays.set_threads(2)
+    begun = []
+
+    def job(i):
+        begun.append(i)
+        time.sleep(0.002)
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        arrays.parallel(job, range(100))
+    assert len(begun) <= 2
+
+
+def test_a_parallel_inside_a_job_runs_in_the_thread_of_the_job():
+    arrays.set_threads(3)
+
+    def inner(_):
+        return threading.get_ident()
+
+    def outer(_):
+        return threading.get_ident(), arrays.parallel(inner, range(5))
+
+    for mine, theirs in arrays.parallel(outer, range(12)):
+        assert set(theirs) == {mine}
+
+
+def test_several_callers_at_once():
+    arrays.set_threads(3)
+
+    def caller(k):
+        for _ in range(50):
+            assert arrays.parallel(lambda i: i + k, range(10)) == [i + k for i in range(10)]
+
+    assert not run_threads(caller, range(6))
+
+
+def test_the_number_of_threads_may_change_while_others_compute():
+    stop = threading.Event()
+
+    def caller(_):
+        while not stop.is_set():
+            assert arrays.parallel(lambda i: i, range(10)) == list(range(10))
+
+    def changer(_):
+        try:
+            for k in range(30):
+                arrays.set_threads(1 + k % 4)
+        finally:
+            stop.set()
+
+    failures = run_threads(lambda i: changer(i) if i == 0 else caller(i), range(4))
+    assert not failures
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_computes_and_ends():
+    """With a pool of threads, a lock of the arena that is held, and memory on loan at the moment of the fork."""
+    code = """
+        import os, threading
+        import numpy as np
+        from nanostyle import arrays
+        arrays.set_threads(3)
+        arrays.parallel(lambda i: i, range(10))
+        kept = arrays.empty((1 << 20,))
+        stop = threading.Event()
+        def churn():
+            while not stop.is_set():
+                arrays.empty((1 << 20,))
+        threading.Thread(target=churn, daemon=True).start()
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                kept = None
+                x = arrays.empty((1 << 20,))
+                y = arrays.parallel(lambda i: float((np.ones((64, 64)) @ np.ones((64, 64))).sum()), range(10))
+                os._exit(0 if y == [64.0**3] * 10 else 3)
+            assert os.waitpid(child, 0)[1] == 0
+        stop.set()
+        print("done")
+    """
+    assert run_python(code) == "done"
+
+
+@pytest.mark.parametrize("given", ["0", "-2", "two", "1.5", ""])
+def test_a_wrong_number_of_threads_is_refused(monkeypatch, given):
+    before = arrays.threads()
+    monkeypatch.setenv("NANOSTYLE_THREADS", given)
+    with pytest.raises(ValueError, match=f"threads: expected a whole number of 1 or more, got '{given}'"):
+        arrays.set_threads()
+    with pytest.raises(ValueError, match="got 0"):
+        arrays.set_threads(0)
+    assert arrays.threads() == before
+
+
+def test_the_environment_sets_the_threads_and_the_caller_overrules_it():
+    code = "from nanostyle import arrays; print(arrays.threads()); arrays.set_threads(2); print(arrays.threads())"
+    assert run_python(code, NANOSTYLE_THREADS="5").split() == ["5", "2"]
+
+
+def test_without_a_wish_all_processors_are_used(monkeypatch):
+    monkeypatch.delenv("NANOSTYLE_THREADS", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS and Windows
+    arrays.set_threads()
+    assert arrays.threads() == os.cpu_count()
+
+
+def test_blas_has_one_thread_from_the_import_on_and_keeps_it():
+    code = """
+        from threadpoolctl import threadpool_info, threadpool_limits
+        import numpy, gc
+        from nanostyle import arrays
+        blas = lambda: {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+        assert blas() <= {1}, blas()
+        with threadpool_limits(2, user_api="blas"):
+            pass
+        gc.collect()
+        assert blas() <= {1}, blas()
+        threadpool_limits(2, user_api="blas")
+        arrays.set_threads(4)
+        assert blas() <= {1}, blas()
+        print("one")
+    """
+    assert run_python(code, OPENBLAS_NUM_THREADS="4") == "one"
+
+
+def test_results_do_not_depend_on_what_blas_is_set_to():
+    """Another BLAS, that cannot be set, costs speed alone: nothing raises where threadpoolctl finds none."""
+    code = """
+        import threadpoolctl
+        threadpoolctl.ThreadpoolController.__init__ = lambda self: setattr(self, "lib_controllers", [])
+        from nanostyle import arrays
+        arrays.set_threads(2)
+        print(arrays.parallel(lambda i: i, range(3)))
+    """
+    assert run_python(code) == "[0, 1, 2]"

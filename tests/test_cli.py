@@ -1,0 +1,277 @@
+"""The command line as a user meets it: a subprocess, its exit status, its one line, its files."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from networks import vgg_parts
+
+from nanostyle import arrays, image, weightfile
+from nanostyle.weightfile import WeightFile
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--size", "48", "--iterations", "3"]
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), **more}
+
+
+def run(*args, cwd, **env):
+    return subprocess.run(
+        [sys.executable, "-m", "nanostyle", *map(str, args)],
+        cwd=cwd,
+        env=environment(XDG_CACHE_HOME=str(cwd / "cache"), **env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def failed(result, *words):
+    """Exit status 2, one line on stderr that begins with Error and holds the words, nothing half-written."""
+    assert result.returncode == 2, result
+    lines = result.stderr.splitlines()
+    assert lines and lines[-1].startswith("Error: "), result.stderr
+    assert sum(line.startswith("Error: ") for line in lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in lines[-1], lines[-1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A photo, a painting and a tiny loss network."""
+    y, x = np.mgrid[0:40, 0:60] / 60
+    image.save(tmp_path / "photo.png", np.stack([x, y, 1 - x], -1).astype(np.float32))
+    image.save(tmp_path / "art.jpg", np.random.default_rng(0).random((50, 50, 3), np.float32))
+    weightfile.save(tmp_path / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
+    (tmp_path / "cache").mkdir()
+    return tmp_path
+
+
+def stylize(folder, *args, photo="photo.png", art="art.jpg", **env):
+    return run("stylize", photo, "--style-image", art, "--loss-net", "loss.h5", *SMALL, *args, cwd=folder, **env)
+
+
+def listing(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_stylize_writes_a_picture_of_the_photos_size_with_its_recipe(folder):
+    result = run(
+        "stylize", "photo.png", "--style-image", "art.jpg", "--loss-net", "loss.h5", "--iterations", 3, cwd=folder
+    )
+    assert result.returncode == 0, result.stderr
+    picture = image.load(folder / "photo_art.png")
+    assert picture.pixels.shape == (40, 60, 3)
+    recipe = image.read_recipe(folder / "photo_art.png")
+    assert recipe["iterations"] == 3 and recipe["iteration"] == 3 and recipe["styles"] == ["art.jpg"]
+    assert set(recipe["terms"]) == {"content", "style", "tv"}
+    assert "method gatys" in result.stderr and "content" in result.stderr and "3/3" in result.stderr
+
+
+def test_quiet_is_quiet(folder):
+    result = stylize(folder, "--quiet")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_size_output_and_overwrite(folder):
+    assert stylize(folder, "-o", "out.webp").returncode == 0
+    assert image.load(folder / "out.webp").pixels.shape == (32, 48, 3)
+    failed(stylize(folder, "-o", "out.webp"), "out.webp exists already", "--overwrite")
+    assert stylize(folder, "-o", "out.webp", "--overwrite").returncode == 0
+
+
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads(folder):
+    for name, threads in (("a.png", 1), ("b.png", 2), ("c.png", 3)):
+        assert stylize(folder, "--init", "noise", "--seed", 7, "--threads", threads, "-o", name).returncode == 0
+    pixels = [image.load(folder / name).pixels for name in ("a.png", "b.png", "c.png")]
+    np.testing.assert_array_equal(pixels[0], pixels[1])
+    np.testing.assert_array_equal(pixels[0], pixels[2])
+
+
+def test_several_photos_go_on_after_a_bad_one(folder):
+    (folder / "photos").mkdir()
+    for name in ("a.png", "c.png"):
+        (folder / "photos" / name).write_bytes((folder / "photo.png").read_bytes())
+    (folder / "photos" / "b.png").write_bytes(b"")
+    result = stylize(folder, "-o", "results", photo="photos")
+    assert result.returncode == 2
+    assert "b.png" in result.stderr and "1 of 3 photos could not be stylised" in result.stderr
+    assert listing(folder / "results") == ["a_art.png", "c_art.png"]
+
+
+def test_alpha_is_carried(folder):
+    pixels = np.full((40, 60, 3), 0.5, np.float32)
+    alpha = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
+    image.save(folder / "cut.png", pixels, alpha=alpha)
+    assert stylize(folder, "--size", 60, photo="cut.png").returncode == 0
+    np.testing.assert_allclose(image.load(folder / "cut_art.png").alpha, alpha, atol=1 / 255)
+
+
+def test_colors_content_keeps_the_photos_colours(folder):
+    image.save(folder / "photo.png", np.tile(np.float32([0.2, 0.5, 0.4]), (40, 60, 1)))
+    assert stylize(folder, "--colors", "content", "--iterations", 10).returncode == 0
+    pixels = image.load(folder / "photo_art.png").pixels
+    chroma = pixels - pixels.mean(axis=2, keepdims=True)
+    assert np.abs(chroma - chroma.mean(axis=(0, 1))).max() < 0.05
+
+
+def test_ctrl_c_saves_what_there_is(folder):
+    slowly = ["--loss-net", "loss.h5", "--iterations", "100000", "--optimizer", "adam"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nanostyle", "stylize", "photo.png", "--style-image", "art.jpg", *slowly],
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:  # the first line of progress: it is at work
+            if line.startswith("photo.png"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    assert "Interrupted" in rest and "Traceback" not in rest
+    assert image.load(folder / "photo_art.png").pixels.shape == (40, 60, 3)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------
+
+
+def test_without_weights_it_says_where_it_looked_and_how_to_get_them(folder):
+    result = run("stylize", "photo.png", "--style-image", "art.jpg", cwd=folder, NANOSTYLE_WEIGHTS=str(folder / "none"))
+    if result.returncode == 0:
+        pytest.skip("the built-in loss network is here")
+    failed(result, "loss.h5", "vgg19.h5", str(folder / "none"), "nanostyle weights fetch vgg19")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("text.jpg", b"this is no picture", "text.jpg"),
+        ("empty.png", b"", "empty.png"),
+        ("cut.png", None, "cut.png"),
+    ],
+)
+def test_bad_pictures(folder, name, content, word):
+    if content is None:
+        whole = (folder / "photo.png").read_bytes()
+        content = whole[: len(whole) // 2]
+    (folder / name).write_bytes(content)
+    before = listing(folder)
+    failed(stylize(folder, photo=name), word)
+    failed(stylize(folder, art=name), word)
+    assert listing(folder) == before
+
+
+def test_missing_photo(folder):
+    failed(stylize(folder, photo="nowhere.jpg"), "nowhere.jpg")
+
+
+def test_a_picture_of_one_pixel(folder):
+    image.save(folder / "one.png", np.zeros((1, 1, 3), np.float32))
+    before = listing(folder)
+    failed(stylize(folder, "--size", 1, photo="one.png"), "1x1 pixels are too few for", "at least 4x4")
+    assert listing(folder) == before
+
+
+def test_an_output_that_cannot_be_written(folder):
+    before = listing(folder)
+    failed(stylize(folder, "-o", "missing/out.png"), "missing")
+    failed(stylize(folder, "-o", "photo.png/out.png"), "photo.png")
+    failed(stylize(folder, "-o", "out.xyz"), ".xyz", ".png")
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--style-weight", "-1"], ["style_weight", "-1"]),
+        (["--style-weight", "much"], ["--style-weight", "much"]),
+        (["--iterations", "-5"], ["iterations", "-5"]),
+        (["--style-layers", "relu9_9"], ["relu9_9", "it has conv1_1"]),
+        (["--weight", "1", "--weight", "2"], ["one for each of 1 styles"]),
+        (["--threads", "0"], ["threads", "0"]),
+        (["--device", "cuda"], ["device cuda", "--device cpu"]),
+        (["--nonsense"], ["--nonsense"]),
+    ],
+)
+def test_bad_options(folder, args, words):
+    if args[-1] == "cuda" and arrays.pick_device() == "cuda":
+        pytest.skip("there is a GPU")
+    before = listing(folder)
+    failed(stylize(folder, *args), *words)
+    assert listing(folder) == before
+
+
+def test_no_style(folder):
+    failed(run("stylize", "photo.png", cwd=folder), "--style-image")
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "layer", "shape", "nan"])
+def test_bad_weights(folder, damage):
+    config, parameters = vgg_parts()
+    path = folder / "bad.h5"
+    if damage == "layer":
+        del parameters["conv2_1/bias"]
+    elif damage == "shape":
+        parameters["conv2_1/weight"] = parameters["conv2_1/weight"][:, :, :-1]
+    weightfile.save(path, WeightFile("features", config, parameters, source="random", license="none"))
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-5000])
+    elif damage == "text":
+        path.write_text("not HDF5")
+    elif damage == "nan":
+        with h5py.File(path, "r+") as file:
+            file["conv2_1/weight"][0, 0, 0, 0] = np.nan
+    before = listing(folder)
+    failed(stylize(folder, "--loss-net", "bad.h5"), "bad.h5")
+    assert listing(folder) == before
+
+
+# --- the other commands -----------------------------------------------------------------------------------
+
+
+def test_help_lists_the_commands(folder):
+    result = run("-h", cwd=folder)
+    assert result.returncode == 0
+    for command in ("stylize", "weights", "gradcheck", "info"):
+        assert command in result.stdout
+    assert run("--version", cwd=folder).stdout.startswith("nanostyle, version ")
+
+
+def test_info(folder):
+    result = run("info", cwd=folder)
+    assert result.returncode == 0 and "numpy:" in result.stdout and "threads:" in result.stdout
+
+
+def test_weights_info(folder):
+    result = run("weights", "info", "loss.h5", cwd=folder)
+    assert result.returncode == 0 and "conv1_1 relu1_1" in result.stdout
+    failed(run("weights", "info", "photo.png", cwd=folder), "photo.png")
+
+
+def test_weights_convert_refuses_a_hostile_pickle(folder):
+    (folder / "evil.pth").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
+    before = listing(folder)
+    failed(run("weights", "convert", "evil.pth", "out.h5", cwd=folder), "evil.pth")
+    assert listing(folder) == before
+
+
+def test_gradcheck_prints_a_table_and_passes(folder):
+    result = run("gradcheck", cwd=folder)
+    assert result.returncode == 0
+    assert "conv_transpose2d" in result.stdout and "worst relative error" in result.stdout
+    assert "FAIL" not in result.stdout
+
+
+def test_debug_shows_the_traceback(folder):
+    result = stylize(folder, "--debug", photo="nowhere.jpg")
+    assert result.returncode == 2 and "Traceback" in result.stderr

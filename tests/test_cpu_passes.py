@@ -1,0 +1,223 @@
+"""The CPU's passes in strips: each twin equals its reference, and the number of threads changes no bit."""
+
+import importlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanostyle import arrays
+from nanostyle.cpu import strips
+
+quick = settings(max_examples=200, derandomize=True, deadline=None)
+
+MODULES = [importlib.import_module(f"nanostyle.ops.{name}") for name in ("adam", "gram", "math", "norm", "pool")]
+# Every primitive of these modules: one without a twin fails.
+PRIMITIVES = {
+    name: f
+    for module in MODULES
+    for name, f in vars(module).items()
+    if hasattr(f, "reference") and f.__module__ == module.__name__
+}
+
+shapes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(1, 5))
+
+
+@pytest.fixture(autouse=True)
+def small_strips(monkeypatch):
+    """So that small pictures are cut into many strips, with rests."""
+    monkeypatch.setattr(strips, "STRIP", 40)
+    monkeypatch.setattr(strips, "ROW", 12)
+
+
+def normal(rng, shape, layout="plain"):
+    """Float32 numbers: `plain`, `cropped` out of a larger array, or `spread` with gaps between the values."""
+    if layout == "plain":
+        return rng.standard_normal(shape, np.float32)
+    if layout == "cropped":
+        larger = rng.standard_normal([n + 2 for n in shape], np.float32)
+        return larger[tuple(slice(1, -1) for _ in shape)]
+    return rng.standard_normal([2 * n for n in shape], np.float32)[tuple(slice(None, None, 2) for _ in shape)]
+
+
+def arguments(name, shape, rng, layout="plain", relu=False, extra=False, size=2):
+    """Arguments for the primitive `name` at pictures of `shape`; `extra`: a residual, or `need_g`."""
+    N, H, W, C = shape
+    x, per_channel = normal(rng, shape, layout), lambda: normal(rng, (N, C))
+    pooled = (N, H // size, W // size, C)
+    window = {"size": size, "stride": size}
+    match name:
+        case "moments_of" | "gram_forward" | "total_variation_forward":
+            return (x,), {}
+        case "normalise_forward":
+            return (x, per_channel(), per_channel(), normal(rng, shape, layout) if extra else None), {"relu": relu}
+        case "normalise_backward":
+            y = np.maximum(normal(rng, shape, layout), 0) if relu else None
+            mean, variance = x.mean((1, 2)), x.var((1, 2))
+            g = normal(rng, shape, layout)
+            return (g, x, y, mean, 1 / np.sqrt(variance + np.float32(1e-5)), per_channel()), {"need_g": extra}
+        case "gram_dx":
+            return (normal(rng, (N, C, C), layout), x), {}
+        case "total_variation_dx":
+            return (np.float32(0.7), x), {}
+        case "squared_distance_forward":
+            return (x, normal(rng, shape, layout)), {}
+        case "squared_distance_da":
+            return (normal(rng, (N,)), x, normal(rng, shape, layout)), {}
+        case "max_pool_forward" | "avg_pool_forward":
+            return (x,), window
+        case "max_pool_dx":
+            x = np.round(x)  # ties
+            y = x[:, : H // size * size, : W // size * size].reshape(N, H // size, size, W // size, size, C)
+            return (normal(rng, pooled, layout), x, y.max(axis=(2, 4))), window
+        case "avg_pool_dx":
+            return (normal(rng, pooled, layout),), window | {"shape": shape}
+    raise AssertionError(name)
+
+
+def flat(result):
+    return [r for r in (result if isinstance(result, tuple) else (result,)) if r is not None]
+
+
+def twin_module(primitive):
+    return importlib.import_module(primitive.__module__.replace(".ops.", ".cpu."))
+
+
+pictures = pytest.mark.parametrize("name", sorted(PRIMITIVES.keys() - {"adam_step"}))
+
+
+@pictures
+@quick
+@given(
+    shape=shapes,
+    seed=st.integers(0, 999),
+    layout=st.sampled_from(["plain", "cropped", "spread"]),
+    relu=st.booleans(),
+    extra=st.booleans(),
+    size=st.integers(1, 3),
+)
+def test_twin_equals_reference(name, shape, seed, layout, relu, extra, size):
+    shape = (shape[0], max(shape[1], size), max(shape[2], size), shape[3])
+    args, options = arguments(name, shape, np.random.default_rng(seed), layout, relu, extra, size)
+    primitive = PRIMITIVES[name]
+    twin = getattr(twin_module(primitive), name)(*args, **options)
+    wide = [a.astype(np.float64) if isinstance(a, np.ndarray | np.generic) else a for a in args]
+    expected = primitive.reference(*wide, **options)
+    assert len(flat(twin)) == len(flat(expected))
+    for ours, exact in zip(flat(twin), flat(expected), strict=True):
+        assert ours.dtype == np.float32 and ours.shape == exact.shape
+        scale = max(1, np.abs(exact).max(initial=0))
+        np.testing.assert_allclose(ours, exact, rtol=2e-5, atol=1e-5 * scale)
+    assert (twin[3] is None) == (not extra) if name == "normalise_backward" else True
+
+
+@pictures
+def test_threads_change_no_bit(name):
+    """200 x 31 pixels in strips of 40 values: hundreds of items, whichever thread takes which."""
+    args, options = arguments(name, (2, 200, 31, 5), np.random.default_rng(0), relu=True, extra=True)
+    results, before = [], arrays.threads()
+    try:
+        for count in (1, 2, 5):
+            arrays.set_threads(count)
+            results.append(flat(PRIMITIVES[name](*args, **options)))
+    finally:
+        arrays.set_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pictures
+def test_arguments_are_left_as_they_were(name):
+    args, options = arguments(name, (2, 6, 5, 3), np.random.default_rng(0), relu=True, extra=True)
+    kept = [np.copy(a) if isinstance(a, np.ndarray) else a for a in args]
+    PRIMITIVES[name](*args, **options)
+    for a, b in zip(args, kept, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("mean", [0, 1e3, -1e5])
+def test_moments_far_from_zero(mean, monkeypatch):
+    """Where float32 leaves few digits of the deviation, none of those that are there may be lost."""
+    monkeypatch.undo()
+    x = (mean + np.random.default_rng(0).standard_normal((1, 300, 301, 3))).astype(np.float32)
+    ours = PRIMITIVES["moments_of"](x)
+    exact = PRIMITIVES["moments_of"].reference(x.astype(np.float64))
+    np.testing.assert_allclose(ours[0], exact[0], rtol=1e-7, atol=1e-6)
+    np.testing.assert_allclose(ours[1], exact[1], rtol=2e-6)
+
+
+def test_gram_of_many_parts():
+    x = np.random.default_rng(0).standard_normal((2, 100, 97, 6), np.float32) + 1
+    exact = PRIMITIVES["gram_forward"].reference(x.astype(np.float64))
+    np.testing.assert_allclose(PRIMITIVES["gram_forward"](x), exact, rtol=1e-6, atol=1e-6)
+
+
+def test_moments_of_constant_channels_are_exact():
+    x = np.broadcast_to(np.float32([0.1, 1e6, -3]), (2, 50, 7, 3)).copy()
+    mean, variance = PRIMITIVES["moments_of"](x)
+    np.testing.assert_array_equal(mean, x[:, 0, 0])
+    np.testing.assert_allclose(variance, 0, atol=1e-9)
+
+
+def test_max_pool_sends_the_gradient_of_a_tie_to_the_first():
+    x = np.zeros((1, 4, 4, 1), np.float32)
+    x[0, 2:, 2:, 0] = [[-1, 5], [5, 5]]
+    y = PRIMITIVES["max_pool_forward"](x, size=2, stride=2)
+    dx = PRIMITIVES["max_pool_dx"](np.float32([[[[1], [2]], [[3], [4]]]]), x, y, size=2, stride=2)
+    np.testing.assert_array_equal(dx[0, :, :, 0], [[1, 0, 2, 0], [0, 0, 0, 0], [3, 0, 0, 4], [0, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_overlapping_windows_are_left_to_the_reference(kind):
+    x = np.random.default_rng(0).standard_normal((1, 7, 6, 2), np.float32)
+    forward, backward = PRIMITIVES[f"{kind}_pool_forward"], PRIMITIVES[f"{kind}_pool_dx"]
+    assert getattr(twin_module(forward), forward.__name__)(x, size=3, stride=2) is NotImplemented
+    y = forward(x, size=3, stride=2)
+    np.testing.assert_array_equal(y, forward.reference(x, size=3, stride=2))
+    args, options = ((y, x, y), {}) if kind == "max" else ((y,), {"shape": x.shape})
+    assert getattr(twin_module(backward), backward.__name__)(*args, size=3, stride=2, **options) is NotImplemented
+    assert backward(*args, size=3, stride=2, **options).shape == x.shape
+
+
+# --- Adam ------------------------------------------------------------------------------------------------
+
+HYPER = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+@quick
+@given(shape=st.lists(st.integers(0, 9), max_size=3).map(tuple), seed=st.integers(0, 999), spread=st.booleans())
+def test_adam_equals_reference_over_steps(shape, seed, spread):
+    rng = np.random.default_rng(seed)
+    p, m, v = np.asarray(normal(rng, shape)), np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    exact = [a.astype(np.float64) for a in (p, m, v)]
+    for step in range(1, 6):
+        g = np.asarray(normal(rng, shape, "spread" if spread and shape else "plain"))
+        PRIMITIVES["adam_step"](p, g, m, v, step=step, **HYPER)
+        PRIMITIVES["adam_step"].reference(exact[0], g.astype(np.float64), *exact[1:], step=step, **HYPER)
+    for ours, theirs in zip((p, m, v), exact, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_adam_moves_a_strided_parameter_in_place():
+    whole = np.zeros((4, 6), np.float32)
+    p = whole[:, ::2]
+    PRIMITIVES["adam_step"](p, np.ones_like(p), np.zeros_like(p), np.zeros_like(p), step=1, **HYPER)
+    np.testing.assert_allclose(whole[:, ::2], -0.01, rtol=1e-5)
+    np.testing.assert_array_equal(whole[:, 1::2], 0)
+
+
+def test_adam_on_threads_changes_no_bit():
+    rng, before = np.random.default_rng(0), arrays.threads()
+    start, g = rng.standard_normal((2, 3000), np.float32)
+    results = []
+    try:
+        for count in (1, 4):
+            arrays.set_threads(count)
+            p, m, v = start.copy(), np.zeros_like(g), np.zeros_like(g)
+            PRIMITIVES["adam_step"](p, g, m, v, step=1, **HYPER)
+            results.append((p, m, v))
+    finally:
+        arrays.set_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
