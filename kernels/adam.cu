@@ -1,8 +1,25 @@
-// Adam (Kingma 2015) over many arrays at once, with a loss scale that adapts. Everything is float32, and everything
-// that changes from step to step lives in device memory, so that a CUDA graph can repeat the launches.
+// Adam (Kingma 2015), for one array or for many at once. Everything is float32.
+
+// One number of a parameter. `lr` has the first correction, 1 - beta1^step, in it; `correction` is the second.
+DEVICE void update(
+    float& p, float g, float& m, float& v, float lr, float beta1, float beta2, float eps, float correction) {
+  m += (1.f - beta1) * (g - m);
+  v += (1.f - beta2) * (g * g - v);
+  p -= lr * m / (sqrtf(v / correction) + eps);
+}
+
+// Grid: numbers of the array.
+extern "C" __global__ void __launch_bounds__(THREADS) adam_one(
+    float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v, float lr,
+    float beta1, float beta2, float eps, float correction, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i < count) update(p[i], g[i], m[i], v[i], lr, beta1, beta2, eps, correction);
+}
+
+// --- many arrays, with a loss scale that adapts ---
 //
-// pointers (arrays, 4): parameter, gradient, first and second moment. chunks (blocks, 2): which array, and where in it.
-// state: see enum State.
+// Whatever changes from step to step is in device memory, so that a CUDA graph can repeat the launches.
+// pointers (arrays, 4): parameter, gradient, m, v. chunks (blocks, 2): which array, and from where in it.
 
 constexpr int CHUNK = 16 * THREADS;
 
@@ -43,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) adam_begin(
     return;
   }
   const float step = state[STEP] += 1.f;
-  state[CORRECTION_1] = -expm1f(step * log_beta1);  // 1 - beta^step
+  state[CORRECTION_1] = -expm1f(step * log_beta1);  // 1 - beta1^step
   state[CORRECTION_2] = -expm1f(step * log_beta2);
   state[GOOD_STEPS] += 1.f;
   if (growth && state[GOOD_STEPS] >= growth) {
@@ -53,19 +70,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) adam_begin(
 }
 
 // Grid: chunks.
-extern "C" __global__ void __launch_bounds__(THREADS) adam_step(
+extern "C" __global__ void __launch_bounds__(THREADS) adam_many(
     const unsigned long long* __restrict__ pointers, const int* __restrict__ sizes, const int* __restrict__ chunks,
     const float* __restrict__ state, float beta1, float beta2, float eps) {
   if (state[SKIP] != 0.f) return;
   const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];
-  float* parameter = array_of(pointers, 4 * array);
+  float* p = array_of(pointers, 4 * array);
   const float* g = array_of(pointers, 4 * array + 1);
   float* m = array_of(pointers, 4 * array + 2);
   float* v = array_of(pointers, 4 * array + 3);
-  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS) {
-    const float d = g[i] * state[UNSCALE];
-    const float first = m[i] = beta1 * m[i] + (1.f - beta1) * d;
-    const float second = v[i] = beta2 * v[i] + (1.f - beta2) * d * d;
-    parameter[i] -= state[LEARNING_RATE] * (first / state[CORRECTION_1]) / (sqrtf(second / state[CORRECTION_2]) + eps);
-  }
+  const float lr = state[LEARNING_RATE] / state[CORRECTION_1];
+  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS)
+    update(p[i], g[i] * state[UNSCALE], m[i], v[i], lr, beta1, beta2, eps, state[CORRECTION_2]);
 }

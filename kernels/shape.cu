@@ -41,7 +41,7 @@ struct Repeats {
 };
 
 // dx[h, w] = the sum over every place of g (N, OH, OW, C) that `enlarge` filled from it. Grid: words of dx, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) enlarge_adjoint(
+extern "C" __global__ void __launch_bounds__(THREADS, 4) enlarge_adjoint(
     const real* __restrict__ g, real* __restrict__ dx, int H, int W, int C, int OH, int OW, int top, int left, int up,
     int mode) {
   const int i = blockIdx.x * THREADS + threadIdx.x;

@@ -1,4 +1,4 @@
-"""Floor 0: Adam on a GPU, by `kernels/adam.cu`: all parameters in three launches, with a loss scale that adapts."""
+"""Floor 0: Adam on a GPU, by `kernels/adam.cu`: for one array, and for all parameters of a network at once."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,28 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty, module_of
-from nanostyle.gpu.launch import THREADS, launch
+from nanostyle.gpu.launch import THREADS, blocks, contiguous, launch
 
 _CHUNK = 16 * THREADS  # numbers of a block; the same in kernels/adam.cu
 _FIRST_SCALE = 2.0**16
 
 
-class Adam:
-    """Adam's state for some parameters: their gradients come in arrays that stay the same from step to step.
+def adam_step(
+    p: Array, g: Array, m: Array, v: Array, *, lr: float, beta1: float, beta2: float, eps: float, step: int
+) -> Any:
+    """See `ops.adam.adam_step`."""
+    if any(a.dtype != np.float32 or not a.flags.c_contiguous for a in (p, m, v)) or g.dtype != np.float32:
+        return NotImplemented
+    numbers = (lr / (1 - beta1**step), beta1, beta2, eps, 1 - beta2**step)
+    launch("adam", "adam_one", blocks(p.size), p, contiguous(g), m, v, *numbers, p.size, HALF=0)
+    return None
 
-    The loss is to be multiplied by `loss_scale` before `backward`: gradients that would vanish in float16 do not.
-    A step whose gradients are not finite is skipped, and the scale halved; after `growth` good steps it is
+
+class FusedAdam:
+    """Adam for all parameters of a network in three launches, with a loss scale that adapts.
+
+    The gradients come in arrays that stay the same from step to step. The loss is to be multiplied by `loss_scale`
+    before `backward`, so that gradients that would vanish in float16 do not. A step whose gradients are not finite is skipped, and the scale halved; after `growth` good steps it is
     doubled. Source: Kingma 2015, algorithm 1; Micikevicius 2018, section 3.2.
 
     Parameters
@@ -49,16 +60,16 @@ class Adam:
         for p, g in zip(parameters, gradients, strict=True):
             if p.shape != g.shape or {p.dtype, g.dtype} != {np.dtype(np.float32)}:
                 raise ValueError(
-                    f"Adam: expected float32 parameters and gradients of one shape, got {p.shape} {p.dtype}"
+                    f"FusedAdam: expected float32 parameters and gradients of one shape, got {p.shape} {p.dtype}"
                     f" and {g.shape} {g.dtype}"
                 )
             if not (p.flags.c_contiguous and g.flags.c_contiguous):
-                raise ValueError(f"Adam: expected contiguous arrays, got shape {p.shape} with strides {p.strides}")
+                raise ValueError(f"FusedAdam: expected contiguous arrays, got shape {p.shape} with strides {p.strides}")
         xp = module_of(parameters[0])
         self.m = [xp.zeros(p.shape, np.float32) for p in parameters]
         self.v = [xp.zeros(p.shape, np.float32) for p in parameters]
         self._arrays = (tuple(parameters), tuple(gradients))  # kept alive: the kernels know their addresses
-        addresses = [[a.data.ptr for a in row] for row in zip(parameters, gradients, self.m, self.v, strict=True)]
+        addresses = [[_address(a) for a in row] for row in zip(parameters, gradients, self.m, self.v, strict=True)]
         chunks = [(i, begin) for i, p in enumerate(parameters) for begin in range(0, p.size, _CHUNK)]
         self._tables: tuple[Any, ...] = (
             xp.asarray(np.array(addresses, np.uint64)),
@@ -85,4 +96,8 @@ class Adam:
         launch("adam", "adam_check", count, *self._tables, self._bad, HALF=0)
         logs = [math.log(beta) for beta in self._betas]
         launch("adam", "adam_begin", 1, self._bad, self.state, count, self._growth, *logs, HALF=0)
-        launch("adam", "adam_step", count, *self._tables, self.state, *self._betas, self._eps, HALF=0)
+        launch("adam", "adam_many", count, *self._tables, self.state, *self._betas, self._eps, HALF=0)
+
+
+def _address(x: Any) -> int:
+    return x.data.ptr

@@ -84,7 +84,7 @@ def normalise_backward(
 def sums(
     g: Array, x: Array | None, y: Array | None, mean: Array | None, rstd: Array | None
 ) -> tuple[Array, Array | None]:
-    """`Σ g` and `Σ g·(x - mean)·rstd` `(N, C)` over the pixels of each picture where y > 0; without x only the first."""
+    """`Σ g` and `Σ g·(x - mean)·rstd` `(N, C)` over each picture's pixels where y > 0; without x only the first."""
     N, H, W, C = g.shape
     words = vectors(g)
     t = Tiling.of(N, H * W, C, words["VEC"])

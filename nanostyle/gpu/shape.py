@@ -70,7 +70,5 @@ def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: str, up: int
     N, OH, OW, C = g.shape
     dx = empty((N, (OH - top - bottom) // up, (OW - left - right) // up, C), g.dtype, like=g)
     grid = (blocks(dx.size // words["VEC"] // N), N)
-    launch(
-        "shape", "enlarge_adjoint", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words
-    )
+    launch("shape", "enlarge_adjoint", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words)
     return dx

@@ -28,6 +28,14 @@ CHECKS = ("-fsanitize=thread", "-fsanitize=bounds,alignment")
 KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\w+)(?:, \d+)?\)\s+(\w+)\(')
 NAMES = {"f": np.float32, "e": np.float16, "i": np.int32, "B": np.uint8, "Q": np.uint64}
 
+# Every way in which the kernel files are compiled. A launch with other macros is a finding.
+_WORDS = [{"HALF": half, "VEC": vec} for half, vec in ((0, 1), (0, 4), (1, 1), (1, 8))]
+VARIANTS: list[tuple[str, dict[str, int]]] = [
+    *((file, macros) for file in ("norm", "pool", "shape", "math") for macros in _WORDS),
+    *(("gram", {"HALF": half}) for half in (0, 1)),
+    ("adam", {"HALF": 0}),
+]
+
 missing = None if shutil.which("g++") else "g++ is not installed"
 
 
@@ -194,6 +202,8 @@ class Kernel:
 @cache
 def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Kernel:
     """Stands in for `nanostyle.gpu.launch.load`."""
+    if (file, dict(defines)) not in VARIANTS:
+        raise Finding(f"{file}.{kernel} is launched with {dict(defines)}, which VARIANTS does not list")
     return Kernel(launch.source(file), kernel, defines)
 
 
