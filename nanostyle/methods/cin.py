@@ -1,0 +1,135 @@
+"""Floor 4: one network, many styles (Dumoulin 2017), and new styles for a trained network."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanostyle.arrays import to_host
+from nanostyle.data import load_short
+from nanostyle.errors import NanostyleError
+from nanostyle.methods.modelfile import Model, load_model
+from nanostyle.methods.objective import Objective
+from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.styletask import StyleTask
+from nanostyle.methods.trainer import Step, train
+from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nn import freeze, parameters, set_state, state
+
+
+def train_cin(
+    photos: Sequence[Path],
+    paintings: Mapping[str, Path],
+    network: LossNetwork,
+    options: TrainOptions,
+    output: Path,
+    *,
+    weights: Mapping[str, float] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+) -> Iterator[Step]:
+    """Train a network with one row of gamma and beta per painting; yields steps and raises as `trainer.train` does.
+
+    Departure from the paper: the first row is the style `photo`, which gives the photo back, so that mixing with it is
+    a dial of strength.
+
+    Parameters
+    ----------
+    paintings
+        Name to file (`data.style_files`).
+    network
+        The loss network, on the same device.
+    weights
+        By a style's name, how much its style term counts; 1 if not named.
+    """
+    config = transformer_config("dumoulin", width=options.width, styles=len(paintings) + 1)
+    net = TransformerNet(config, np.random.default_rng(options.seed))
+    pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
+    task = StyleTask("cin", net, pictures, Objective(network, options), weights=weights, identity=True, device=device)
+    yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
+
+
+def add_style(
+    model: Path,
+    photos: Sequence[Path],
+    paintings: Mapping[str, Path],
+    network: LossNetwork,
+    options: TrainOptions,
+    output: Path,
+    *,
+    weights: Mapping[str, float] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+) -> Iterator[Step]:
+    """Train gamma and beta of new styles for the trained `model`; write it, with them at the end, to `output`.
+
+    Everything else is frozen, and the old rows are copied, so the old styles' pictures stay the same to the bit
+    (Dumoulin 2017, section 3.2). Width and storage are the model's own. Parameters are those of `train_cin`.
+
+    Raises
+    ------
+    NanostyleError
+        The model is not one of several styles, or has a style of that name already.
+    """
+    base = load_model(model)
+    if base.net.config["norm"] != "conditional":
+        raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
+    if known := [name for name in paintings if name in base.styles]:
+        raise NanostyleError(f"{model} has a style {known[0]!r} already; give the new one another name")
+    options = replace(options, width=base.net.config["width"], storage=base.storage)
+    pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
+    net = _with_new_rows(base.net, len(pictures), base.has_identity)
+    task = _NewStyles(base, net, pictures, Objective(network, options), weights=weights, device=device)
+    yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
+
+
+def _is_row(name: str) -> bool:
+    return name.endswith(("/gamma", "/beta"))
+
+
+def _with_new_rows(old: TransformerNet, count: int, has_identity: bool) -> TransformerNet:
+    """`old`, frozen, with `count` rows of gamma and beta in place of its own, which alone can be trained.
+
+    They start at the mean of the old styles: what paintings have in common need not be learnt again.
+    """
+    net = TransformerNet({**old.config, "styles": count}, np.random.default_rng(0))
+    paintings = slice(1 if has_identity and old.styles > 1 else 0, None)
+    values = {
+        name: np.repeat(value[paintings].mean(axis=0, keepdims=True), count, axis=0) if _is_row(name) else value
+        for name, value in state(old).items()
+    }
+    set_state(net, values)
+    freeze(net)
+    for name, parameter in parameters(net).items():
+        parameter.requires_grad = _is_row(name)
+    return net
+
+
+class _NewStyles(StyleTask):
+    """The task of `add_style`: its network has the new rows only, its file the old ones too."""
+
+    def __init__(self, base: Model, *args: Any, **options: Any) -> None:
+        super().__init__("add-style", *args, **options)
+        self._base = base
+
+    def model(self, recipe: Mapping[str, Any]) -> Model:
+        """The old model with the new rows after its own."""
+        base, new = self._base, super().model(recipe)
+        net = TransformerNet(
+            {**base.net.config, "styles": len(base.styles) + len(self.styles)}, np.random.default_rng(0)
+        )
+        rows = {name: to_host(value) for name, value in state(self.net).items() if _is_row(name)}
+        old = state(base.net)
+        set_state(net, {k: np.concatenate([v, rows[k]]) if k in rows else v for k, v in old.items()})
+        return replace(
+            base,
+            net=net,
+            styles=base.styles + self.styles,
+            thumbnails=base.thumbnails | new.thumbnails,
+            recipe=base.recipe | {"added": [*base.recipe.get("added", []), {"styles": self.styles, **new.recipe}]},
+        )

@@ -1,0 +1,117 @@
+"""Floor 4: trained transformer networks on disk: the network, the names and thumbnails of its styles, its recipe."""
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from nanostyle import weightfile
+from nanostyle.arrays import to_host
+from nanostyle.errors import NanostyleError
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nn import set_state, state
+from nanostyle.weightfile import WeightFile
+
+IDENTITY = "photo"
+"""The name of the style that gives the photo back."""
+
+Storage = Literal["float32", "float16"]
+
+_KIND = "transformer"
+_THUMBNAIL = "thumbnails/{}"
+
+
+@dataclass
+class Model:
+    """A trained network and what a person wants to know of it.
+
+    Attributes
+    ----------
+    net : TransformerNet
+        Read from a file, its parameters are read-only arrays.
+    styles : list of str
+        The names of the styles, in the order of the rows of gamma and beta. The first may be `photo`: the style
+        that gives the photo back.
+    thumbnails : dict
+        A small JPEG file of the painting, by the style's name.
+    recipe : dict
+        How it was trained: options, losses; JSON values only.
+    source, license : str
+        Where it comes from, and under what terms.
+    storage : str
+        How the file keeps the numbers: float32 or float16.
+    """
+
+    net: TransformerNet
+    styles: list[str]
+    thumbnails: dict[str, bytes] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+    license: str = ""
+    storage: Storage = "float32"
+
+    @property
+    def has_identity(self) -> bool:
+        """Whether the first style is the photo's own."""
+        return self.styles[0] == IDENTITY
+
+    def row(self, style: str) -> int:
+        """The number of the style of that name.
+
+        Raises
+        ------
+        NanostyleError
+            There is none; the message names those that come near, or all.
+        """
+        if style not in self.styles:
+            near = difflib.get_close_matches(style, self.styles) or self.styles
+            raise NanostyleError(f"there is no style {style!r} in this model; there is {', '.join(near)}")
+        return self.styles.index(style)
+
+
+def save_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write `model` to `path`, atomically. Raises as `weightfile.save` does."""
+    config = {
+        "network": model.net.config,
+        "styles": model.styles,
+        "storage": model.storage,
+        "recipe": model.recipe,
+    }
+    thumbnails = {
+        _THUMBNAIL.format(model.styles.index(name)): np.frombuffer(jpeg, np.uint8)
+        for name, jpeg in model.thumbnails.items()
+    }
+    parameters = {name: to_host(value) for name, value in state(model.net).items()}
+    file = WeightFile(_KIND, config, parameters, model.source, model.license, thumbnails)
+    weightfile.save(path, file, storage=model.storage)
+
+
+def load_model(path: str | os.PathLike[str]) -> Model:
+    """Read the model in `path`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is damaged, of another kind, or its parameters are not those of the network that it describes.
+    """
+    file = weightfile.load(path, _KIND)
+    try:
+        net = TransformerNet(file.config["network"], np.random.default_rng(0))
+        set_state(net, file.parameters)
+        styles = [str(name) for name in file.config["styles"]]
+        if len(styles) != net.styles or len(set(styles)) != len(styles):
+            raise ValueError(f"it names {len(set(styles))} styles, its network has {net.styles}")
+        storage: Storage = "float16" if file.config["storage"] == "float16" else "float32"
+    except (NanostyleError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"cannot read {path}: its description is not that of a model ({error})") from error
+    thumbnails = {
+        name: file.extras[key].tobytes()
+        for i, name in enumerate(styles)
+        if (key := _THUMBNAIL.format(i)) in file.extras
+    }
+    recipe = file.config.get("recipe", {})
+    return Model(net, styles, thumbnails, recipe, file.source, file.license, storage)

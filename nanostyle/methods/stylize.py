@@ -1,0 +1,91 @@
+"""Floor 4: a photo through a trained network."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.arrays import to_device, to_host
+from nanostyle.image import decode
+from nanostyle.methods.gatys import normalised
+from nanostyle.methods.modelfile import IDENTITY, Model
+from nanostyle.sheet import sheet
+from nanostyle.tensor import Tensor, no_grad
+
+Pixels = npt.NDArray[np.float32]
+
+
+def stylize(
+    model: Model,
+    pixels: Pixels,
+    *,
+    styles: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
+    strength: float = 1.0,
+    device: str = "cpu",
+) -> Pixels:
+    """The picture `pixels` `(H, W, 3)`, RGB in 0..1, of any size, in one style or a blend: the same size.
+
+    Several styles are mixed as gamma and beta, in parts that sum to 1 (Dumoulin 2017, section 3.4). A `strength` below
+    1 mixes in the style `photo` in the same way; a model without it, as those of `feedforward`, has nothing to mix
+    within the network, so there the result and the photo are blended pixel by pixel.
+
+    Parameters
+    ----------
+    model
+        Its network is on `device`.
+    styles
+        Names; without any, the model's only style.
+    weights
+        One per style; equal parts by default.
+    strength
+        From 0, the photo, to 1.
+
+    Raises
+    ------
+    NanostyleError
+        The model has no style of that name.
+    ValueError
+        No style is named and the model has several; weights or strength out of their range.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
+    inside = strength if model.has_identity else 1.0
+    with no_grad():
+        x = Tensor(to_device(pixels[None].astype(np.float32, copy=False), device))
+        mix = _mix(model, styles, weights, inside)
+        y = model.net(x, to_device(mix[None], device) if model.net.styled_layers else None)
+    result = np.clip(to_host(y.data)[0], 0, 1)
+    return result if model.has_identity else result * np.float32(strength) + pixels * np.float32(1 - strength)
+
+
+def _mix(model: Model, styles: Sequence[str], weights: Sequence[float] | None, strength: float) -> Pixels:
+    """How much of each of the model's styles, `(S,)`."""
+    paintings = [name for name in model.styles if name != IDENTITY]
+    if not styles and len(paintings) > 1:
+        raise ValueError(f"style: this model has {', '.join(paintings)}; name one or several")
+    mix = np.zeros(len(model.styles), np.float32)
+    chosen = list(styles) or paintings
+    for name, share in zip(chosen, normalised(weights, len(chosen)), strict=True):
+        mix[model.row(name)] += share * strength
+    if strength < 1:
+        mix[model.row(IDENTITY)] += 1 - strength
+    return mix
+
+
+def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: str = "cpu") -> Pixels:
+    """A contact sheet of one picture in every style of the model, each with the painting's thumbnail above it."""
+    paintings = [name for name in model.styles if name != IDENTITY]
+    thumbnails = [
+        decode(model.thumbnails[name], name=f"the thumbnail of {name}") if name in model.thumbnails else None
+        for name in paintings
+    ]
+    results = [stylize(model, pixels, styles=[name], device=device) for name in paintings]
+    across = min(len(paintings), 6)
+    rows: list[list[Pixels | None]] = []
+    captions: list[list[str]] = []
+    for start in range(0, len(paintings), across):
+        part = slice(start, start + across)
+        rows += [[None if start else pixels, *thumbnails[part]], [None, *results[part]]]
+        captions += [["" if start else IDENTITY, *paintings[part]], ["", *[""] * len(paintings[part])]]
+    return sheet(rows, captions=captions, cell=cell)

@@ -1,0 +1,384 @@
+"""Floor 4: the training loop, one for all modes, and its checkpoints.
+
+Beside the model `NAME.h5` a training keeps a folder `NAME.training`: the checkpoint, the log, the previews, the
+report. All that is random follows from the seed and the number of the step, so a checkpoint of the weights, Adam's
+means and the step is enough to go on exactly as if nothing had happened.
+"""
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from nanostyle import image, weightfile
+from nanostyle.arrays import Array, module_of, to_device, to_host
+from nanostyle.data import Pictures, Pixels, samples
+from nanostyle.errors import NanostyleError
+from nanostyle.methods.options import FREE_ON_RESUME, TrainOptions
+from nanostyle.methods.report import Log, write_report
+from nanostyle.nn import buffers, parameters, set_state, state
+from nanostyle.optim import Adam
+from nanostyle.tensor import Tensor
+from nanostyle.weightfile import WeightFile
+
+_KIND = "checkpoint"
+_PREVIEW_PHOTOS = 3
+_PREVIEWS_IN_REPORT = 6
+_MOST_SETBACKS = 5
+
+
+class Task(Protocol):
+    """What a mode brings to the loop."""
+
+    net: Any
+    """Holds the parameters; those that want a gradient are trained."""
+
+    def describe(self) -> dict[str, Any]:
+        """What is trained: JSON values. A checkpoint of another description is refused."""
+
+    def losses(self, photos: Array, step: int) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch of photos, and its terms."""
+
+    def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
+        """A contact sheet, and the content and style loss by the style's name."""
+
+    def save(self, path: Path, recipe: dict[str, Any]) -> None:
+        """Write the model as it is now."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where the training stands after a step.
+
+    Attributes
+    ----------
+    step, steps : int
+        Steps done and steps planned.
+    loss : float
+        The sum of the terms.
+    terms : dict
+        Each term of the loss, weighted.
+    rate, gradient : float
+        Adam's rate, and the length of the gradient before clipping.
+    seconds : float
+        What the step took.
+    skipped : mapping
+        The pictures that could not be used so far, each with the reason.
+    preview : Path or None
+        The contact sheet, where one was made after this step.
+    event : str
+        What happened besides, in words: a roll-back.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    terms: dict[str, float]
+    rate: float
+    gradient: float
+    seconds: float
+    skipped: Mapping[Path, str] = field(default_factory=dict, repr=False)
+    preview: Path | None = None
+    event: str = ""
+
+
+def training_folder(output: Path) -> Path:
+    """Where the training of the model `output` keeps its checkpoint, log, previews and report."""
+    return output.with_suffix(".training")
+
+
+def train(
+    task: Task,
+    photos: Sequence[Path],
+    options: TrainOptions,
+    output: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    device: str = "cpu",
+) -> Iterator[Step]:
+    """Train `task.net` on `photos` and write the model to `output`; yields a `Step` after each step.
+
+    The model is written with every checkpoint, so there is always one to look at. A loss that is not a finite number
+    sends the training back to the last checkpoint, at half the rate. Closing the iterator, or Ctrl-C, saves what has
+    been reached. `resume` goes on from the checkpoint, if there is one.
+
+    Raises
+    ------
+    FileExistsError
+        There is a checkpoint already, and neither `resume` nor `overwrite`.
+    NanostyleError
+        The checkpoint is of another training; no photo is usable; the loss stays infinite or NaN after 5 roll-backs.
+    KeyboardInterrupt
+        Ctrl-C; its message says how to go on.
+    """
+    run = _Run(task, photos, options, output, device)
+    run.begin(resume=resume, overwrite=overwrite)
+    try:
+        yield from run.steps()
+    except KeyboardInterrupt:
+        run.interrupted()
+        raise KeyboardInterrupt(
+            f"training stopped after step {run.step}; the same command with --resume goes on"
+        ) from None
+    except GeneratorExit:
+        run.interrupted()
+        raise
+    finally:
+        run.log.close()
+
+
+class _Run:
+    def __init__(self, task: Task, photos: Sequence[Path], options: TrainOptions, output: Path, device: str) -> None:
+        self.task, self.options, self.output, self.device = task, options, output, device
+        self.folder = training_folder(output)
+        self.checkpoint = self.folder / "checkpoint.h5"
+        held_out, rest = _hold_out(photos)
+        self.preview_files = held_out
+        self.pictures = Pictures(rest, batch=options.batch, size=options.size, seed=options.seed)
+
+        self.trained = {name: p for name, p in parameters(task.net).items() if p.requires_grad}
+        for parameter in self.trained.values():
+            parameter.data = parameter.data.copy()  # what a model file gave is read-only
+        self.adam = Adam(self.trained, lr=options.lr)
+        self.average = {name: p.data.copy() for name, p in self.trained.items()} if options.ema else {}
+        self.step = 0
+        self.rate = 1.0  # times the rate of the options: halved by every setback
+        self.setbacks = 0  # since the last checkpoint
+        self.before: dict[str, Array] = {}  # the buffers before the current step
+
+    # --- the loop -----------------------------------------------------------------------------------------
+
+    def steps(self) -> Iterator[Step]:
+        """Train to the last step."""
+        if self.step == self.options.steps:
+            self.save()  # nothing to train, but a model to write
+        while self.step < self.options.steps:
+            with closing(self.pictures.batches(self.step)) as batches:
+                for batch in batches:
+                    done = self.advance(to_device(batch, self.device))
+                    yield done
+                    if done.event or self.step == self.options.steps:
+                        break  # after a setback the photos begin again where the checkpoint stands
+
+    def advance(self, photos: Array) -> Step:
+        """One step: forward, backward, update; then what is due: checkpoint, preview, report."""
+        options, start = self.options, time.perf_counter()
+        self.before = {name: value.copy() for name, value in buffers(self.task.net).items()}
+        rate = options.lr * self.rate * options.lr_decay ** (self.step / options.steps)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with here
+            loss, terms = self.task.losses(photos, self.step)
+            loss.backward()
+            norm = _norm([p.grad for p in self.trained.values() if p.grad is not None])
+        value = loss.item()
+        if not (np.isfinite(value) and np.isfinite(norm)):
+            return self.setback(value, terms, norm)
+
+        with _whole():
+            self.update(rate, min(1.0, options.clip / max(norm, 1e-12)))
+            self.before = {}
+        last = self.step == options.steps
+        due_checkpoint = last or self.step % options.checkpoint_every == 0
+        due_preview = last or self.step % options.preview_every == 0
+        if due_checkpoint and not self.healthy():
+            return self.setback(value, terms, norm)
+        record = {"step": self.step, "loss": value, "terms": terms, "rate": rate, "gradient": norm}
+        self.log.append({**record, "seconds": round(time.perf_counter() - start, 4)})
+        if due_checkpoint:
+            self.setbacks = 0
+            self.save()
+        preview = self.preview() if due_preview else None
+        seconds = time.perf_counter() - start
+        skipped = self.pictures.skipped
+        return Step(self.step, options.steps, value, terms, rate, norm, seconds, skipped, preview)
+
+    def update(self, rate: float, shorten: float) -> None:
+        """Adam's step, and the running average."""
+        for parameter in self.trained.values():
+            if parameter.grad is not None and shorten < 1:
+                parameter.grad *= shorten
+        self.adam.lr = rate
+        self.adam.step()
+        self.step += 1
+        for name, average in self.average.items():
+            # At first the plain mean of all steps: the random start is forgotten at once.
+            weight = max(1 - self.options.ema, 1 / self.step)
+            average += weight * (self.trained[name].data - average)
+
+    def healthy(self) -> bool:
+        """Whether all that a checkpoint would hold is finite."""
+        return all(bool(module_of(x).isfinite(x).all()) for x in state(self.task.net).values())
+
+    def setback(self, loss: float, terms: Mapping[str, float], norm: float) -> Step:
+        """Back to the last checkpoint, at half the rate."""
+        where = self.step
+        bad = [name for name, value in terms.items() if not np.isfinite(value)] or ["gradient"]
+        setbacks, rate = self.setbacks + 1, self.rate / 2
+        if setbacks > _MOST_SETBACKS:
+            raise NanostyleError(
+                f"training: {' and '.join(bad)} infinite or NaN at step {where}, also after {_MOST_SETBACKS}"
+                f" roll-backs; use a smaller --lr (it was {self.options.lr * self.rate:.3g}) or smaller weights"
+            )
+        self.restore(weightfile.load(self.checkpoint, _KIND))
+        self.setbacks, self.rate = setbacks, rate
+        self.save()
+        event = f"{' and '.join(bad)} infinite or NaN at step {where}: back to step {self.step}, half the rate"
+        self.log.rewind(self.step)
+        self.log.append({"step": self.step, "event": event})
+        return Step(
+            self.step, self.options.steps, loss, dict(terms), rate, norm, 0.0, self.pictures.skipped, event=event
+        )
+
+    # --- what is written ----------------------------------------------------------------------------------
+
+    def begin(self, *, resume: bool, overwrite: bool) -> None:
+        """Go on from the checkpoint, or make the first one."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for abandoned in self.folder.glob(".*"):  # what a killed run was writing
+            abandoned.unlink()
+        resume = resume and self.checkpoint.exists()
+        if resume:
+            checkpoint = weightfile.load(self.checkpoint, _KIND)
+            self.check(checkpoint.config)
+            self.restore(checkpoint)
+        elif self.checkpoint.exists() and not overwrite:
+            raise FileExistsError(
+                f"{self.checkpoint} exists already; pass --resume to go on with it, --overwrite to begin anew,"
+                " or another output"
+            )
+        else:
+            for preview in self.folder.glob("preview-*.png"):
+                preview.unlink()
+            self.save()
+        self.log = Log(self.folder / "log.jsonl", up_to=self.step if resume else -1)
+
+    def save(self) -> None:
+        """Write the checkpoint, then the model."""
+        config = {
+            "task": self.task.describe(),
+            "options": _jsonable(asdict(self.options)),
+            "step": self.step,
+            "rate": self.rate,
+            "setbacks": self.setbacks,
+            "adam": self.adam.t,
+        }
+        extras = {
+            f"{part}/{name}": to_host(value)
+            for part, values in (("m", self.adam.m), ("v", self.adam.v), ("average", self.average))
+            for name, value in values.items()
+        }
+        numbers = {name: to_host(value) for name, value in state(self.task.net).items()}
+        file = WeightFile(_KIND, config, numbers, "a training with nanostyle", self.options.license, extras)
+        weightfile.save(self.checkpoint, file)
+        with self.averaged():
+            self.task.save(self.output, {"options": config["options"], "steps": self.step})
+
+    def restore(self, checkpoint: WeightFile) -> None:
+        """Take everything up where `checkpoint` left it."""
+        values = {name: to_device(value.copy(), self.device) for name, value in checkpoint.parameters.items()}
+        set_state(self.task.net, values)
+        for part, home in (("m", self.adam.m), ("v", self.adam.v), ("average", self.average)):
+            for name in home:
+                home[name] = to_device(checkpoint.extras[f"{part}/{name}"], self.device)
+        self.step, self.adam.t = checkpoint.config["step"], checkpoint.config["adam"]
+        self.rate, self.setbacks = checkpoint.config["rate"], checkpoint.config["setbacks"]
+        for parameter in self.trained.values():
+            parameter.grad = None
+
+    def check(self, config: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of another training."""
+        now = {**_jsonable(asdict(self.options)), **self.task.describe()}
+        then = {**config["options"], **config["task"]}
+        for name in now.keys() | then.keys():
+            if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
+                raise NanostyleError(
+                    f"cannot resume: {name} was {then.get(name)!r} in {self.checkpoint} and is {now.get(name)!r} now;"
+                    " give the options of the first run, or begin anew with another output"
+                )
+
+    def interrupted(self) -> None:
+        """Save the last whole step: what the current one has touched is put back."""
+        for name, value in buffers(self.task.net).items():
+            if name in self.before:
+                value[...] = self.before[name]
+        self.save()
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within the block the network has its averaged weights, if there is an average."""
+        weights = {name: self.trained[name].data for name in self.average}
+        try:
+            for name, average in self.average.items():
+                self.trained[name].data = average
+            yield
+        finally:
+            for name, weight in weights.items():
+                self.trained[name].data = weight
+
+    def preview(self) -> Path:
+        """Draw the contact sheet, measure the styles, write both down, and the report."""
+        photos = samples(self.preview_files, _PREVIEW_PHOTOS, self.options.size)
+        with self.averaged():
+            sheet, measured = self.task.preview(photos)
+        path = self.folder / f"preview-{self.step:06d}.png"
+        image.save(path, sheet)
+        self.log.append({"step": self.step, "styles": measured})
+        self.report()
+        return path
+
+    def report(self) -> None:
+        """Write the HTML page."""
+        sheets = {
+            int(match[1]): p for p in self.folder.iterdir() if (match := re.fullmatch(r"preview-(\d+)\.png", p.name))
+        }
+        steps = [step for step in sorted(sheets) if step <= self.step]
+        shown = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, _PREVIEWS_IN_REPORT).round().astype(int))]
+        write_report(
+            self.folder / "report.html",
+            title=f"Training of {self.output.name}",
+            records=self.log.records,
+            previews={step: image.thumbnail_jpeg(image.load(sheets[step]).pixels, side=1400) for step in shown},
+            options=asdict(self.options) | self.task.describe(),
+            skipped=self.pictures.skipped,
+        )
+
+
+def _hold_out(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """A few photos for the previews, which are not trained on, where there are enough; and the rest."""
+    files = list(photos)
+    if len(files) < 10 * _PREVIEW_PHOTOS:
+        return files, files
+    # Twice as many as are shown: one may be unusable.
+    places = {len(files) * i // (2 * _PREVIEW_PHOTOS) for i in range(2 * _PREVIEW_PHOTOS)}
+    return [files[i] for i in sorted(places)], [file for i, file in enumerate(files) if i not in places]
+
+
+def _norm(gradients: Sequence[Array]) -> float:
+    return float(np.sqrt(sum(float(g.ravel() @ g.ravel()) for g in gradients)))
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Ctrl-C waits until the block is done: a step is taken whole or not at all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    received: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received and callable(before):
+            before(*received[0])
