@@ -28,8 +28,9 @@ class FusedAdam:
     """Adam for all parameters of a network in three launches, with a loss scale that adapts.
 
     The gradients come in arrays that stay the same from step to step. The loss is to be multiplied by `loss_scale`
-    before `backward`, so that gradients that would vanish in float16 do not. A step whose gradients are not finite is skipped, and the scale halved; after `growth` good steps it is
-    doubled. Source: Kingma 2015, algorithm 1; Micikevicius 2018, section 3.2.
+    before `backward`, so that gradients that would vanish in float16 do not. A step whose gradients are not finite is
+    skipped, and the scale halved; after `growth` good steps it is doubled.
+    Source: Kingma 2015, algorithm 1; Micikevicius 2018, section 3.2.
 
     Parameters
     ----------
