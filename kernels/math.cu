@@ -1,0 +1,44 @@
+// Squared distances of pictures, and sums in two stages whose order is always the same.
+
+// partial[n][block] = the block's share of Σ (a - b)² over picture n. Grid: any number of blocks, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
+    const real* __restrict__ a, const real* __restrict__ b, float* __restrict__ partial, int words) {
+  __shared__ float room[THREADS / 32];
+  const size_t picture = static_cast<size_t>(blockIdx.y) * words;
+  float sum = 0.f;
+  for (int i = blockIdx.x * THREADS + threadIdx.x; i < words; i += gridDim.x * THREADS) {
+    float va[VEC], vb[VEC];
+    load(va, a + (picture + i) * VEC);
+    load(vb, b + (picture + i) * VEC);
+#pragma unroll
+    for (int k = 0; k < VEC; k++) sum += (va[k] - vb[k]) * (va[k] - vb[k]);
+  }
+  sum = block_sum(sum, room);
+  if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+}
+
+// sum[n] = scale · Σ partial[n]. Grid: pictures.
+extern "C" __global__ void __launch_bounds__(THREADS) join_sums(
+    const float* __restrict__ partial, float* __restrict__ sum, int count, float scale) {
+  __shared__ float room[THREADS / 32];
+  float mine = 0.f;
+  for (int i = threadIdx.x; i < count; i += THREADS) mine += partial[blockIdx.x * count + i];
+  mine = block_sum(mine, room);
+  if (threadIdx.x == 0) sum[blockIdx.x] = mine * scale;
+}
+
+// da = 2·g[n]·(a - b). Grid: words of a picture, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
+    const float* __restrict__ g, const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ da,
+    int words) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= words) return;
+  const size_t at = (static_cast<size_t>(blockIdx.y) * words + i) * VEC;
+  const float scale = 2.f * g[blockIdx.y];
+  float va[VEC], vb[VEC];
+  load(va, a + at);
+  load(vb, b + at);
+#pragma unroll
+  for (int k = 0; k < VEC; k++) va[k] = (va[k] - vb[k]) * scale;
+  store(da + at, va);
+}

@@ -1,0 +1,75 @@
+// Enlarging pictures: nearest upsampling by `up`, then a border; its transpose; bytes to numbers and back.
+
+DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
+
+// y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it. Grid: words of a result, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS) enlarge(
+    const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int top, int left, int up,
+    int mode) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= OH * OW * (C / VEC)) return;
+  const int c = i % (C / VEC) * VEC, ow = i / (C / VEC) % OW, oh = i / (C / VEC) / OW;
+  const int h = border(oh - top, H * up, mode), w = border(ow - left, W * up, mode);
+  float v[VEC] = {};
+  if (h >= 0 && w >= 0) load(v, x + at(blockIdx.y, h / up, w / up, H, W, C) + c);
+  store(y + at(blockIdx.y, oh, ow, OH, OW, C) + c, v);
+}
+
+// The positions -before .. n + after - 1 of a padded axis that repeat pixel p, one after the other, p among them.
+struct Repeats {
+  int p, n, before, end, mode, position, mirrored;
+  METHOD Repeats(int p, int n, int before, int after, int mode)
+      : p(p), n(n), before(before), end(n + after), mode(mode), mirrored(0) {
+    if (mode == ZERO) position = p;
+    else if (mode == EDGE || n == 1) position = p == 0 ? -before : p;
+    else position = p - (p + before) / (2 * (n - 1)) * (2 * (n - 1));
+  }
+  METHOD bool more() const { return position < end; }
+  METHOD void next() {
+    if (mode == ZERO) {
+      position = end;
+    } else if (mode == EDGE || n == 1) {
+      position = position + 1 <= p || p == n - 1 ? position + 1 : end;
+    } else {
+      const int period = 2 * (n - 1);
+      position += period;
+      if (position < end || mirrored || p == 0 || p == n - 1) return;
+      mirrored = 1;  // now those that lie as far on the other side of a border pixel
+      position = p <= before ? -p - (before - p) / period * period : period - p;
+    }
+  }
+};
+
+// dx[h, w] = the sum over every place of g (N, OH, OW, C) that `enlarge` filled from it. Grid: words of dx, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS, 4) enlarge_adjoint(
+    const real* __restrict__ g, real* __restrict__ dx, int H, int W, int C, int OH, int OW, int top, int left, int up,
+    int mode) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= H * W * (C / VEC)) return;
+  const int c = i % (C / VEC) * VEC, w = i / (C / VEC) % W, h = i / (C / VEC) / W;
+  float sum[VEC] = {};
+  for (int a = 0; a < up; a++)
+    for (int b = 0; b < up; b++)
+      for (Repeats row(h * up + a, H * up, top, OH - top - H * up, mode); row.more(); row.next())
+        for (Repeats column(w * up + b, W * up, left, OW - left - W * up, mode); column.more(); column.next()) {
+          float v[VEC];
+          load(v, g + at(blockIdx.y, row.position + top, column.position + left, OH, OW, C) + c);
+#pragma unroll
+          for (int k = 0; k < VEC; k++) sum[k] += v[k];
+        }
+  store(dx + at(blockIdx.y, h, w, H, W, C) + c, sum);
+}
+
+// 0..255 to 0..1.
+extern "C" __global__ void __launch_bounds__(THREADS) from_bytes(
+    const unsigned char* __restrict__ x, real* __restrict__ y, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i < count) y[i] = to_real(x[i] * (1.f / 255.f));
+}
+
+// 0..1 to 0..255, to the nearest; what lies outside is cut off.
+extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
+    const real* __restrict__ x, unsigned char* __restrict__ y, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i < count) y[i] = static_cast<unsigned char>(min(max(to_float(x[i]) * 255.f + 0.5f, 0.f), 255.f));
+}

@@ -1,0 +1,131 @@
+"""Floor 0: find the CUDA kernels, compile them once per architecture and type, check a launch, and launch.
+
+CuPy's compiler (NVRTC) makes machine code for the GPU at hand and keeps it on the disk; a second process finds it
+there. Nothing here needs CUDA until `launch` is called.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanostyle.arrays import Array, cupy, module_of
+from nanostyle.errors import NanostyleError
+
+THREADS = 256  # in a block; the same in kernels/common.cuh
+MOST_SHARED = 48 << 10  # bytes a block gets without asking for more
+MOST_INDEX = 2**31 - 1  # kernels index with 32-bit integers
+WORD = 16  # bytes of the widest load
+PAD_MODES = {"zero": 0, "reflect": 1, "edge": 2}  # as in kernels/common.cuh
+
+_tf32 = False
+
+
+def allow_tf32(on: bool) -> None:
+    """Let products of float32 arrays run on the tensor cores (10 bits of mantissa), from now on: `--precision tf32`."""
+    global _tf32
+    _tf32 = on
+
+
+def products(x: Array) -> dict[str, int]:
+    """The macros of a kernel that multiplies matrices of `x`'s type."""
+    half = int(x.dtype == np.float16)
+    return {"HALF": half, "TF32": int(_tf32 and not half)}
+
+
+def vectors(x: Array) -> dict[str, int]:
+    """The macros of a kernel that reads words of several channels of `x (..., C)`."""
+    per_word = WORD // x.dtype.itemsize
+    return {"HALF": int(x.dtype == np.float16), "VEC": per_word if x.shape[-1] % per_word == 0 else 1}
+
+
+def supported(*arrays: Array | None) -> bool:
+    """Whether there are kernels for the arrays: float32 or float16. Twins leave other types to the reference."""
+    return all(a is None or a.dtype in (np.float32, np.float16) for a in arrays)
+
+
+def contiguous(x: Array, dtype: Any = None) -> Array:
+    """`x` with its values in the order of its axes, as `dtype` if given; `x` itself where it is that already."""
+    xp = module_of(x)
+    return xp.ascontiguousarray(x if dtype is None else x.astype(dtype, copy=False))
+
+
+def blocks(count: int, each: int = THREADS) -> int:
+    """The number of blocks of `each` that cover `count`."""
+    return -(-count // each)
+
+
+def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shared: int = 0, **defines: int) -> None:
+    """Run `kernel` of `kernels/<file>.cu`, compiled with `defines`, over `grid` blocks of 256 threads.
+
+    `args` stand in the order of the kernel's parameters: arrays (None: a null pointer), whole numbers and floats.
+
+    Raises
+    ------
+    ValueError
+        An array is not contiguous or too large for 32-bit indices, or a number does not fit its parameter.
+    NanostyleError
+        The kernel sources are not there, or they do not compile.
+    """
+    grid = (grid,) if isinstance(grid, int) else grid
+    values = tuple(_value(f"{file}.{kernel}, argument {i}", arg) for i, arg in enumerate(args))
+    if 0 in grid:
+        return
+    if grid[0] > MOST_INDEX or max((*grid[1:], 0)) > 65535 or shared > MOST_SHARED:
+        raise ValueError(
+            f"{file}.{kernel}: expected a grid of at most (2**31 - 1, 65535, 65535) and 48 KiB of shared memory,"
+            f" got {grid} and {shared} bytes; use a smaller picture or batch"
+        )
+    load(file, kernel, tuple(sorted(defines.items())))(grid, (THREADS,), values, shared_mem=shared)
+
+
+def _value(what: str, arg: Any) -> Any:
+    """An argument as the launch passes it: the raw launch looks at neither type nor size."""
+    if arg is None:
+        return np.uint64(0)
+    if isinstance(arg, float):
+        return np.float32(arg)
+    if isinstance(arg, int):
+        if not -MOST_INDEX <= arg <= MOST_INDEX:
+            raise ValueError(f"{what}: expected a number of 32 bits, got {arg}; use a smaller picture or batch")
+        return np.int32(arg)
+    if not arg.flags.c_contiguous:
+        raise ValueError(f"{what}: expected a contiguous array, got shape {arg.shape} with strides {arg.strides}")
+    if arg.size > MOST_INDEX:
+        raise ValueError(f"{what}: an array of {arg.shape} is too large for a kernel; use a smaller picture or batch")
+    return arg
+
+
+@cache
+def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Callable[..., None]:
+    """The compiled kernel: called with grid, block, arguments and `shared_mem`. The tests put an emulator here."""
+    cp: Any = cupy()
+    options = ("-std=c++17", *(f"-D{name}={value}" for name, value in defines))
+    module = cp.RawModule(code=source(file), options=options, backend="nvrtc")
+    try:
+        return module.get_function(kernel)
+    except cp.cuda.compiler.CompileException as error:
+        first = next((line for line in str(error).splitlines() if "error" in line), str(error))
+        raise NanostyleError(f"kernels/{file}.cu does not compile for this GPU: {first}") from error
+
+
+@cache
+def source(file: str) -> str:
+    """The text that is compiled for `kernels/<file>.cu`: the headers of the folder first, then the file.
+
+    They are put together here, and not by `#include`, because CuPy's cache key covers this text alone.
+    """
+    folder = _folder()
+    paths = (*sorted(folder.glob("*.cuh")), folder / f"{file}.cu")
+    return "".join(f'#line 1 "{path.name}"\n{path.read_text(encoding="utf-8")}' for path in paths)
+
+
+def _folder() -> Path:
+    """The folder of the kernels: inside the package where it is installed, beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (package / "kernels", package.parent / "kernels"):
+        if (folder / "common.cuh").is_file():
+            return folder
+    raise NanostyleError(f"the CUDA kernels are missing: looked in {package / 'kernels'}; reinstall nanostyle")

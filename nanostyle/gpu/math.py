@@ -1,0 +1,46 @@
+"""Floor 0: the primitives of `ops/math.py` on a GPU, by `kernels/math.cu`. Sums are float32, always."""
+
+from typing import Any
+
+import numpy as np
+
+from nanostyle.arrays import Array, empty
+from nanostyle.gpu.launch import blocks, contiguous, launch, supported, vectors
+
+# Blocks of a sum over a whole array: enough for a large GPU, few enough to join quickly.
+MOST_BLOCKS = 1024
+
+
+def squared_distance_forward(a: Array, b: Array) -> Any:
+    """See `ops.math.squared_distance_forward`."""
+    if not supported(a, b):
+        return NotImplemented
+    (a, b), N, words, macros = _pictures(a, b)
+    count = min(blocks(words), max(1, MOST_BLOCKS // N))
+    partial = empty((N, count), np.float32, like=a)
+    launch("math", "squared_distance", (count, N), a, b, partial, words, **macros)
+    return join_sums(partial, 1.0)
+
+
+def squared_distance_da(g: Array, a: Array, b: Array) -> Any:
+    """See `ops.math.squared_distance_da`."""
+    if not supported(a, b):
+        return NotImplemented
+    (a, b), N, words, macros = _pictures(a, b)
+    da = empty(a.shape, a.dtype, like=a)
+    launch("math", "squared_distance_da", (blocks(words), N), contiguous(g, np.float32), a, b, da, words, **macros)
+    return da
+
+
+def join_sums(partial: Array, scale: float) -> Array:
+    """`scale · Σ partial`, along the last axis."""
+    total = empty(partial.shape[:-1], np.float32, like=partial)
+    launch("math", "join_sums", total.size, partial, total, partial.shape[-1], scale, HALF=0, VEC=1)
+    return total
+
+
+def _pictures(a: Array, b: Array) -> tuple[tuple[Array, Array], int, int, dict[str, int]]:
+    """Both arrays, contiguous and of the first one's type; their pictures, and words in a picture."""
+    a, b = contiguous(a), contiguous(b, a.dtype)
+    macros = vectors(a.reshape(len(a), -1))
+    return (a, b), len(a), a.size // len(a) // macros["VEC"], macros

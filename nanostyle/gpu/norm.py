@@ -1,0 +1,111 @@
+"""Floor 0: the primitives of `ops/norm.py` on a GPU, by `kernels/norm.cu`. Statistics are float32, always."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanostyle.arrays import Array, empty
+from nanostyle.gpu.launch import THREADS, blocks, contiguous, launch, supported, vectors
+
+# Blocks that a reduction aims for: a few for each multiprocessor of a large GPU.
+_BLOCKS = 1024
+
+
+class Tiling(NamedTuple):
+    """How the blocks of a reduction over P pixels of C channels share the work."""
+
+    tile: int  # pixels of a block
+    tiles: int
+    columns: int  # words of channels of a block
+    groups: int
+
+    @classmethod
+    def of(cls, N: int, P: int, C: int, vec: int) -> "Tiling":
+        """For N pictures, read in words of `vec` channels."""
+        columns = min(C // vec, 32)
+        groups = blocks(C // vec, columns)
+        rows = THREADS // columns
+        tile = rows * max(4, blocks(P * groups * N, _BLOCKS * rows))
+        return cls(tile, blocks(P, tile), columns, groups)
+
+
+def moments_of(x: Array) -> Any:
+    """See `ops.norm.moments_of`."""
+    if not supported(x):
+        return NotImplemented
+    x, words = contiguous(x), vectors(x)
+    N, H, W, C = x.shape
+    t = Tiling.of(N, H * W, C, words["VEC"])
+    partial = empty((N, t.tiles, C, 2), np.float32, like=x)
+    launch("norm", "moments", (t.tiles, t.groups, N), x, partial, H * W, C, t.tile, t.columns, **words)
+    return join_moments(partial, H * W, t.tile)
+
+
+def join_moments(partial: Array, P: int, tile: int) -> tuple[Array, Array]:
+    """Mean and variance `(N, C)` from those of tiles of `tile` pixels: `partial (N, tiles, C, 2)`."""
+    N, _, C, _ = partial.shape
+    mean, variance = (empty((N, C), np.float32, like=partial) for _ in range(2))
+    launch("norm", "moments_join", (blocks(C, 8), N), partial, mean, variance, P, C, tile, HALF=0, VEC=1)
+    return mean, variance
+
+
+def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Any:
+    """See `ops.norm.normalise_forward`."""
+    if not supported(x, residual):
+        return NotImplemented
+    x, words = contiguous(x), vectors(x)
+    N, H, W, C = x.shape
+    scale, shift = (contiguous(v, np.float32) for v in (scale, shift))
+    residual = None if residual is None else contiguous(residual, x.dtype)
+    y = empty(x.shape, x.dtype, like=x)
+    grid = (blocks(H * W * C // words["VEC"]), N)
+    launch("norm", "normalise", grid, x, scale, shift, residual, y, H * W, C, int(relu), **words)
+    return y
+
+
+def normalise_backward(
+    g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
+) -> Any:
+    """See `ops.norm.normalise_backward`."""
+    if not supported(g, x, y):
+        return NotImplemented
+    x, words = contiguous(x), vectors(x)
+    g, y = contiguous(g, x.dtype), None if y is None else contiguous(y, x.dtype)
+    N, H, W, C = x.shape
+    mean, rstd, gamma = (contiguous(v, np.float32) for v in (mean, rstd, gamma))
+    dbeta, dgamma = sums(g, x, y, mean, rstd)
+    dx = empty(x.shape, x.dtype, like=x)
+    masked = empty(x.shape, x.dtype, like=x) if need_g and y is not None else None
+    grid = (blocks(H * W * C // words["VEC"]), N)
+    launch("norm", "normalise_dx", grid, g, x, y, mean, rstd, gamma, dgamma, dbeta, dx, masked, H * W, C, **words)
+    return dx, dgamma, dbeta, (g if masked is None else masked) if need_g else None
+
+
+def sums(
+    g: Array, x: Array | None, y: Array | None, mean: Array | None, rstd: Array | None
+) -> tuple[Array, Array | None]:
+    """`Σ g` and `Σ g·(x - mean)·rstd` `(N, C)` over each picture's pixels where y > 0; without x only the first."""
+    N, H, W, C = g.shape
+    words = vectors(g)
+    t = Tiling.of(N, H * W, C, words["VEC"])
+    partial = empty((N, t.tiles, C, 2), np.float32, like=g)
+    launch(
+        "norm",
+        "gradient_sums",
+        (t.tiles, t.groups, N),
+        g,
+        x,
+        y,
+        mean,
+        rstd,
+        partial,
+        H * W,
+        C,
+        t.tile,
+        t.columns,
+        **words,
+    )
+    total = empty((N, C), np.float32, like=g)
+    dot = None if x is None else empty((N, C), np.float32, like=g)
+    launch("norm", "gradient_sums_join", (blocks(C, 8), N), partial, total, dot, t.tiles, C, HALF=0, VEC=1)
+    return total, dot

@@ -1,0 +1,76 @@
+"""A primitive on the emulated GPU against its reference in float64, on the same numbers."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.cuda_on_cpu.device import DeviceArray
+from tests.cuda_on_cpu.emulator import emulated
+
+# The error that is allowed, as a share of the largest value.
+TOLERANCE = {np.dtype(np.float32): 2e-6, np.dtype(np.float16): 1e-3}
+
+dtypes = st.sampled_from([np.float32, np.float16])
+channels = st.sampled_from([1, 2, 3, 4, 8, 12, 16, 24, 33, 40])
+pictures = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 11), channels)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+def normal(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> np.ndarray[Any, Any]:
+    """Random numbers."""
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def twin(primitive: Any) -> Any:
+    """The function of `nanostyle.gpu` that stands in for a primitive."""
+    module, name = primitive.reference.__module__, primitive.__name__
+    return getattr(importlib.import_module(module.replace(".ops.", ".gpu.")), name)
+
+
+def on_gpu(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """What a function gives for NumPy arrays that are uploaded first, as NumPy arrays again."""
+    with emulated() as cp:
+        up = [cp.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
+        kwargs = {k: cp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}
+        return down(function(*up, **kwargs))
+
+
+def down(value: Any) -> Any:
+    """Arrays of the device as NumPy arrays."""
+    if isinstance(value, tuple):
+        return tuple(down(v) for v in value)
+    return value.host if isinstance(value, DeviceArray) else value
+
+
+def wide(value: Any) -> Any:
+    """Floating-point arrays in float64."""
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
+
+
+def compare(primitive: Any, *args: Any, tolerance: float | None = None, **kwargs: Any) -> Any:
+    """Run the twin and the reference; they must agree. Returns what the twin gave."""
+    got = on_gpu(twin(primitive), *args, **kwargs)
+    assert got is not NotImplemented
+    want = primitive.reference(*map(wide, args), **{k: wide(v) for k, v in kwargs.items()})
+    dtype = args[0].dtype
+    check(got, want, tolerance or TOLERANCE[dtype])
+    return got
+
+
+def check(got: Any, want: Any, tolerance: float) -> None:
+    """Arrays, or tuples of them, agree."""
+    if isinstance(want, tuple):
+        assert len(got) == len(want)
+        for g, w in zip(got, want, strict=True):
+            check(g, w, tolerance)
+    elif want is None:
+        assert got is None
+    else:
+        assert got.shape == want.shape
+        assert np.isfinite(got).all()
+        error = np.abs(got - want).max(initial=0)
+        assert error <= tolerance * max(1, np.abs(want).max(initial=0)), (
+            f"error {error}, largest value {np.abs(want).max()}"
+        )

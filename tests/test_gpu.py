@@ -1,0 +1,263 @@
+"""The CUDA kernels, all but the products of matrices, on the emulated GPU: every primitive equals its reference."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanostyle import arrays
+from nanostyle.arrays import reference_only
+from nanostyle.errors import NanostyleError
+from nanostyle.gpu import launch
+from nanostyle.gpu.adam import FusedAdam
+from nanostyle.gpu.shape import from_bytes, to_bytes
+from nanostyle.ops.adam import adam_step
+from nanostyle.ops.gram import total_variation_dx, total_variation_forward
+from nanostyle.ops.math import squared_distance_da, squared_distance_forward
+from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward
+from nanostyle.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
+from nanostyle.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
+from tests.cuda_on_cpu import emulator
+from tests.cuda_on_cpu.compare import check, compare, dtypes, normal, on_gpu, pictures, seeds
+
+pytestmark = pytest.mark.skipif(emulator.missing is not None, reason=str(emulator.missing))
+
+drawn = settings(max_examples=20, deadline=None)
+modes = st.sampled_from(["zero", "reflect", "edge"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    emulator.build_all([v for v in emulator.VARIANTS if v[0] not in ("conv", "wgrad")])
+
+
+# --- norm -------------------------------------------------------------------------------------------------
+
+
+@drawn
+@given(pictures, dtypes, seeds)
+def test_moments(shape, dtype, rng):
+    mean, variance = compare(moments_of, normal(rng, shape, dtype) * 2 + 3, tolerance=2e-6)
+    assert mean.dtype == variance.dtype == np.float32
+
+
+def test_moments_of_a_channel_far_from_zero():
+    """E[x²] - E[x]² would have nothing left of a deviation of 0.01 around 1000 in float32."""
+    x = (1000 + 0.01 * np.random.default_rng(0).standard_normal((1, 40, 40, 5))).astype(np.float32)
+    _, variance = on_gpu(moments_of, x)
+    np.testing.assert_allclose(variance, moments_of.reference(x.astype(float))[1], rtol=1e-3)
+
+
+def test_moments_of_many_tiles():
+    compare(moments_of, normal(np.random.default_rng(0), (1, 67, 61, 40)) + 1)
+
+
+@drawn
+@given(pictures, dtypes, seeds, st.booleans(), st.booleans())
+def test_normalise(shape, dtype, rng, relu, with_residual):
+    N, _, _, C = shape
+    residual = normal(rng, shape, dtype) if with_residual else None
+    compare(normalise_forward, normal(rng, shape, dtype), normal(rng, (N, C)), normal(rng, (N, C)), residual, relu=relu)
+
+
+@drawn
+@given(pictures, dtypes, seeds, st.booleans(), st.booleans())
+def test_normalise_backward(shape, dtype, rng, relu, need_g):
+    N, _, _, C = shape
+    x, g = normal(rng, shape, dtype), normal(rng, shape, dtype)
+    y = normal(rng, shape, dtype) if relu else None
+    mean, rstd, gamma = normal(rng, (N, C)), rng.uniform(0.5, 2, (N, C)).astype(np.float32), normal(rng, (N, C))
+    compare(normalise_backward, g, x, y, mean, rstd, gamma, need_g=need_g)
+
+
+# --- pool -------------------------------------------------------------------------------------------------
+
+windows = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@drawn
+@given(pictures, dtypes, seeds, windows)
+def test_pooling(shape, dtype, rng, window):
+    size, stride = min(window[0], *shape[1:3]), window[1]
+    # Few different values, so that windows have several largest ones.
+    x = rng.integers(-2, 3, shape).astype(dtype)
+    y = compare(max_pool_forward, x, size=size, stride=stride)
+    compare(avg_pool_forward, x, size=size, stride=stride)
+    g = normal(rng, y.shape, dtype)
+    compare(max_pool_dx, g, x, y, size=size, stride=stride)
+    compare(avg_pool_dx, g, shape=shape, size=size, stride=stride)
+
+
+# --- shape ------------------------------------------------------------------------------------------------
+
+sides = st.one_of(st.integers(0, 5), st.tuples(*[st.integers(0, 13)] * 4))
+
+
+@drawn
+@given(pictures, dtypes, seeds, sides, modes)
+def test_pad(shape, dtype, rng, pad, mode):
+    y = compare(pad_forward, normal(rng, shape, dtype), pad=pad, mode=mode)
+    compare(pad_adjoint, normal(rng, y.shape, dtype), pad=pad, mode=mode)
+
+
+@drawn
+@given(pictures, dtypes, seeds, st.integers(1, 3))
+def test_upsample(shape, dtype, rng, factor):
+    y = compare(upsample_forward, normal(rng, shape, dtype), factor=factor)
+    compare(upsample_adjoint, normal(rng, y.shape, dtype), factor=factor)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_bytes(dtype):
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
+    numbers = on_gpu(from_bytes, every, dtype)
+    check(numbers, every / 255, 1e-3 if dtype == np.float16 else 1e-7)
+    assert (on_gpu(to_bytes, numbers) == every).all()
+    assert (on_gpu(to_bytes, np.array([-3, 2, 0.499], dtype)) == [0, 255, 127]).all()
+
+
+# --- math, gram -------------------------------------------------------------------------------------------
+
+
+@drawn
+@given(pictures, dtypes, seeds)
+def test_squared_distance(shape, dtype, rng):
+    a, b = normal(rng, shape, dtype), normal(rng, shape, dtype)
+    distance = compare(squared_distance_forward, a, b, tolerance=2e-6)
+    assert distance.dtype == np.float32
+    got = on_gpu(squared_distance_da, distance, a, b)
+    check(got, squared_distance_da.reference(*(v.astype(float) for v in (distance, a, b))), 1e-3)
+
+
+@drawn
+@given(pictures, dtypes, seeds)
+def test_total_variation(shape, dtype, rng):
+    x = normal(rng, shape, dtype)
+    compare(total_variation_forward, x, tolerance=2e-6)
+    compare(total_variation_dx, np.array(3, np.float32), x, tolerance=1e-3 if dtype == np.float16 else 2e-6)
+
+
+# --- adam -------------------------------------------------------------------------------------------------
+
+OPTIONS = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+@drawn
+@given(st.integers(1, 600), seeds)
+def test_adam(size, rng):
+    p, m, v = normal(rng, size), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    wide = [a.astype(float) for a in (p, m, v)]
+    for step in (1, 2, 3):
+        g = normal(rng, size)
+
+        def run(p, g, m, v, step=step):
+            adam_step(p, g, m, v, step=step, **OPTIONS)
+            return p, m, v
+
+        p, m, v = on_gpu(run, p, g, m, v)
+        adam_step.reference(wide[0], g.astype(float), wide[1], wide[2], step=step, **OPTIONS)
+        check((p, m, v), tuple(wide), 2e-6)
+
+
+def fused(parameters, gradients, **options):
+    """FusedAdam on NumPy arrays: one step for each row of gradients. Returns parameters and the loss scale."""
+
+    def run():
+        cp = arrays.cupy()
+        ps, gs = ([cp.asarray(a) for a in row] for row in (parameters, gradients[0]))
+        adam = FusedAdam(ps, gs, **options)
+        for row in gradients:
+            for g, new in zip(gs, row, strict=True):
+                g[...] = cp.asarray(new)
+            adam.step()
+        return tuple(ps), adam.loss_scale
+
+    return on_gpu(run)
+
+
+def test_adam_of_many_arrays_equals_adam_of_each():
+    rng = np.random.default_rng(0)
+    shapes = [(3, 3, 5, 7), (1,), (5000,), (64,)]
+    parameters = [normal(rng, s) for s in shapes]
+    gradients = [[normal(rng, s) * 2.0**16 for s in shapes] for _ in range(3)]
+    got, scale = fused(parameters, gradients, lr=0.01)
+    want = [p.astype(float) for p in parameters]
+    for i, p in enumerate(want):
+        m, v = np.zeros_like(p), np.zeros_like(p)
+        for step, row in enumerate(gradients, 1):
+            adam_step.reference(p, row[i].astype(float) / 2.0**16, m, v, step=step, **OPTIONS)
+    check(got, tuple(want), 2e-6)
+    assert scale == 2.0**16
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(bad):
+    parameters = [np.ones(4500, np.float32), np.ones(3, np.float32)]
+    gradients = [np.ones(4500, np.float32), np.ones(3, np.float32)]
+    gradients[0][4321] = bad
+    got, scale = fused(parameters, [gradients], lr=0.01)
+    assert all((p == 1).all() for p in got)
+    assert scale == 2.0**15
+
+
+def test_the_loss_scale_grows_after_good_steps():
+    one = [np.ones(3, np.float32)]
+    assert fused(one, [one] * 5, lr=0.01, growth=2)[1] == 2.0**18
+    assert fused(one, [one] * 5, lr=0.01, growth=0)[1] == 1
+
+
+def test_fused_adam_refuses_what_its_kernels_cannot_read():
+    with pytest.raises(ValueError, match="FusedAdam: expected float32"):
+        fused([np.ones(3)], [[np.ones(3)]], lr=0.01)
+
+
+# --- dispatch and launch ----------------------------------------------------------------------------------
+
+
+def test_a_primitive_runs_its_kernel_for_arrays_of_the_gpu():
+    x = normal(np.random.default_rng(0), (2, 5, 4, 3))
+    with emulator.emulated() as cp:
+        mean, variance = moments_of(cp.asarray(x))
+        with reference_only():
+            plain = moments_of(cp.asarray(x))
+    check((mean.host, variance.host), tuple(p.host for p in plain), 1e-6)
+
+
+def test_float64_and_strided_arrays():
+    x = np.random.default_rng(0).standard_normal((2, 5, 4, 6))
+    with emulator.emulated() as cp:
+        wide = moments_of(cp.asarray(x))
+        strided = moments_of(cp.asarray(x.astype(np.float32))[:, ::2, 1:, ::-1])
+    check(tuple(w.host for w in wide), moments_of.reference(x), 1e-12)
+    check(tuple(s.host for s in strided), moments_of.reference(x[:, ::2, 1:, ::-1]), 1e-6)
+
+
+def test_a_launch_is_checked_before_it_is_made():
+    with emulator.emulated() as cp:
+        x = cp.empty((4, 4))
+        for args, match in (
+            ((x.T, x, 16, 1.0), "contiguous"),
+            ((x, x, 2**31, 1.0), "32 bits"),
+        ):
+            with pytest.raises(ValueError, match=rf"math.join_sums, argument \d: .*{match}"):
+                launch.launch("math", "join_sums", 1, *args, HALF=0, VEC=1)
+        with pytest.raises(ValueError, match=r"math.join_sums: expected a grid .* got \(1, 70000\)"):
+            launch.launch("math", "join_sums", (1, 70000), x, x, 4, 1.0, HALF=0, VEC=1)
+        huge = SimpleNamespace(flags=x.flags, size=2**31, shape=(2**31,))
+        with pytest.raises(ValueError, match="too large for a kernel; use a smaller picture"):
+            launch.launch("math", "join_sums", 1, huge, x, 16, 1.0, HALF=0, VEC=1)
+        launch.launch("math", "join_sums", 0, x, x, 16, 1.0, HALF=0, VEC=1)  # nothing to do
+
+
+def test_missing_kernels_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(launch, "__file__", str(tmp_path / "nanostyle" / "gpu" / "launch.py"))
+    with pytest.raises(NanostyleError, match=r"CUDA kernels are missing: looked in .*; reinstall nanostyle"):
+        launch.source.__wrapped__("norm")
+
+
+def test_each_kernel_file_is_compiled_with_the_headers_before_it():
+    text = launch.source("norm")
+    assert text.index('#line 1 "common.cuh"') < text.index('#line 1 "norm.cu"')
+    assert "#include <cuda_fp16.h>" in text
