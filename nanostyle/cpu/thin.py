@@ -1,0 +1,151 @@
+"""Convolution to or from very few channels (colours), for any kernel: there Winograd's products would be too thin.
+
+With few inputs, the pixels under the kernel are laid out as columns, one plane per channel and weight, so that a
+column is a copy of whole lines. With few outputs, a line of the kernel is one long product over its pixels and
+channels, and the K lines of the kernel are added up afterwards, plane by plane.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from nanostyle.arrays import Array, parallel, scratch
+from nanostyle.cpu.picture import Patch, Picture, patch, strided
+from nanostyle.cpu.products import UNPACKED, parts, runs
+
+# Rows per strip, and bytes of columns at one time: a strip's border rows are read twice, its columns stay in cache.
+_STRIP, _COLUMNS = 16, 1 << 19
+# Bytes of planes at one time.
+_PLANES = 1 << 22
+# Strips whose contributions to a kernel's gradient are added up one after the other.
+_SHARES = 8
+
+R = TypeVar("R")
+Finish = Callable[[int, Patch, int, int], R]
+
+
+def from_few(picture: Picture, w: Array, start: int, stride: int, y: Array, finish: Finish[R]) -> list[R]:
+    """Write the convolution of `picture` by `w (K, L, C, M)` into y `(N, H, W, M)`; output 0 begins at `start`.
+
+    `finish` and the result as in `winograd.convolve`.
+    """
+    K, L, C, M = w.shape
+    N, H, W, _ = y.shape
+    weights = np.ascontiguousarray(w.transpose(2, 0, 1, 3)).reshape(C * K * L, M)
+    D = len(weights)
+
+    def job(strip: Strip) -> R:
+        for top, bottom, columns in _columns(picture, strip, start, K, L, W, stride):
+            rows = bottom - top
+            target = patch(y, strip.n, top, 0)
+            for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
+                np.matmul(
+                    strided(columns, begin, (count, each, D), (each, 1, rows * W)),
+                    weights,
+                    out=strided(y, target.offset + begin * M, (count, each, M), (each * M, M, 1)),
+                )
+        return finish(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
+
+    return parallel(job, _strips(N, H, _STRIP))
+
+
+class Strip(NamedTuple):
+    """Rows `top` to `bottom` of picture `n`."""
+
+    n: int
+    top: int
+    bottom: int
+
+
+def _strips(N: int, H: int, rows: int) -> list[Strip]:
+    """Cut N pictures of H rows into strips of at most `rows`, as equal as can be."""
+    return [Strip(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]
+
+
+def _columns(
+    picture: Picture, strip: Strip, start: int, K: int, L: int, width: int, stride: int
+) -> Iterator[tuple[int, int, Array]]:
+    """For some rows of the strip at a time: first, last, and the pixels under each weight of the kernel.
+
+    Those are `(C·K·L, rows·width)`, in scratch.
+    """
+    C = picture.shape[3]
+    tall, wide = stride * (strip.bottom - strip.top - 1) + K, stride * (width - 1) + L
+    window = picture.window(strip.n, start + stride * strip.top, start, tall, wide)
+    planes = scratch("planes", (C, tall, wide))
+    planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
+    height = strip.bottom - strip.top
+    for first, last in parts(height, -(-height // max(1, _COLUMNS // (4 * C * K * L * width)))):
+        columns = scratch("columns", (C, K, L, last - first, width))
+        strides = (tall * wide, wide, 1, stride * wide, stride)
+        columns[...] = strided(planes, stride * first * wide, columns.shape, strides)
+        yield strip.top + first, strip.top + last, columns.reshape(C * K * L, (last - first) * width)
+
+
+def to_few(picture: Picture, w: Array, start: int, y: Array, finish: Finish[R]) -> list[R]:
+    """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
+    K, L, C, M = w.shape
+    N, H, W, _ = y.shape
+    weights = np.ascontiguousarray(w.transpose(0, 3, 1, 2)).reshape(K * M, L * C)
+    # A line of L pixels begins at every pixel. Those that begin L pixels apart do not overlap, and so are the rows
+    # of a matrix: L matrices, one for each phase.
+    length = -(-W // L)
+    wide = length * L + L - 1
+
+    def job(strip: Strip) -> R:
+        n, top, bottom = strip
+        rows = bottom - top
+        tall = rows + K - 1
+        lines = scratch("lines", (L, K * M, tall, length))
+        for first, last in parts(tall, -(-tall // 8)):
+            window = picture.window(n, start + top + first, start, last - first, wide)
+            for phase in range(L):
+                pixels = strided(
+                    window.root,
+                    window.offset + phase * C,
+                    (last - first, L * C, length),
+                    (window.pitch, 1, L * C),
+                )
+                np.matmul(weights, pixels, out=lines[phase].transpose(1, 0, 2)[first:last])
+        total = lines[:, :M, :rows]
+        for k in range(1, K):
+            total += lines[:, k * M : (k + 1) * M, k : k + rows]
+        for phase in range(L):
+            pixels = y[n, top:bottom, phase::L]
+            pixels[...] = total[phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
+        return finish(n, patch(y, n, top, 0), rows, W)
+
+    return parallel(job, _strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
+
+
+def kernel_gradient(
+    few: Picture, many: Picture, start: int, stride: int, kernel: tuple[int, int], area: tuple[int, int, int, int]
+) -> Array:
+    """Σ over the pixels of `many` in an area: the pixels of `few` under the kernel, times the pixel of `many`.
+
+    `area` is (top, left, height, width); its first pixel meets `few` from pixel `start` on.
+
+    Returns
+    -------
+    Array
+        `(K, L, c, m)`, for c channels of `few` and m of `many`.
+    """
+    K, L = kernel
+    N, _, _, c = few.shape
+    m = many.shape[3]
+    top, left, height, width = area
+    strips = _strips(N, height, _STRIP)
+
+    def job(share: tuple[int, int]) -> Array:
+        total = np.zeros((c * K * L, m), np.float32)
+        for strip in strips[slice(*share)]:
+            for first, last, columns in _columns(few, strip, start, K, L, width, stride):
+                pixels = many.window(strip.n, top + first, left, last - first, width).matrix(last - first, width)
+                total += columns @ pixels
+        return total
+
+    first, *rest = parallel(job, parts(len(strips), min(len(strips), _SHARES)))
+    for part in rest:
+        first += part
+    return first.reshape(c, K, L, m).transpose(1, 2, 0, 3)
