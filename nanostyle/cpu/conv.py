@@ -3,13 +3,13 @@
 from typing import Any
 
 from nanostyle.arrays import Array, empty
-from nanostyle.cpu import thin, winograd
+from nanostyle.cpu import direct, thin, winograd
 from nanostyle.cpu.border import fold_border
-from nanostyle.cpu.epilogue import Epilogue, merge
+from nanostyle.cpu.epilogue import epilogue, merge
 from nanostyle.cpu.forms import adjoint, forward
 from nanostyle.cpu.picture import Picture
 
-# Outputs per side of a Winograd tile: 4 is fast, 2 rounds less, 0 leaves these layers to the reference.
+# Outputs per side of a Winograd tile: 4 is fast, 2 rounds less, 0 is convolution as it is written.
 TILE = 4
 
 # Up to so many channels are "few".
@@ -27,15 +27,17 @@ def conv2d_forward(
     K, L, _, M = w.shape
     H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
     y = empty((x.shape[0], H, W, M))
-    finish = Epilogue(b, relu=relu, moments=moments, width=W)
+    finish = epilogue(relu=relu, moments=moments)
     match _way(w.shape, at):
         case "winograd":
             form = forward(TILE, stride, upsample, pad)
-            parts = winograd.convolve(_picture(x, mode, upsample), w, form, y, finish)
+            parts = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
         case "from few":
-            parts = thin.from_few(Picture(x, mode=mode), w, -pad, stride, y, finish)
+            parts = thin.from_few(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
         case "to few":
-            parts = thin.to_few(Picture(x, mode=mode), w, -pad, y, finish)
+            parts = thin.to_few(Picture(x, mode=mode), w, b, -pad, y, finish)
+        case "direct":
+            parts = direct.convolve(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
         case _:
             return NotImplemented
     return y, merge(parts, x.shape[0]) if moments else None
@@ -51,11 +53,14 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
     match _way((K, L, M, C), at):
         case "winograd":
             form = adjoint(TILE, stride, upsample, pad)
-            winograd.convolve(picture, w.swapaxes(2, 3), form, dx, _nothing)
+            winograd.convolve(picture, w.swapaxes(2, 3), None, form, dx, _nothing)
         case "from few" if stride == 1:
-            thin.from_few(picture, turned, pad + 1 - K, 1, dx, _nothing)
+            thin.from_few(picture, turned, None, pad + 1 - K, 1, dx, _nothing)
         case "to few":
-            thin.to_few(picture, turned, pad + 1 - K, dx, _nothing)
+            thin.to_few(picture, turned, None, pad + 1 - K, dx, _nothing)
+        case "direct" if stride == 1:
+            # Turned, the kernel starts where the last output that reads a pixel does.
+            direct.convolve(picture, turned, None, pad + 1 - K, 1, dx, _nothing)
         case _:
             return NotImplemented
     fold_border(dx, g, w, stride=stride, pad=pad, mode=mode, upsample=upsample, mask=mask)
@@ -78,8 +83,15 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask
             area = (-pad, -pad, H + K - 1, W + L - 1)
             dw = thin.kernel_gradient(gradient, picture, 1 - K, 1, kernel, area)
             return dw[::-1, ::-1].swapaxes(2, 3)
+        case "direct":
+            return direct.kernel_gradient(picture, gradient, -pad, stride, kernel)
         case _:
             return NotImplemented
+
+
+def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
+    """See `ops.conv.conv2d_db`."""
+    return direct.channel_sums(Picture(g, mask=mask))
 
 
 def _picture(x: Array, mode: str, upsample: int) -> Picture:
@@ -95,13 +107,11 @@ def _way(w: tuple[int, ...], at: Geometry) -> str:
     """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours."""
     stride, pad, _, upsample = at
     K, L, C, M = w
-    if pad >= K or pad >= L or TILE == 0:
-        return "reference"
-    if K == L and upsample == 1:
-        if C <= _FEW:
-            return "from few"
-        if M <= _FEW and stride == 1:
-            return "to few"
-    if (K, L) == (3, 3) and ((stride, upsample) in ((1, 1), (2, 1)) or (stride, pad, upsample) == (1, 1, 2)):
+    folded = (stride, pad, upsample) == (1, 1, 2)
+    if TILE and (K, L) == (3, 3) and pad < 3 and min(C, M) > _FEW and (folded or (upsample == 1 and stride <= 2)):
         return "winograd"
-    return "reference"
+    if K != L or pad >= K or upsample > 1:
+        return "reference"
+    if C <= _FEW:
+        return "from few"
+    return "to few" if M <= _FEW and stride == 1 else "direct"

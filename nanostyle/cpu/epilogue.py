@@ -1,12 +1,14 @@
-"""What follows a convolution on the CPU, done block by block: bias, ReLU, and the statistics of each channel."""
+"""What follows a convolution on the CPU, done piece by piece while it is in the cache: ReLU and statistics."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
 from nanostyle.arrays import Array, scratch
 from nanostyle.cpu.picture import Patch
+
+R = TypeVar("R")
 
 
 class Moments(NamedTuple):
@@ -18,22 +20,20 @@ class Moments(NamedTuple):
     squares: Array
 
 
-class Epilogue:
-    """Add the bias `b (M,)`, apply the ReLU, take the moments; for pictures of `width` pixels and M channels."""
+# What an algorithm calls on each finished piece of its result: picture, pixels, height and width.
+Finish: TypeAlias = Callable[[int, Patch, int, int], R]
 
-    def __init__(self, b: Array | None, *, relu: bool, moments: bool, width: int) -> None:
-        # One line of pixels' worth of biases: NumPy adds long lines several times faster than short ones.
-        self.bias = None if b is None else np.tile(b, width)
-        self.relu, self.moments = relu, moments
 
-    def __call__(self, n: int, pixels: Patch, height: int, width: int) -> Moments | None:
-        """Finish the block `pixels` of picture `n`, in place."""
+def epilogue(*, relu: bool, moments: bool) -> Finish[Moments | None]:
+    """Apply the ReLU in place, and return the moments, as far as they are asked for."""
+
+    def finish(n: int, pixels: Patch, height: int, width: int) -> Moments | None:
         lines = pixels.lines(height, width)
-        if self.bias is not None:
-            lines += self.bias[: lines.shape[1]]
-        if self.relu:
+        if relu:
             np.maximum(lines, 0, out=lines)
-        return _moments(n, lines, pixels.channels) if self.moments else None
+        return _moments(n, lines, pixels.channels) if moments else None
+
+    return finish
 
 
 def _moments(n: int, lines: Array, channels: int) -> Moments:

@@ -1,8 +1,11 @@
 """Pictures as a convolution on the CPU sees them: cut into windows, with a border where a window reaches over it."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from nanostyle.arrays import Array, scratch
+from nanostyle.cpu.products import parts
 
 # How far beyond the picture a window may begin or end: more than any padding and tile that `winograd` meets.
 _REACH = 64
@@ -60,10 +63,10 @@ class Picture:
             for n in x.shape[1:3]
         )
 
-    def window(self, n: int, top: int, left: int, height: int, width: int) -> Patch:
+    def window(self, n: int, top: int, left: int, height: int, width: int, name: str = "window") -> Patch:
         """The pixels from `(top, left)` on of picture `n`: in place where that can be, else copied to scratch.
 
-        The patch is good until this thread asks for its next window, of any picture.
+        The patch is good until this thread asks for its next window of the same `name`, from any picture.
         """
         _, H, W, C = self.shape
         # The part of the window that lies inside the picture, in the window's coordinates.
@@ -72,7 +75,7 @@ class Picture:
         if self.mask is None and last - first == height and end - begin == width:
             return patch(self.x, n, top, left)
 
-        window = scratch("window", (height, width, C))
+        window = scratch(name, (height, width, C))
         inside = (n, slice(top + first, top + last), slice(left + begin, left + end))
         self._read(inside, window[first:last, begin:end])
         for i in (*range(first), *range(last, height)):
@@ -95,3 +98,16 @@ class Picture:
 
 def _clip(position: int, length: int) -> int:
     return min(max(position, 0), length)
+
+
+class Strip(NamedTuple):
+    """Rows `top` to `bottom` of picture `n`."""
+
+    n: int
+    top: int
+    bottom: int
+
+
+def strips(N: int, H: int, rows: int) -> list[Strip]:
+    """Cut N pictures of H rows into strips of at most `rows`, as equal as can be."""
+    return [Strip(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]

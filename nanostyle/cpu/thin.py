@@ -5,85 +5,79 @@ column is a copy of whole lines. With few outputs, a line of the kernel is one l
 channels, and the K lines of the kernel are added up afterwards, plane by plane.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import TypeVar
 
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.picture import Patch, Picture, patch, strided
+from nanostyle.cpu.epilogue import Finish
+from nanostyle.cpu.picture import Picture, Strip, patch, strided, strips
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# Rows per strip, and bytes of columns at one time: a strip's border rows are read twice, its columns stay in cache.
-_STRIP, _COLUMNS = 16, 1 << 19
+# Rows per strip, and elements of columns at one time: a strip's border rows are read twice, its columns stay in cache.
+_STRIP, _COLUMNS = 16, 1 << 17
 # Bytes of planes at one time.
 _PLANES = 1 << 22
 # Strips whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 
 R = TypeVar("R")
-Finish = Callable[[int, Patch, int, int], R]
 
 
-def from_few(picture: Picture, w: Array, start: int, stride: int, y: Array, finish: Finish[R]) -> list[R]:
-    """Write the convolution of `picture` by `w (K, L, C, M)` into y `(N, H, W, M)`; output 0 begins at `start`.
+def from_few(
+    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Finish[R]
+) -> list[R]:
+    """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
 
-    `finish` and the result as in `winograd.convolve`.
+    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, strip by strip.
     """
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
-    weights = np.ascontiguousarray(w.transpose(2, 0, 1, 3)).reshape(C * K * L, M)
+    weights = w.transpose(2, 0, 1, 3).reshape(C * K * L, M)
+    weights = np.concatenate([weights, np.zeros((1, M), np.float32) if b is None else b[None]])
     D = len(weights)
 
     def job(strip: Strip) -> R:
-        for top, bottom, columns in _columns(picture, strip, start, K, L, W, stride):
-            rows = bottom - top
-            target = patch(y, strip.n, top, 0)
-            for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
+        for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride):
+            pixels = (bottom - top) * W
+            for begin, count, each in runs(pixels, UNPACKED // (D * M)):
                 np.matmul(
-                    strided(columns, begin, (count, each, D), (each, 1, rows * W)),
+                    strided(columns, begin, (count, each, D), (each, 1, pixels)),
                     weights,
-                    out=strided(y, target.offset + begin * M, (count, each, M), (each * M, M, 1)),
+                    out=strided(y, patch(y, strip.n, top, 0).offset + begin * M, (count, each, M), (each * M, M, 1)),
                 )
         return finish(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
 
-    return parallel(job, _strips(N, H, _STRIP))
-
-
-class Strip(NamedTuple):
-    """Rows `top` to `bottom` of picture `n`."""
-
-    n: int
-    top: int
-    bottom: int
-
-
-def _strips(N: int, H: int, rows: int) -> list[Strip]:
-    """Cut N pictures of H rows into strips of at most `rows`, as equal as can be."""
-    return [Strip(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]
+    return parallel(job, strips(N, H, _STRIP))
 
 
 def _columns(
-    picture: Picture, strip: Strip, start: int, K: int, L: int, width: int, stride: int
+    picture: Picture, strip: Strip, start: int, kernel: tuple[int, int], width: int, stride: int
 ) -> Iterator[tuple[int, int, Array]]:
-    """For some rows of the strip at a time: first, last, and the pixels under each weight of the kernel.
+    """For some rows of the strip at a time: first, last, and the pixels under each weight of the kernel, and a 1.
 
-    Those are `(C·K·L, rows·width)`, in scratch.
+    Those are `(C·K·L + 1, rows·width)`, in scratch.
     """
-    C = picture.shape[3]
-    tall, wide = stride * (strip.bottom - strip.top - 1) + K, stride * (width - 1) + L
+    (K, L), C = kernel, picture.shape[3]
+    height = strip.bottom - strip.top
+    tall, wide = stride * (height - 1) + K, stride * (width - 1) + L
     window = picture.window(strip.n, start + stride * strip.top, start, tall, wide)
     planes = scratch("planes", (C, tall, wide))
     planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
-    height = strip.bottom - strip.top
-    for first, last in parts(height, -(-height // max(1, _COLUMNS // (4 * C * K * L * width)))):
-        columns = scratch("columns", (C, K, L, last - first, width))
-        strides = (tall * wide, wide, 1, stride * wide, stride)
-        columns[...] = strided(planes, stride * first * wide, columns.shape, strides)
-        yield strip.top + first, strip.top + last, columns.reshape(C * K * L, (last - first) * width)
+    for first, last in parts(height, -(-height * C * K * L * width // _COLUMNS)):
+        columns = scratch("columns", (C * K * L + 1, last - first, width))
+        columns[:-1].reshape(C, K, L, last - first, width)[...] = strided(
+            planes,
+            stride * first * wide,
+            (C, K, L, last - first, width),
+            (tall * wide, wide, 1, stride * wide, stride),
+        )
+        columns[-1] = 1
+        yield strip.top + first, strip.top + last, columns.reshape(len(columns), -1)
 
 
-def to_few(picture: Picture, w: Array, start: int, y: Array, finish: Finish[R]) -> list[R]:
+def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Finish[R]) -> list[R]:
     """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
@@ -111,12 +105,14 @@ def to_few(picture: Picture, w: Array, start: int, y: Array, finish: Finish[R]) 
         total = lines[:, :M, :rows]
         for k in range(1, K):
             total += lines[:, k * M : (k + 1) * M, k : k + rows]
+        if b is not None:
+            total += b[:, None, None]
         for phase in range(L):
             pixels = y[n, top:bottom, phase::L]
             pixels[...] = total[phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
         return finish(n, patch(y, n, top, 0), rows, W)
 
-    return parallel(job, _strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
+    return parallel(job, strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
 
 
 def kernel_gradient(
@@ -135,17 +131,17 @@ def kernel_gradient(
     N, _, _, c = few.shape
     m = many.shape[3]
     top, left, height, width = area
-    strips = _strips(N, height, _STRIP)
+    todo = strips(N, height, _STRIP)
 
     def job(share: tuple[int, int]) -> Array:
-        total = np.zeros((c * K * L, m), np.float32)
-        for strip in strips[slice(*share)]:
-            for first, last, columns in _columns(few, strip, start, K, L, width, stride):
+        total = np.zeros((c * K * L + 1, m), np.float32)
+        for strip in todo[slice(*share)]:
+            for first, last, columns in _columns(few, strip, start, kernel, width, stride):
                 pixels = many.window(strip.n, top + first, left, last - first, width).matrix(last - first, width)
                 total += columns @ pixels
         return total
 
-    first, *rest = parallel(job, parts(len(strips), min(len(strips), _SHARES)))
+    first, *rest = parallel(job, parts(len(todo), min(len(todo), _SHARES)))
     for part in rest:
         first += part
-    return first.reshape(c, K, L, m).transpose(1, 2, 0, 3)
+    return first[:-1].reshape(c, K, L, m).transpose(1, 2, 0, 3)

@@ -5,12 +5,13 @@ convolution (bias, ReLU, statistics) is done on the block too, while it is there
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
+from nanostyle.cpu.epilogue import Finish
 from nanostyle.cpu.forms import Form
 from nanostyle.cpu.picture import Patch, Picture, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
@@ -18,6 +19,9 @@ from nanostyle.cpu.products import UNPACKED, parts, runs
 # Bytes of pixels and products at their points in one block, and the tiles that it is wide: small enough for the
 # cache, large enough for the products (measured on Zen 5; flat around the optimum).
 BLOCK_BYTES, WIDE = 5 << 19, 32
+# Sums over more channels than this are taken in parts: float32 rounds a long sum more than a tree of short ones,
+# and carrying the products back to pixels magnifies it.
+DEPTH = 128
 # Columns of weights per product, stored side by side.
 _COLUMNS = 64
 # Bytes of partial kernel gradients, and the most of them there may be.
@@ -129,31 +133,41 @@ def multiply(points: Array, w: Array) -> Array:
     P, _, T, C = points.shape
     _, _, J, _, m = w.shape
     M = J * m
-    products = scratch("products", (P, P, T, M))
-    for begin, count, rows in runs(T, UNPACKED // (C * m)):
-        np.matmul(
-            strided(points, begin * C, (P * P, 1, count, rows, C), (T * C, 0, rows * C, C, 1)),
-            w.reshape(P * P, J, 1, C, m),
-            out=strided(products, begin * M, (P * P, J, count, rows, m), (T * M, m, rows * M, M, 1)),
-        )
-    return products
+    sums = scratch("products", (P, P, T, M))
+    for first, last in parts(C, -(-C // DEPTH)):
+        depth = last - first
+        products = sums if first == 0 else scratch("more products", sums.shape)
+        for begin, count, rows in runs(T, UNPACKED // (depth * m)):
+            np.matmul(
+                strided(points, begin * C + first, (P * P, 1, count, rows, depth), (T * C, 0, rows * C, C, 1)),
+                w.reshape(P * P, J, 1, C, m)[:, :, :, first:last],
+                out=strided(products, begin * M, (P * P, J, count, rows, m), (T * M, m, rows * M, M, 1)),
+            )
+        if first > 0:
+            sums += products
+    return sums
 
 
-def from_points(products: Array, matrix: Array, block: Block, out: Patch) -> None:
-    """Carry the products back to pixels, into `out`."""
+def from_points(products: Array, matrix: Array, b: Array | None, block: Block, out: Patch) -> None:
+    """Carry the products back to pixels, add the bias, and write the pixels to `out`."""
     R, S = block.rows, block.columns
     size, P = matrix.shape
     M = products.shape[3]
     L = S * M
-    half = scratch("products half", (size, P, R * S, M))
+    # The bias is one more point, carried back by a column of ones.
+    planes = P if b is None else P + 1
+    half = scratch("products half", (size, planes, R * S, M))
     np.matmul(
         matrix,
         strided(products, 0, (P, R, P, L), (R * L, L, P * R * L, 1)),
-        out=strided(half, 0, (P, R, size, L), (R * L, L, P * R * L, 1)),
+        out=strided(half, 0, (P, R, size, L), (R * L, L, planes * R * L, 1)),
     )
+    if b is not None:
+        half[:, P] = b
+        matrix = np.concatenate([matrix, np.ones((size, 1), np.float32)], axis=1)
     np.matmul(
         matrix,
-        strided(half, 0, (size, R, S, P, M), (P * R * L, L, M, R * L, 1)),
+        strided(half, 0, (size, R, S, planes, M), (planes * R * L, L, M, R * L, 1)),
         out=strided(out.root, out.offset, (size, R, S, size, M), (out.pitch, size * out.pitch, size * M, M, 1)),
     )
 
@@ -161,10 +175,8 @@ def from_points(products: Array, matrix: Array, block: Block, out: Patch) -> Non
 # --- the convolution and the gradient to its kernel -------------------------------------------------------
 
 
-def convolve(picture: Picture, w: Array, form: Form, y: Array, finish: Callable[[int, Patch, int, int], R]) -> list[R]:
-    """Write the convolution of `picture` by the weights `w (3, 3, C, M)` into the contiguous `y (N, H, W, M)`.
-
-    `finish(n, pixels, height, width)` is called on each block of the result, of picture n, as soon as it is written.
+def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, finish: Finish[R]) -> list[R]:
+    """Write the convolution of `picture` by the weights `w (3, 3, C, M)`, plus b, into the contiguous y `(N, H, W, M)`.
 
     Returns
     -------
@@ -173,7 +185,7 @@ def convolve(picture: Picture, w: Array, form: Form, y: Array, finish: Callable[
     """
     N, H, W, M = y.shape
     weights = points_of(w, form)
-    size = len(form.output)
+    P, size = len(form.kernel), len(form.output)
 
     def job(block: Block) -> R:
         products = multiply(to_points(picture, form.window, form.step, form.start, block, "points"), weights)
@@ -182,15 +194,14 @@ def convolve(picture: Picture, w: Array, form: Form, y: Array, finish: Callable[
         target = patch(y, block.n, top, left)
         inside = min(height, H - top), min(width, W - left)
         if inside == (height, width):
-            from_points(products, form.output, block, target)
+            from_points(products, form.output, b, block, target)
         else:
             spill = Patch(scratch("spill", (height, width, M)), 0, width * M, M)
-            from_points(products, form.output, block, spill)
+            from_points(products, form.output, b, block, spill)
             target.lines(*inside)[...] = spill.lines(*inside)
         return finish(block.n, target, *inside)
 
-    bytes_per_tile = 4 * len(form.kernel) ** 2 * (picture.shape[3] + M)
-    return parallel(job, blocks(N, -(-H // size), -(-W // size), bytes_per_tile))
+    return parallel(job, blocks(N, -(-H // size), -(-W // size), 4 * P * P * (picture.shape[3] + M)))
 
 
 def kernel_gradient(x: Picture, g: Picture, form: Form) -> Array:
