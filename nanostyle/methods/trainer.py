@@ -296,7 +296,7 @@ class _Run:
         """Refuse a checkpoint of another training."""
         now = {**_jsonable(asdict(self.options)), **self.task.describe()}
         then = {**config["options"], **config["task"]}
-        for name in now.keys() | then.keys():
+        for name in now | then:
             if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
                 raise NanostyleError(
                     f"cannot resume: {name} was {then.get(name)!r} in {self.checkpoint} and is {now.get(name)!r} now;"
