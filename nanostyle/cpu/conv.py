@@ -1,11 +1,9 @@
 """Twins of the primitives in `ops/conv.py`: which algorithm serves which shape."""
 
-from typing import Any
-
 from nanostyle.arrays import Array, empty
 from nanostyle.cpu import direct, thin, winograd
 from nanostyle.cpu.border import fold_border
-from nanostyle.cpu.epilogue import epilogue, merge
+from nanostyle.cpu.epilogue import Epilogue, merge
 from nanostyle.cpu.forms import adjoint, forward
 from nanostyle.cpu.picture import Picture
 
@@ -27,7 +25,7 @@ def conv2d_forward(
     K, L, _, M = w.shape
     H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
     y = empty((x.shape[0], H, W, M))
-    finish = epilogue(relu=relu, moments=moments)
+    finish = Epilogue(relu, moments)
     match _way(w.shape, at):
         case "winograd":
             form = forward(TILE, stride, upsample, pad)
@@ -53,14 +51,14 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
     match _way((K, L, M, C), at):
         case "winograd":
             form = adjoint(TILE, stride, upsample, pad)
-            winograd.convolve(picture, w.swapaxes(2, 3), None, form, dx, _nothing)
+            winograd.convolve(picture, w.swapaxes(2, 3), None, form, dx, Epilogue())
         case "from few" if stride == 1:
-            thin.from_few(picture, turned, None, pad + 1 - K, 1, dx, _nothing)
+            thin.from_few(picture, turned, None, pad + 1 - K, 1, dx, Epilogue())
         case "to few":
-            thin.to_few(picture, turned, None, pad + 1 - K, dx, _nothing)
+            thin.to_few(picture, turned, None, pad + 1 - K, dx, Epilogue())
         case "direct" if stride == 1:
             # Turned, the kernel starts where the last output that reads a pixel does.
-            direct.convolve(picture, turned, None, pad + 1 - K, 1, dx, _nothing)
+            direct.convolve(picture, turned, None, pad + 1 - K, 1, dx, Epilogue())
         case _:
             return NotImplemented
     fold_border(dx, g, w, stride=stride, pad=pad, mode=mode, upsample=upsample, mask=mask)
@@ -97,10 +95,6 @@ def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
 def _picture(x: Array, mode: str, upsample: int) -> Picture:
     # Mirrored at its border, an upsampled picture repeats its last pixel: so does the picture itself.
     return Picture(x, mode="edge" if upsample == 2 and mode == "reflect" else mode)
-
-
-def _nothing(*_: Any) -> None:
-    """What follows a gradient."""
 
 
 def _way(w: tuple[int, ...], at: Geometry) -> str:

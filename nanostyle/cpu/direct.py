@@ -1,11 +1,9 @@
 """Convolution as it is written: the pixels under the kernel side by side, times the weights. For any kernel."""
 
-from typing import TypeVar
-
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.epilogue import Finish
+from nanostyle.cpu.epilogue import Epilogue, Moments
 from nanostyle.cpu.picture import Picture, Strip, patch, strided, strips
 from nanostyle.cpu.products import parts
 
@@ -14,12 +12,10 @@ _COLUMNS = 1 << 18
 # Partial gradients of the kernel, each over a share of the strips.
 _SHARES = 8
 
-R = TypeVar("R")
-
 
 def convolve(
-    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Finish[R]
-) -> list[R]:
+    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
+) -> list[Moments | None]:
     """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into the contiguous y `(N, H, W, M)`.
 
     The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, strip by strip.
@@ -29,13 +25,13 @@ def convolve(
     weights = w.reshape(K * L * C, M)
     bias = None if b is None else np.tile(b, W)
 
-    def job(strip: Strip) -> R:
+    def job(strip: Strip) -> Moments | None:
         target, rows = patch(y, strip.n, strip.top, 0), strip.bottom - strip.top
         np.matmul(_columns(picture, strip, start, stride, (K, L), W), weights, out=target.matrix(rows, W))
         if bias is not None:
             lines = target.lines(rows, W)
             lines += bias
-        return finish(strip.n, target, rows, W)
+        return finish(strip.n, target, target, rows, W)
 
     return parallel(job, _strips(N, H, W, K * L * C))
 

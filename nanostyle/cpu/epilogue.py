@@ -1,14 +1,12 @@
 """What follows a convolution on the CPU, done piece by piece while it is in the cache: ReLU and statistics."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from nanostyle.arrays import Array, scratch
 from nanostyle.cpu.picture import Patch
-
-R = TypeVar("R")
 
 
 class Moments(NamedTuple):
@@ -20,30 +18,31 @@ class Moments(NamedTuple):
     squares: Array
 
 
-# What an algorithm calls on each finished piece of its result: picture, pixels, height and width.
-Finish: TypeAlias = Callable[[int, Patch, int, int], R]
+class Epilogue(NamedTuple):
+    """What is wanted besides the convolution itself; nothing, after a gradient."""
 
+    relu: bool = False
+    moments: bool = False
 
-def epilogue(*, relu: bool, moments: bool) -> Finish[Moments | None]:
-    """Apply the ReLU in place, and return the moments, as far as they are asked for."""
-
-    def finish(n: int, pixels: Patch, height: int, width: int) -> Moments | None:
-        lines = pixels.lines(height, width)
-        if relu:
-            np.maximum(lines, 0, out=lines)
-        return _moments(n, lines, pixels.channels) if moments else None
-
-    return finish
+    def __call__(self, n: int, pixels: Patch, target: Patch, height: int, width: int) -> Moments | None:
+        """Bring the computed `pixels` of picture `n` to their place `target`, which may be where they are."""
+        lines = target.lines(height, width)
+        if self.relu:
+            np.maximum(pixels.lines(height, width), 0, out=lines)
+        elif pixels is not target:
+            lines[...] = pixels.lines(height, width)
+        return _moments(n, lines, target.channels) if self.moments else None
 
 
 def _moments(n: int, lines: Array, channels: int) -> Moments:
     height, length = lines.shape
     count = height * length // channels
     # Around a value near the mean (that of the first line), so that nothing cancels; the exact mean follows.
-    near = lines[0].reshape(-1, channels).mean(axis=0)
-    centred = scratch("centred", lines.shape)
-    np.subtract(lines, np.tile(near, length // channels), out=centred)
     ones = np.ones(count, np.float32)
+    width = length // channels
+    near = ones[:width] @ lines[0].reshape(width, channels) / width
+    centred = scratch("centred", lines.shape)
+    np.subtract(lines, np.tile(near, width), out=centred)
     off = (ones @ centred.reshape(count, channels)).astype(np.float64) / count
     np.multiply(centred, centred, out=centred)
     squares = (ones @ centred.reshape(count, channels)).astype(np.float64)

@@ -6,12 +6,11 @@ channels, and the K lines of the kernel are added up afterwards, plane by plane.
 """
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.epilogue import Finish
+from nanostyle.cpu.epilogue import Epilogue, Moments
 from nanostyle.cpu.picture import Picture, Strip, patch, strided, strips
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
@@ -22,12 +21,10 @@ _PLANES = 1 << 22
 # Strips whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 
-R = TypeVar("R")
-
 
 def from_few(
-    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Finish[R]
-) -> list[R]:
+    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
+) -> list[Moments | None]:
     """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
 
     The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, strip by strip.
@@ -38,7 +35,7 @@ def from_few(
     weights = np.concatenate([weights, np.zeros((1, M), np.float32) if b is None else b[None]])
     D = len(weights)
 
-    def job(strip: Strip) -> R:
+    def job(strip: Strip) -> Moments | None:
         for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride):
             pixels = (bottom - top) * W
             for begin, count, each in runs(pixels, UNPACKED // (D * M)):
@@ -47,7 +44,8 @@ def from_few(
                     weights,
                     out=strided(y, patch(y, strip.n, top, 0).offset + begin * M, (count, each, M), (each * M, M, 1)),
                 )
-        return finish(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
+        target = patch(y, strip.n, strip.top, 0)
+        return finish(strip.n, target, target, strip.bottom - strip.top, W)
 
     return parallel(job, strips(N, H, _STRIP))
 
@@ -77,7 +75,7 @@ def _columns(
         yield strip.top + first, strip.top + last, columns.reshape(len(columns), -1)
 
 
-def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Finish[R]) -> list[R]:
+def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Moments | None]:
     """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
@@ -87,7 +85,7 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
     length = -(-W // L)
     wide = length * L + L - 1
 
-    def job(strip: Strip) -> R:
+    def job(strip: Strip) -> Moments | None:
         n, top, bottom = strip
         rows = bottom - top
         tall = rows + K - 1
@@ -110,7 +108,8 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
         for phase in range(L):
             pixels = y[n, top:bottom, phase::L]
             pixels[...] = total[phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
-        return finish(n, patch(y, n, top, 0), rows, W)
+        target = patch(y, n, top, 0)
+        return finish(n, target, target, rows, W)
 
     return parallel(job, strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
 

@@ -6,12 +6,12 @@ convolution (bias, ReLU, statistics) is done on the block too, while it is there
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.epilogue import Finish
+from nanostyle.cpu.epilogue import Epilogue, Moments
 from nanostyle.cpu.forms import Form
 from nanostyle.cpu.picture import Patch, Picture, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
@@ -27,8 +27,6 @@ _COLUMNS = 64
 # Bytes of partial kernel gradients, and the most of them there may be.
 _PARTIAL_BYTES, _PARTIALS = 1 << 25, 8
 
-R = TypeVar("R")
-
 
 class Block(NamedTuple):
     """`rows` x `columns` tiles of picture `n`, from tile `(top, left)` on."""
@@ -40,9 +38,9 @@ class Block(NamedTuple):
     columns: int
 
 
-def blocks(N: int, rows: int, columns: int, bytes_per_tile: int) -> list[Block]:
-    """Cut N grids of `rows` x `columns` tiles into blocks, as equal as can be."""
-    tiles = min(max(BLOCK_BYTES // bytes_per_tile, 48), 128)
+def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = 128) -> list[Block]:
+    """Cut N grids of `rows` x `columns` tiles into blocks of at most about `most`, as equal as can be."""
+    tiles = min(max(BLOCK_BYTES // bytes_per_tile, 48), most)
     across = -(-columns // WIDE)
     down = -(-rows // max(1, tiles * across // columns))
     return [
@@ -175,31 +173,28 @@ def from_points(products: Array, matrix: Array, b: Array | None, block: Block, o
 # --- the convolution and the gradient to its kernel -------------------------------------------------------
 
 
-def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, finish: Finish[R]) -> list[R]:
+def convolve(
+    picture: Picture, w: Array, b: Array | None, form: Form, y: Array, finish: Epilogue
+) -> list[Moments | None]:
     """Write the convolution of `picture` by the weights `w (3, 3, C, M)`, plus b, into the contiguous y `(N, H, W, M)`.
 
-    Returns
-    -------
-    list
-        What `finish` returned, block after block.
+    Returns what `finish` returned, block by block.
     """
     N, H, W, M = y.shape
     weights = points_of(w, form)
     P, size = len(form.kernel), len(form.output)
 
-    def job(block: Block) -> R:
+    def job(block: Block) -> Moments | None:
         products = multiply(to_points(picture, form.window, form.step, form.start, block, "points"), weights)
         height, width = block.rows * size, block.columns * size
         top, left = block.top * size, block.left * size
-        target = patch(y, block.n, top, left)
         inside = min(height, H - top), min(width, W - left)
-        if inside == (height, width):
-            from_points(products, form.output, b, block, target)
-        else:
-            spill = Patch(scratch("spill", (height, width, M)), 0, width * M, M)
-            from_points(products, form.output, b, block, spill)
-            target.lines(*inside)[...] = spill.lines(*inside)
-        return finish(block.n, target, *inside)
+        pixels = target = patch(y, block.n, top, left)
+        # A pass over pixels on their way to y is cheaper than one over y; and tiles at the end may reach over it.
+        if finish.relu or inside != (height, width):
+            pixels = Patch(scratch("pixels", (height, width, M)), 0, width * M, M)
+        from_points(products, form.output, b, block, pixels)
+        return finish(block.n, pixels, target, *inside)
 
     return parallel(job, blocks(N, -(-H // size), -(-W // size), 4 * P * P * (picture.shape[3] + M)))
 
@@ -210,8 +205,8 @@ def kernel_gradient(x: Picture, g: Picture, form: Form) -> Array:
     C = x.shape[3]
     P, size = len(form.kernel), len(form.output)
     back = np.ascontiguousarray(form.output.T)
-    # Twice as many tiles as in `convolve`: each block's share is added to all of the kernel's gradient.
-    todo = blocks(N, -(-H // size), -(-W // size), 2 * P * P * (C + M))
+    # The products are summed over the tiles: short sums, as in `multiply`.
+    todo = blocks(N, -(-H // size), -(-W // size), 4 * P * P * (C + M), most=DEPTH // 2)
 
     def job(share: Sequence[Block]) -> Array:
         total = np.zeros((P * P, C, M), np.float32)
