@@ -111,6 +111,7 @@ def test_gradients_are_the_reference(layer, relu, seed):
 FAMILIES = {
     "3x3": (Geometry(1, 1, "reflect"), 32, 48, 3),
     "stride 2": (Geometry(2, 1, "reflect"), 32, 48, 3),
+    "wide, stride 2": (Geometry(2, 1, "reflect"), 64, 72, 3),
     "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
     "from colours": (Geometry(1, 4, "reflect"), 3, 32, 9),
     "to colours": (Geometry(1, 4, "reflect"), 32, 3, 9),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nanostyle.arrays import Array
+from nanostyle.arrays import Array, parallel
 
 
 def fold_border(
@@ -25,7 +25,7 @@ class _Fold:
     def __init__(self, stride: int, pad: int, mode: str, upsample: int) -> None:
         self.stride, self.pad, self.mode, self.upsample = stride, pad, mode, upsample
 
-    def _border(self, n: int) -> tuple[range | list[int], Array]:
+    def _border(self, n: int) -> tuple[list[int], Array]:
         """Of a padded axis over `n` pixels: the border's positions, and for each position the pixel it repeats."""
         length = self.upsample * n
         sources = np.pad(np.arange(length), self.pad, mode=self.mode) // self.upsample  # type: ignore[call-overload]
@@ -35,10 +35,9 @@ class _Fold:
         """Fold the rows above and below, with or without their corners."""
         N, _, W, C = dx.shape
         rows, sources = self._border(dx.shape[1])
-        columns, _ = self._border(W)
-        _, across = self._border(W)
-        for r in rows:
-            line = self._line(r, g, w, mask, self.upsample * W + 2 * self.pad)
+        columns, across = self._border(W)
+        width = self.upsample * W + 2 * self.pad
+        for r, line in zip(rows, parallel(lambda r: self._line(r, g, w, mask, width), rows), strict=True):
             inner = line[:, self.pad : self.pad + self.upsample * W].reshape(N, W, self.upsample, C).sum(axis=2)
             for c in columns if corners else ():
                 inner[:, across[c]] += line[:, c]

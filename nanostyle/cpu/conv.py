@@ -1,5 +1,7 @@
 """Twins of the primitives in `ops/conv.py`: which algorithm serves which shape."""
 
+import numpy as np
+
 from nanostyle.arrays import Array, empty
 from nanostyle.cpu import direct, thin, winograd
 from nanostyle.cpu.border import fold_border
@@ -26,7 +28,7 @@ def conv2d_forward(
     H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
     y = empty((x.shape[0], H, W, M))
     finish = Epilogue(relu, moments)
-    match _way(w.shape, at):
+    match _way(w.shape, at, strided=64):
         case "winograd":
             form = forward(TILE, stride, upsample, pad)
             parts = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
@@ -48,7 +50,7 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
     dx = empty((g.shape[0], *size, C))
     picture = Picture(g, mask=mask)
     turned = w[::-1, ::-1].swapaxes(2, 3)
-    match _way((K, L, M, C), at):
+    match _way((K, L, M, C), at, strided=1):
         case "winograd":
             form = adjoint(TILE, stride, upsample, pad)
             winograd.convolve(picture, w.swapaxes(2, 3), None, form, dx, Epilogue())
@@ -71,7 +73,7 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask
     K, L = kernel
     picture, gradient = _picture(x, mode, upsample), Picture(g, mask=mask)
     _, H, W, M = g.shape
-    match _way((K, L, x.shape[3], M), at):
+    match _way((K, L, x.shape[3], M), at, strided=np.inf):
         case "winograd":
             return winograd.kernel_gradient(picture, gradient, forward(TILE, stride, upsample, pad))
         case "from few":
@@ -97,12 +99,15 @@ def _picture(x: Array, mode: str, upsample: int) -> Picture:
     return Picture(x, mode="edge" if upsample == 2 and mode == "reflect" else mode)
 
 
-def _way(w: tuple[int, ...], at: Geometry) -> str:
-    """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours."""
+def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
+    """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours.
+
+    `strided` is the number of channels from which on Winograd's algorithm pays with stride 2.
+    """
     stride, pad, _, upsample = at
     K, L, C, M = w
-    folded = (stride, pad, upsample) == (1, 1, 2)
-    if TILE and (K, L) == (3, 3) and pad < 3 and min(C, M) > _FEW and (folded or (upsample == 1 and stride <= 2)):
+    least = {(1, 1): _FEW + 1, (2, 1): strided, (1, 2): 1 if pad == 1 else np.inf}.get((stride, upsample), np.inf)
+    if TILE and (K, L) == (3, 3) and pad < K and min(C, M) >= least:
         return "winograd"
     if K != L or pad >= K or upsample > 1:
         return "reference"

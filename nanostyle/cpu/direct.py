@@ -5,10 +5,12 @@ import numpy as np
 from nanostyle.arrays import Array, parallel, scratch
 from nanostyle.cpu.epilogue import Epilogue, Moments
 from nanostyle.cpu.picture import Picture, Strip, patch, strided, strips
-from nanostyle.cpu.products import parts
+from nanostyle.cpu.products import UNPACKED, parts, runs
 
 # Elements of pixels under the kernel at one time.
 _COLUMNS = 1 << 18
+# Rows of a product, at least.
+_ROWS = 32
 # Partial gradients of the kernel, each over a share of the strips.
 _SHARES = 8
 
@@ -25,9 +27,20 @@ def convolve(
     weights = w.reshape(K * L * C, M)
     bias = None if b is None else np.tile(b, W)
 
+    depth = len(weights)
+    # Products that small only where that leaves enough rows for them.
+    each = UNPACKED // (depth * M)
+    most = each if each >= _ROWS else H * W
+
     def job(strip: Strip) -> Moments | None:
         target, rows = patch(y, strip.n, strip.top, 0), strip.bottom - strip.top
-        np.matmul(_columns(picture, strip, start, stride, (K, L), W), weights, out=target.matrix(rows, W))
+        columns = _columns(picture, strip, start, stride, (K, L), W)
+        for begin, count, size in runs(rows * W, most):
+            np.matmul(
+                columns[begin : begin + count * size].reshape(count, size, depth),
+                weights,
+                out=target.matrix(rows, W)[begin : begin + count * size].reshape(count, size, M),
+            )
         if bias is not None:
             lines = target.lines(rows, W)
             lines += bias
