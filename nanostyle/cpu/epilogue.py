@@ -26,12 +26,20 @@ class Epilogue(NamedTuple):
 
     def __call__(self, n: int, pixels: Patch, target: Patch, height: int, width: int) -> Moments | None:
         """Bring the computed `pixels` of picture `n` to their place `target`, which may be where they are."""
+        self.place(pixels, target, height, width)
+        return self.measure(n, target, height, width)
+
+    def place(self, pixels: Patch, target: Patch, height: int, width: int) -> None:
+        """The part of it that may be done for some of the pixels at a time."""
         lines = target.lines(height, width)
         if self.relu:
             np.maximum(pixels.lines(height, width), 0, out=lines)
         elif pixels is not target:
             lines[...] = pixels.lines(height, width)
-        return _moments(n, lines, target.channels) if self.moments else None
+
+    def measure(self, n: int, target: Patch, height: int, width: int) -> Moments | None:
+        """The statistics, if they are wanted."""
+        return _moments(n, target.lines(height, width), target.channels) if self.moments else None
 
 
 def _moments(n: int, lines: Array, channels: int) -> Moments:

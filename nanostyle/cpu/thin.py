@@ -11,11 +11,12 @@ import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
 from nanostyle.cpu.epilogue import Epilogue, Moments
-from nanostyle.cpu.picture import Picture, Strip, patch, strided, strips
+from nanostyle.cpu.picture import Patch, Picture, Strip, patch, strided, strips
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# Rows per strip, and elements of columns at one time: a strip's border rows are read twice, its columns stay in cache.
-_STRIP, _COLUMNS = 16, 1 << 17
+# Rows per strip, the border rows of which are read twice; and elements of columns, and of results, at one time, so
+# that they stay in the cache.
+_STRIP, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
 # Bytes of planes at one time.
 _PLANES = 1 << 22
 # Strips whose contributions to a kernel's gradient are added up one after the other.
@@ -35,25 +36,30 @@ def from_few(
     weights = np.concatenate([weights, np.zeros((1, M), np.float32) if b is None else b[None]])
     D = len(weights)
 
+    at_once = min(_COLUMNS // (D * W), _PIXELS // (M * W))
+
     def job(strip: Strip) -> Moments | None:
-        for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride):
-            pixels = (bottom - top) * W
-            for begin, count, each in runs(pixels, UNPACKED // (D * M)):
+        for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride, at_once):
+            rows = bottom - top
+            pixels = target = patch(y, strip.n, top, 0)
+            if finish.relu:  # on the way to y it is cheaper than in y
+                pixels = Patch(scratch("pixels", (rows, W, M)), 0, W * M, M)
+            for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
                 np.matmul(
-                    strided(columns, begin, (count, each, D), (each, 1, pixels)),
+                    strided(columns, begin, (count, each, D), (each, 1, rows * W)),
                     weights,
-                    out=strided(y, patch(y, strip.n, top, 0).offset + begin * M, (count, each, M), (each * M, M, 1)),
+                    out=strided(pixels.root, pixels.offset + begin * M, (count, each, M), (each * M, M, 1)),
                 )
-        target = patch(y, strip.n, strip.top, 0)
-        return finish(strip.n, target, target, strip.bottom - strip.top, W)
+            finish.place(pixels, target, rows, W)
+        return finish.measure(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
 
     return parallel(job, strips(N, H, _STRIP))
 
 
 def _columns(
-    picture: Picture, strip: Strip, start: int, kernel: tuple[int, int], width: int, stride: int
+    picture: Picture, strip: Strip, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
 ) -> Iterator[tuple[int, int, Array]]:
-    """For some rows of the strip at a time: first, last, and the pixels under each weight of the kernel, and a 1.
+    """For `at_once` rows of the strip at a time: first, last, and the pixels under each weight of the kernel, and a 1.
 
     Those are `(C·K·L + 1, rows·width)`, in scratch.
     """
@@ -63,7 +69,7 @@ def _columns(
     window = picture.window(strip.n, start + stride * strip.top, start, tall, wide)
     planes = scratch("planes", (C, tall, wide))
     planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
-    for first, last in parts(height, -(-height * C * K * L * width // _COLUMNS)):
+    for first, last in parts(height, -(-height // max(1, at_once))):
         columns = scratch("columns", (C * K * L + 1, last - first, width))
         columns[:-1].reshape(C, K, L, last - first, width)[...] = strided(
             planes,
@@ -131,11 +137,12 @@ def kernel_gradient(
     m = many.shape[3]
     top, left, height, width = area
     todo = strips(N, height, _STRIP)
+    at_once = _COLUMNS // (c * K * L * width)
 
     def job(share: tuple[int, int]) -> Array:
         total = np.zeros((c * K * L + 1, m), np.float32)
         for strip in todo[slice(*share)]:
-            for first, last, columns in _columns(few, strip, start, kernel, width, stride):
+            for first, last, columns in _columns(few, strip, start, kernel, width, stride, at_once):
                 pixels = many.window(strip.n, top + first, left, last - first, width).matrix(last - first, width)
                 total += columns @ pixels
         return total
