@@ -29,18 +29,18 @@ def start(data: list[Path], output: Path) -> "subprocess.Popen[bytes]":
     """The training in a process of its own."""
     command = [sys.executable, str(ROOT / "tests" / "train_tiny.py"), *map(str, data), str(output), str(STEPS)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[:2])}
-    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
 
 def contents(output: Path) -> dict[str, bytes]:
     """Every number in the model and in the checkpoint, by file and name."""
     found: dict[str, bytes] = {}
-    for path in (output, output.with_suffix(".training") / "checkpoint.h5"):
+    for what, path in (("model", output), ("checkpoint", output.with_suffix(".training") / "checkpoint.h5")):
         with h5py.File(path, "r") as file:
 
-            def keep(name: str, item: object, stem: str = path.stem) -> None:
+            def keep(name: str, item: object, what: str = what) -> None:
                 if isinstance(item, h5py.Dataset):
-                    found[f"{stem}/{name}"] = item[()].tobytes()
+                    found[f"{what}/{name}"] = item[()].tobytes()
 
             file.visititems(keep)
     return found
@@ -67,20 +67,23 @@ def main() -> None:
 
         whole, broken = Path(folder) / "whole.h5", Path(folder) / "broken.h5"
         begun = time.monotonic()
-        assert start(data, whole).wait() == 0
+        process = start(data, whole)
+        process.stdout.readline()  # the first step
+        startup = time.monotonic() - begun
+        process.communicate()
         duration = time.monotonic() - begun
-        # On average a run should get a little further than the last one did.
-        longest = 2 * duration / 5
+        # So that all the kills together do not outlast the training: each costs another start.
+        longest = 2 * (startup + 0.7 * (duration - startup) / kills)
         for kill in range(1, kills + 1):
             process = start(data, broken)
             moment = rng.uniform(0, longest)
             try:
-                process.wait(moment)
+                process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
                 process.kill()
-                process.wait()
+            process.communicate()
             print(f"kill {kill:2} after {moment:5.2f} s: checkpoint at step {reached(broken)} of {STEPS}")
-        assert start(data, broken).wait() == 0
+        start(data, broken).communicate()
         a, b = contents(whole), contents(broken)
         same = a.keys() == b.keys() and all(a[name] == b[name] for name in a)
         print(

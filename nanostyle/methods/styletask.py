@@ -38,7 +38,7 @@ class StyleTask:
     Raises
     ------
     ValueError
-        A weight is not above 0, or names no style.
+        A weight is not above 0, or names no style; a painting is called `photo`.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class StyleTask:
     ) -> None:
         self.net, self.mode = net, mode
         identity = net.config["identity"]
+        if IDENTITY in paintings:
+            raise ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own; rename the file")
         self.styles = [IDENTITY] * identity + list(paintings)
         self._paintings, self._objective, self._device = dict(paintings), objective, device
         self._weights = dict(weights or {})
