@@ -20,6 +20,11 @@ def weights() -> None:
 @weights.command("convert")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("destination", type=click.Path(path_type=Path))
+@click.option(
+    "--preprocess",
+    type=click.Choice(["torch", "caffe"]),
+    help="What the network was trained on. Default: told by the names in SOURCE.",
+)
 @click.option("--padding", type=click.Choice(["zero", "reflect"]), help="Default: as the network was trained.")
 @click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True)
 @click.option("--storage", type=click.Choice(["float32", "float16", "uint8"]), default="float32", show_default=True)
