@@ -295,7 +295,18 @@ def test_kill_nine_at_random_moments_costs_steps_but_never_the_result(data, fini
     output = tmp_path / "model.h5"
     kill_and_resume(data, output, kills=3, longest=0.15)
     assert_same_end(output, finished)
-    assert not list(trainer.training_folder(output).glob(".*"))
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    ours = [tmp_path / ".model.x1y2.h5", trainer.training_folder(output) / ".checkpoint.x1y2.h5"]
+    others = [tmp_path / ".other.x1y2.h5", tmp_path / "model.h5"]
+    for path in (*ours, others[0]):
+        path.touch()
+    list(training(*data, output, steps=2, resume=True))
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
 
 
 def test_an_existing_training_is_not_overwritten_by_accident(data, tmp_path):
@@ -410,7 +421,7 @@ def pictures_of(path, styles):
     return hashlib.sha256(b"".join(pixels.tobytes() for pixels in shown)).hexdigest()
 
 
-@pytest.mark.parametrize("storage", ["float32", "float16"])
+@pytest.mark.parametrize("storage", ["float32", "float16", "uint8"])
 def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, tmp_path, storage):
     old = load_model(finished)
     old.storage = storage
@@ -425,7 +436,7 @@ def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, 
     new = load_model(output)
     assert new.styles == ["photo", "00", "01", "fresh"]
     assert new.thumbnails.keys() == {"00", "01", "fresh"}
-    assert new.storage == storage
+    assert new.storage == ("float32" if storage == "uint8" else storage)
     assert pictures_of(output, ["00", "01"]) == before
     saved = state(load_model(tmp_path / "old.h5").net)
     for name, value in state(new.net).items():

@@ -69,7 +69,7 @@ def add_style(
     """Train gamma and beta of new styles for the trained `model`; write it, with them at the end, to `output`.
 
     Everything else is frozen, and the old rows are copied, so the old styles' pictures stay the same to the bit
-    (Dumoulin 2017, section 3.2). Width and storage are the model's own. Parameters are those of `train_cin`.
+    (Dumoulin 2017, section 3.2). Width and storage are the model's own (float32 in place of uint8). Parameters are those of `train_cin`.
 
     Raises
     ------
@@ -81,7 +81,9 @@ def add_style(
         raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
     if known := [name for name in paintings if name in base.styles]:
         raise NanostyleError(f"{model} has a style {known[0]!r} already; give the new one another name")
-    options = replace(options, width=base.net.config["width"], storage=base.storage)
+    # Numbers of 8 bits read from a file do not come out the same when they are made 8 bits again.
+    storage = "float32" if base.storage == "uint8" else base.storage
+    options = replace(options, width=base.net.config["width"], storage=storage)
     pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
     net = _with_new_rows(base.net, len(pictures))
     task = _NewStyles(base, net, pictures, Objective(network, options), weights=weights, device=device)
@@ -130,6 +132,7 @@ class _NewStyles(StyleTask):
             base,
             net=net,
             styles=base.styles + self.styles,
+            storage=new.storage,
             thumbnails=base.thumbnails | new.thumbnails,
             recipe=base.recipe | {"added": [*base.recipe.get("added", []), {"styles": self.styles, **new.recipe}]},
         )
