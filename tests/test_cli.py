@@ -9,9 +9,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from networks import vgg_parts
 
 from nanostyle import arrays, image, weightfile
+from nanostyle.cli import command
+from nanostyle.methods import bench
 from nanostyle.weightfile import WeightFile
 
 ROOT = Path(__file__).parent.parent
@@ -275,3 +278,13 @@ def test_gradcheck_prints_a_table_and_passes(folder):
 def test_debug_shows_the_traceback(folder):
     result = stylize(folder, "--debug", photo="nowhere.jpg")
     assert result.returncode == 2 and "Traceback" in result.stderr
+
+
+def test_bench_networks_prints_a_row_for_each(folder, monkeypatch):
+    """The command's own table, on networks that take no time."""
+    rows = [bench.Row("transformer 8x8", 1.5, 20.0, 0.25)]
+    monkeypatch.setattr("nanostyle.cli.tools.time_networks", lambda rounds: iter(rows * rounds))
+    result = CliRunner().invoke(command, ["bench", "networks", "--rounds", "2", "--threads", "1"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("transformer 8x8") == 2
+    assert "1.5 ms" in result.output and "25 % of GEMM" in result.output

@@ -7,7 +7,7 @@ import click
 import nanostyle
 from nanostyle.cli.stylize import stylize
 from nanostyle.cli.terminal import fail
-from nanostyle.cli.tools import gradcheck, info
+from nanostyle.cli.tools import bench, gradcheck, info
 from nanostyle.cli.train import add_style, styles, train
 from nanostyle.cli.weights import weights
 
@@ -36,5 +36,5 @@ def command() -> None:
     """Neural style transfer from scratch on NumPy and CuPy."""
 
 
-for member in (stylize, train, add_style, styles, weights, gradcheck, info):
+for member in (stylize, train, add_style, styles, weights, gradcheck, bench, info):
     command.add_command(member)

@@ -1,4 +1,4 @@
-"""Floor 5: `nanostyle gradcheck` and `nanostyle info`."""
+"""Floor 5: `nanostyle gradcheck`, `nanostyle bench` and `nanostyle info`."""
 
 import platform
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ import nanostyle
 from nanostyle import arrays, weightfile
 from nanostyle.cases import check_all
 from nanostyle.cli.options import debug_option
+from nanostyle.methods.bench import networks as time_networks
 
 
 @click.command()
@@ -29,6 +30,25 @@ def gradcheck(seed: int, debug: bool) -> None:
     click.echo(f"{len(rows)} rows, {checks} checks, worst relative error {max(row.error for row in rows):.1e}")
     if failed:
         raise RuntimeError(f"{len(failed)} gradients are not the derivative: {', '.join(row.name for row in failed)}")
+
+
+@click.group()
+def bench() -> None:
+    """Time this machine."""
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="The median counts.")
+@click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS.")
+@debug_option
+def networks(rounds: int, threads: int | None, debug: bool) -> None:
+    """Time the networks on the CPU, with random weights, and say how near they come to its matrix product."""
+    arrays.set_threads(threads)
+    click.echo(f"{arrays.threads()} threads, float32")
+    for row in time_networks(rounds=rounds):
+        click.echo(
+            f"{row.name:<30}{row.milliseconds:10.1f} ms{row.gflops:10.0f} GFLOP/s{100 * row.share:8.0f} % of GEMM"
+        )
 
 
 @click.command()
