@@ -245,8 +245,8 @@ def test_bad_weights(folder, damage):
 def test_help_lists_the_commands(folder):
     result = run("-h", cwd=folder)
     assert result.returncode == 0
-    for command in ("stylize", "weights", "gradcheck", "info"):
-        assert command in result.stdout
+    for name in ("stylize", "train", "add-style", "styles", "weights", "gradcheck", "bench", "info"):
+        assert name in result.stdout
     assert run("--version", cwd=folder).stdout.startswith("nanostyle, version ")
 
 
@@ -284,7 +284,7 @@ def test_bench_networks_prints_a_row_for_each(folder, monkeypatch):
     """The command's own table, on networks that take no time."""
     rows = [bench.Row("transformer 8x8", 1.5, 20.0, 0.25)]
     monkeypatch.setattr("nanostyle.cli.tools.time_networks", lambda rounds: iter(rows * rounds))
-    result = CliRunner().invoke(command, ["bench", "networks", "--rounds", "2", "--threads", "1"])
+    result = CliRunner().invoke(command, ["bench", "networks", "--rounds", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("transformer 8x8") == 2
     assert "1.5 ms" in result.output and "25 % of GEMM" in result.output
