@@ -8,7 +8,6 @@ The only file that imports cupy. It holds four things that every floor above rel
 - *parallel*: threads over blocks of work. BLAS runs at one thread; the blocks are the threads' work.
 """
 
-import bisect
 import contextlib
 import importlib
 import importlib.util
@@ -16,7 +15,6 @@ import itertools
 import math
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, wraps
@@ -27,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController
 
+from nanostyle.cpu.arena import SMALL, Arena, aligned
 from nanostyle.errors import NanostyleError
 
 # On a GPU the array is a cupy.ndarray, which has the same interface.
@@ -136,83 +135,7 @@ def _twin(home: str | None, stem: str, name: str) -> Callable[..., Any] | None:
 
 # --- memory -----------------------------------------------------------------------------------------------
 
-# Below this the system's allocator is as fast as ours; above it, fresh memory costs a page fault per 4 KiB
-# (measured: 4 MiB fresh 1.6 ms, used again 0.15 ms).
-_SMALL = 1 << 16
-
-# Memory begins at a cache line: passes over arrays that straddle the lines run a fifth slower (measured).
-_LINE = 64
-
-
-def _aligned(size: int) -> npt.NDArray[np.uint8]:
-    memory = np.empty(size + _LINE, np.uint8)
-    start = -memory.__array_interface__["data"][0] % _LINE
-    return memory[start : start + size]
-
-
-class _Block:
-    """A piece of memory on loan: when the last array that looks into it dies, it returns to the arena."""
-
-    def __init__(self, memory: npt.NDArray[np.uint8], returned: "deque[npt.NDArray[np.uint8]]") -> None:
-        self._memory, self._returned = memory, returned
-        self.__array_interface__ = memory.__array_interface__
-
-    def __del__(self) -> None:
-        # The garbage collector may run this at any moment, in any thread, in the middle of `take` too. So it
-        # takes no lock and counts nothing: an append is one step under the interpreter's lock.
-        self._returned.append(self._memory)
-
-
-class _Arena:
-    """Free blocks by size. Holds at most a quarter more than what has been in use at one time."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._returned: deque[npt.NDArray[np.uint8]] = deque()
-        # (bytes, -age, block), sorted: among blocks of one size the latest returned, warm in the cache, is first.
-        self._free: list[tuple[int, int, npt.NDArray[np.uint8]]] = []
-        self._age = itertools.count()
-        self._in_use = self._peak = self._idle = 0
-
-    def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """The smallest free block of `size` to `size` + 1/4 bytes, or a fresh one."""
-        with self._lock:
-            self._collect()
-            i = bisect.bisect_left(self._free, (size,))
-            if i < len(self._free) and self._free[i][0] <= size + size // 4:
-                memory = self._remove(i)
-            else:
-                self._peak = max(self._peak, self._in_use + size)
-                while self._free and self._in_use + self._idle + size > self._peak + self._peak // 4:
-                    self._remove(max(range(len(self._free)), key=lambda k: self._free[k][1]))
-                memory = _aligned(size)
-            self._in_use += memory.nbytes
-            self._peak = max(self._peak, self._in_use)
-            return np.asarray(_Block(memory, self._returned))
-
-    def clear(self) -> None:
-        """Let all free blocks go, and forget how much was in use before."""
-        with self._lock:
-            self._collect()
-            self._free.clear()
-            self._idle, self._peak = 0, self._in_use
-
-    def _collect(self) -> None:
-        """Move what was returned to the free blocks."""
-        while self._returned:
-            memory = self._returned.popleft()
-            self._in_use -= memory.nbytes
-            self._idle += memory.nbytes
-            bisect.insort(self._free, (memory.nbytes, -next(self._age), memory))
-
-    def _remove(self, i: int) -> npt.NDArray[np.uint8]:
-        """Take the free block `i` out."""
-        size, _, memory = self._free.pop(i)
-        self._idle -= size
-        return memory
-
-
-_arena = _Arena()
+_arena = Arena()
 
 
 def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Array | None = None) -> Array:
@@ -223,13 +146,13 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Arra
     xp = np if like is None else module_of(like)
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if xp is not np or size < _SMALL:
+    if xp is not np or size < SMALL:
         return xp.empty(shape, dtype)
     return np.ndarray(shape, dtype, _arena.take(size))
 
 
 def release_memory() -> None:
-    """Return the arena's free blocks to the system: after a large picture, before a small one."""
+    """Return the memory that is kept for use again to the system: after a large picture, before a small one."""
     _arena.clear()
 
 
@@ -250,7 +173,7 @@ def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) 
     size = math.prod(shape) * dtype.itemsize
     buffer = _local.buffers.get(name)
     if buffer is None or buffer.nbytes < size:
-        buffer = _local.buffers[name] = _aligned(size)
+        buffer = _local.buffers[name] = aligned(size)
     return np.ndarray(shape, dtype, buffer)
 
 
@@ -358,7 +281,7 @@ def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
 def _after_fork() -> None:
     """A child has the pool's object but not its threads: start afresh, with fresh locks."""
     global _pool, _pool_lock, _arena
-    _pool, _pool_lock, _arena = None, threading.Lock(), _Arena()
+    _pool, _pool_lock, _arena = None, threading.Lock(), Arena()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,6 +1,5 @@
 """Devices, primitives, memory and threads: what every floor above relies on."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -11,13 +10,10 @@ import types
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nanostyle import arrays
+from nanostyle.cpu.arena import Arena
 from nanostyle.errors import NanostyleError
-
-MB = 1 << 20
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +35,24 @@ def run_python(code, **environment):
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
+
+
+def run_threads(work, items):
+    failures = []
+
+    def guarded(item):
+        try:
+            work(item)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(item,), daemon=True) for item in items]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads), "deadlock"
+    return failures
 
 
 # --- devices ------------------------------------------------------------------------------------------------
@@ -134,173 +148,41 @@ def test_a_numpy_scalar_is_not_taken_for_a_gpu_array():
     assert arrays._home(np.float64(1)) is None
 
 
-# --- the arena ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def arena(monkeypatch):
-    """An arena of its own, and the sizes of its fresh blocks."""
-    arena = arrays._Arena()
-    arena.fresh = []
-    aligned = arrays._aligned
-    monkeypatch.setattr(arrays, "_arena", arena)
-    monkeypatch.setattr(arrays, "_aligned", lambda size: (arena.fresh.append(size), aligned(size))[1])
-    return arena
+# --- memory -------------------------------------------------------------------------------------------------
 
 
 def address(x):
     return x.__array_interface__["data"][0]
 
 
-def test_memory_is_used_again(arena):
-    a = arrays.empty((512, 512))
-    where = address(a)
-    del a
-    assert address(arrays.empty((512, 512))) == where
-    assert address(arrays.empty((500, 500, 1))) == where  # a little smaller fits too
-    assert arena.fresh == [MB]
-
-
-def test_a_block_is_not_spent_on_what_is_much_smaller(arena):
-    arrays.empty((512, 512))
-    arrays.empty((256, 256))
-    assert arena.fresh == [MB, MB // 4]
+@pytest.fixture
+def arena(monkeypatch):
+    arena = Arena()
+    monkeypatch.setattr(arrays, "_arena", arena)
+    return arena
 
 
 def test_arrays_have_the_shape_and_type_asked_for(arena):
-    arrays.empty((2 * MB,), np.uint8)
+    arrays.empty((1 << 21,), np.uint8)
     for shape, dtype in [((3, 400, 500), np.float32), ((100_000,), np.float64), ((2,), np.int8), ((0, 5), np.float32)]:
         x = arrays.empty(shape, dtype)
         assert x.shape == shape and x.dtype == dtype
         assert x.flags.c_contiguous and x.flags.writeable
 
 
-@given(sizes=st.lists(st.integers(1 << 16, 1 << 20), max_size=30))
-@settings(derandomize=True, deadline=None)
-def test_arrays_begin_at_a_cache_line(sizes):
-    assert all(address(arrays.empty((size,), np.uint8)) % 64 == 0 for size in sizes)
+def test_large_arrays_come_from_the_arena_and_small_ones_do_not(arena):
+    large, small = arrays.empty((512, 512)), arrays.empty((8, 8))
+    assert arena.in_use == large.nbytes and small.nbytes == 256
+    where = address(large)
+    del large
+    assert address(arrays.empty((512, 512), like=small)) == where
 
 
-def test_views_keep_the_memory(arena):
-    a = arrays.empty((1024, 256))
-    a[...] = 7
-    view = a.reshape(256, 1024)[3:, ::2].T
-    del a
-    others = [arrays.empty((1024, 256)) for _ in range(3)]
-    for other in others:
-        other[...] = 0
-    assert (view == 7).all()
-    assert len(arena.fresh) == 4
-    del view
-    arrays.empty((1024, 256))
-    assert len(arena.fresh) == 4
-
-
-def test_live_arrays_never_share_memory(arena):
-    rng = np.random.default_rng(0)
-    live = {}
-    for i in range(300):
-        x = arrays.empty((int(rng.integers(20_000, 200_000)),))
-        x[...] = i
-        live[i] = x
-        if len(live) > 10:
-            del live[int(rng.choice(list(live)))]
-        assert all((x == k).all() for k, x in live.items())
-
-
-@given(
-    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=60),
-    keep=st.integers(1, 8),
-)
-@settings(derandomize=True, deadline=None)
-def test_idle_memory_is_bounded(sizes, keep):
-    """At any moment the arena holds at most 5/4 of the most that was in use at one time."""
-    arena, live, most = arrays._Arena(), [], 0
-    for size in sizes:
-        live.append(arena.take(size * 10_000))
-        most = max(most, sum(x.nbytes for x in live))
-        held = sum(x.nbytes for x in live) + sum(entry[0] for entry in arena._free)
-        assert held <= 1.25 * most
-        live = live[-keep:]
-
-
-def test_after_clear_nothing_idle_is_held(arena):
-    kept = arrays.empty((MB,))
-    arrays.empty((MB // 2,))
+def test_memory_can_be_released(arena):
+    arrays.empty((512, 512))
+    assert arena.held == 1 << 20
     arrays.release_memory()
-    assert arena._free == []
-    del kept
-    arrays.release_memory()
-    assert arena._free == [] and arena._in_use == 0
-
-
-def test_a_loop_of_steps_soon_needs_no_fresh_memory(arena):
-    """Like training: a forward pass keeps its results, a backward pass frees them and makes gradients."""
-    shapes = [(4, 96 >> k, 96 >> k, 16 << k) for k in range(3) for _ in range(4)]
-
-    def step():
-        kept = [arrays.empty(s) for s in shapes]
-        g = arrays.empty(shapes[-1])
-        while kept:
-            g = arrays.empty(kept.pop().shape)
-        return g.shape
-
-    for _ in range(3):
-        step()
-    before = len(arena.fresh)
-    for _ in range(5):
-        step()
-    assert len(arena.fresh) == before
-
-
-def test_memory_in_a_reference_cycle_comes_back(arena):
-    cycle = [arrays.empty((MB,))]
-    cycle.append(cycle)
-    del cycle
-    gc.collect()
-    arrays.empty((MB,))
-    assert len(arena.fresh) == 1
-
-
-def test_the_arena_serves_many_threads(arena):
-    def work(i):
-        for _ in range(200):
-            x = arrays.empty((20_000,))
-            x[...] = i
-            assert (x == i).all()
-
-    failures = run_threads(work, range(8))
-    assert not failures
-    arena.clear()
-    assert arena._in_use == 0
-
-
-def run_threads(work, items):
-    failures = []
-
-    def guarded(item):
-        try:
-            work(item)
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(item,), daemon=True) for item in items]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads), "deadlock"
-    return failures
-
-
-def test_taking_from_many_free_blocks_is_quick(arena):
-    """The bookkeeping must stay far below what fresh memory would cost (16 page faults and more)."""
-    live = [arrays.empty((100_000 + 10 * i,)) for i in range(500)]
-    live.clear()
-    started = time.perf_counter()
-    for _ in range(200):
-        arrays.empty((100_000,))
-    assert (time.perf_counter() - started) / 200 < 1e-3
+    assert arena.held == 0
 
 
 # --- work buffers -------------------------------------------------------------------------------------------
