@@ -30,10 +30,22 @@ NAMES = {"f": np.float32, "e": np.float16, "i": np.int32, "B": np.uint8, "Q": np
 
 # Every way in which the kernel files are compiled. A launch with other macros is a finding.
 _WORDS = [{"HALF": half, "VEC": vec} for half, vec in ((0, 1), (0, 4), (1, 1), (1, 8))]
+_PRODUCTS = [{"HALF": 1, "TF32": 0}, {"HALF": 0, "TF32": 1}, {"HALF": 0, "TF32": 0}]
 VARIANTS: list[tuple[str, dict[str, int]]] = [
     *((file, macros) for file in ("norm", "pool", "shape", "math") for macros in _WORDS),
     *(("gram", {"HALF": half}) for half in (0, 1)),
     ("adam", {"HALF": 0}),
+    *(
+        ("conv", {**types, "BM": 128, "BN": n, "GRAIN": grain})
+        for types in _PRODUCTS
+        for n in (8, 32, 64, 128)
+        for grain in ((16, 8) if types["HALF"] else (16,))
+    ),
+    *(
+        ("wgrad", {**types, "BM": m, "BN": n})
+        for types in _PRODUCTS
+        for m, n in ((128, 8), (128, 32), (64, 64), (128, 128))
+    ),
 ]
 
 missing = None if shutil.which("g++") else "g++ is not installed"
