@@ -34,10 +34,10 @@ struct Tap {
   }
 };
 
-// y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n numbers
-// further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
+// y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
+// numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
 // Grid: tiles of BM output pixels, of BN channels, pictures and phases.
-extern "C" __global__ void __launch_bounds__(THREADS) conv(
+extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int stride, int pad_h,
     int pad_w, int mode, int shift, int step, int relu, int w_stride) {
@@ -76,17 +76,17 @@ extern "C" __global__ void __launch_bounds__(THREADS) conv(
       for (int i = 0; i < BM / ROWS_AT_ONCE; i++) {
         const int row = row0 + i * ROWS_AT_ONCE;
         const int h = border(h0[i] + t.r, H << shift, mode), v = border(w0[i] + t.s, W << shift, mode);
-        const bool real_ = t.r < K && p0 + row < P && h >= 0 && v >= 0;
+        const bool inside = t.r < K && p0 + row < P && h >= 0 && v >= 0;
         const real* from = picture + (static_cast<size_t>(h >> shift) * W + (v >> shift)) * C + t.c;
-        cp_async<GRAIN>(A + stage * BM * 64 + place<4>(row, chunk) + q * GRAIN, real_ ? from : x, real_);
+        cp_async<GRAIN>(A + stage * BM * 64 + place<4>(row, chunk) + q * GRAIN, inside ? from : x, inside);
       }
 #pragma unroll
       for (int i = 0; i < ceil_div(BN, ROWS_AT_ONCE); i++) {
         const int row = row0 + i * ROWS_AT_ONCE;
         if (row >= BN) break;
-        const bool real_ = t.r < K && m0 + row < M;
+        const bool inside = t.r < K && m0 + row < M;
         const real* from = weights + ((static_cast<size_t>(m0 + row) * K + t.r) * L + t.s) * C + t.c;
-        cp_async<GRAIN>(B + stage * BN * 64 + place<4>(row, chunk) + q * GRAIN, real_ ? from : w, real_);
+        cp_async<GRAIN>(B + stage * BN * 64 + place<4>(row, chunk) + q * GRAIN, inside ? from : w, inside);
       }
       tap[q].advance(C, L, first_s, step);
     }

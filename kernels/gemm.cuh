@@ -1,9 +1,10 @@
 // Products of matrices in tiles, for conv.cu and wgrad.cu: (BM, BN) += (BM, k)·(k, BN), by a block of eight warps.
 //
-// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers), STAGES such pieces lie in shared memory,
-// and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32 rounded
-// to TF32 (TF32, from sm_80 on); otherwise float32 is multiplied as it is. All three keep the sums where
-// mma.m16n8 puts them: number q of fragment (i, j) of a lane is row i·16 + q/2·8 + lane/4, column j·8 + lane%4·2 + q%2.
+// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers), STAGES such pieces lie in shared
+// memory, and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32
+// rounded to TF32 (TF32, from sm_80 on); otherwise float32 is multiplied as it is. All three keep the sums where
+// mma.m16n8 puts them: number q of fragment (i, j) of a lane is row i·16 + q/2·8 + lane/4, column
+// j·8 + lane%4·2 + q%2.
 #ifdef BN
 
 #if TF32 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800

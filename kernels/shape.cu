@@ -3,7 +3,8 @@
 
 DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
 
-// y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it. Grid: words of a result, pictures.
+// y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it.
+// Grid: words of a result, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) enlarge(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int top, int left, int up,
     int mode) {
@@ -82,10 +83,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) pad_channels(
   if (i < count) y[i] = i % K < C ? x[static_cast<size_t>(i / K) * C + i % K] : to_real(0.f);
 }
 
-// Weights (K, L, C, M) for conv.cu. Forward: out (M, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out (C, K, L,
-// depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros up to `depth`. Grid: numbers of out.
+// Weights (K, L, C, M) for conv.cu. Forward: out (M, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out (C,
+// K, L, depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros up to `depth`. Grid: numbers of out.
 extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
-    const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint, int count) {
+    const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
+    int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
   const int inner = i % depth, tap = i / depth % (K * L), outer = i / depth / (K * L);

@@ -1,8 +1,8 @@
 // Products over pixels: the gradient of a convolution's weights, and Gram matrices.
 //
-// A row of A is a number of the kernel (tap and channel), gathered as in conv.cu; a column of B is a channel of g; k are
-// the output pixels. There are many pixels and few results, so the pixels are split over blocks: each writes a partial
-// result, and a second kernel adds them in an order that is always the same.
+// A row of A is a number of the kernel (tap and channel), gathered as in conv.cu; a column of B is a channel of g; k
+// are the output pixels. There are many pixels and few results, so the pixels are split over blocks: each writes a
+// partial result, and `join_splits` (gram.cu) adds them in an order that is always the same.
 //
 // Macros: HALF, TF32, BM, BN (gemm.cuh).
 
@@ -12,9 +12,10 @@ constexpr int A_PARTS = BK / A_ROWS;
 // partial (N·splits, KLC, M) over `split` output pixels each. x (N, H, W, C), g (N, OH, OW, M), KLC = K·L·C.
 // `symmetric`: leave out tiles all of whose numbers are below the diagonal.
 // Grid: tiles of BM numbers of the kernel, of BN channels, pictures and splits.
-extern "C" __global__ void __launch_bounds__(THREADS) wgrad(
+extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
     const real* __restrict__ x, const real* __restrict__ g, float* __restrict__ partial, int H, int W, int C, int OH,
-    int OW, int M, int L, int KLC, int stride, int pad, int mode, int shift, int split, int splits, int symmetric) {
+    int OW, int M, int L, int KLC, int stride, int pad_h, int pad_w, int mode, int shift, int split, int splits,
+    int symmetric) {
   DYNAMIC_SHARED(shared);
   char *const A = shared, *const B = shared + STAGES * BM * 64;
   const int k0 = blockIdx.x * BM, m0 = blockIdx.y * BN, n = blockIdx.z / splits, P = OH * OW;
@@ -40,20 +41,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) wgrad(
 #pragma unroll
     for (int i = 0; i < A_PARTS; i++) {
       const int row = row0 + i * A_ROWS;
-      const int h = border(oh[i] * stride + r - pad, H << shift, mode);
-      const int w = border(ow[i] * stride + s - pad, W << shift, mode);
-      const bool real_ = k < KLC && p0 + row < end && h >= 0 && w >= 0;
+      const int h = border(oh[i] * stride + r - pad_h, H << shift, mode);
+      const int w = border(ow[i] * stride + s - pad_w, W << shift, mode);
+      const bool inside = k < KLC && p0 + row < end && h >= 0 && w >= 0;
       const real* from = picture + (static_cast<size_t>(h >> shift) * W + (w >> shift)) * C + c;
-      cp_async<16>(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), real_ ? from : x, real_);
+      cp_async<16>(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), inside ? from : x, inside);
       for (ow[i] += BK; ow[i] >= OW; ow[i] -= OW) oh[i]++;
     }
 #pragma unroll
     for (int i = 0; i < ceil_div(BK * B_CHUNKS, THREADS); i++) {
       const int id = threadIdx.x + i * THREADS, row = id / B_CHUNKS, m = m0 + id % B_CHUNKS * CHUNK;
       if (id >= BK * B_CHUNKS) break;
-      const bool real_ = p0 + row < end && m < M;
+      const bool inside = p0 + row < end && m < M;
       const real* from = gradient + static_cast<size_t>(p0 + row) * M + m;
-      cp_async<16>(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), real_ ? from : g, real_);
+      cp_async<16>(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), inside ? from : g, inside);
     }
   };
 
@@ -80,24 +81,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) wgrad(
 #pragma unroll
       for (int j = 0; j < NJ; j++) {
         const int kk = row + i * 16 + h * 8, m = column + j * 8;
+        float* to = partial + (static_cast<size_t>(blockIdx.z) * KLC + kk) * M + m;
         if (kk < KLC && m < M)
-          *reinterpret_cast<float2*>(partial + (static_cast<size_t>(blockIdx.z) * KLC + kk) * M + m) =
-              make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
+          *reinterpret_cast<float2*>(to) = make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
       }
-}
-
-// out (groups, KL, C, M) = scale · the sum of `splits` partial results (groups·splits, KL, C_in, M_in); channels above C and
-// M are padding. `symmetric`: read what lies below the diagonal above it. Grid: numbers of a result, groups.
-extern "C" __global__ void __launch_bounds__(THREADS) wgrad_join(
-    const float* __restrict__ partial, float* __restrict__ out, int splits, int KL, int C, int C_in, int M, int M_in,
-    float scale, int symmetric) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= KL * C * M) return;
-  const int m = i % M, c = i / M % C, kl = i / M / C;
-  const bool swap = symmetric && c > m;
-  const size_t size = static_cast<size_t>(KL) * C_in * M_in;
-  const float* from = partial + blockIdx.y * splits * size + (static_cast<size_t>(kl) * C_in + (swap ? m : c)) * M_in + (swap ? c : m);
-  float sum = 0.f;
-  for (int z = 0; z < splits; z++) sum += from[z * size];
-  out[static_cast<size_t>(blockIdx.y) * KL * C * M + i] = sum * scale;
 }

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty
-from nanostyle.gpu.conv import join_splits, pad_channels, product, product_over_pixels
+from nanostyle.gpu.conv import Walk, join_splits, pad_channels, product, product_over_pixels
 from nanostyle.gpu.launch import blocks, contiguous, launch, supported
 from nanostyle.gpu.math import MOST_BLOCKS, join_sums
 
@@ -38,9 +38,9 @@ def gram_forward(x: Array) -> Any:
         return NotImplemented
     N, H, W, C = x.shape
     x = pad_channels(x)
-    partial, macros = product_over_pixels(x, x, (1, 1), symmetric=True)
+    partial = product_over_pixels(x, x, (1, 1), Walk(), symmetric=True)
     sizes = (C, x.shape[3])
-    return join_splits(partial, N, (1, 1), sizes, sizes, 1 / (H * W), macros, symmetric=True).reshape(N, C, C)
+    return join_splits(partial, N, (1, 1), sizes, sizes, scale=1 / (H * W), symmetric=True).reshape(N, C, C)
 
 
 def gram_dx(g: Array, x: Array) -> Any:
@@ -52,7 +52,5 @@ def gram_dx(g: Array, x: Array) -> Any:
     depth = x.shape[3]
     s = empty((N, C, 1, 1, depth), x.dtype, like=x)
     half = int(x.dtype == np.float16)
-    launch(
-        "gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, C, depth, 1 / (H * W), HALF=half
-    )
-    return product(x, s, None, (H, W), own=True)[0]
+    launch("gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, C, depth, 1 / (H * W), HALF=half)
+    return product(x, s, None, (H, W), Walk(), own=True)[0]
