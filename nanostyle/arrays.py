@@ -225,7 +225,7 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Arra
     size = math.prod(shape) * dtype.itemsize
     if xp is not np or size < _SMALL:
         return xp.empty(shape, dtype)
-    return _arena.take(size)[:size].view(dtype).reshape(shape)
+    return np.ndarray(shape, dtype, _arena.take(size))
 
 
 def release_memory() -> None:
@@ -233,16 +233,25 @@ def release_memory() -> None:
     _arena.clear()
 
 
-_local = threading.local()
+class _Local(threading.local):
+    """What each thread has of its own."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, npt.NDArray[np.uint8]] = {}
+        self.in_job = False
+
+
+_local = _Local()
 
 
 def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
     """This thread's work buffer `name`, uninitialised. The next call with the same name hands it out again."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    buffers: dict[str, npt.NDArray[np.uint8]] = _local.__dict__.setdefault("buffers", {})
-    if name not in buffers or buffers[name].nbytes < size:
-        buffers[name] = _aligned(size)
-    return buffers[name][:size].view(dtype).reshape(shape)
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    buffer = _local.buffers.get(name)
+    if buffer is None or buffer.nbytes < size:
+        buffer = _local.buffers[name] = _aligned(size)
+    return np.ndarray(shape, dtype, buffer)
 
 
 # --- threads ----------------------------------------------------------------------------------------------
@@ -306,7 +315,7 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
     raised here, after the others have stopped.
     """
     workers = min(threads(), len(items))
-    if workers <= 1 or getattr(_local, "in_job", False):
+    if workers <= 1 or _local.in_job:
         return [job(item) for item in items]
 
     results: list[Any] = [None] * len(items)

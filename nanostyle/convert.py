@@ -122,9 +122,7 @@ def convert(
         family = preprocess or naming.preprocess
         if family not in PREPROCESS:
             raise ValueError("its names do not tell its preprocessing; give it: torch or caffe")
-        parameters = {
-            parameter: _hwio(entry.read(), naming).astype(np.float32, order="C") for parameter, entry in found.items()
-        }
+        parameters = {parameter: _hwio(entry.read(), naming) for parameter, entry in found.items()}
     normalised = family == "caffe" and np.abs(parameters["conv1_1/weight"]).max() < _NORMALISED_BELOW
     layers = _layers_up_to(name, len(parameters) // 2)
     config = {
@@ -142,7 +140,10 @@ def convert(
 
 
 def _hwio(array: np.ndarray, naming: Naming) -> np.ndarray:
-    return array.transpose(2, 3, 1, 0) if naming.layout == "OIHW" and array.ndim == 4 else array
+    """The array as nanostyle has it: HWIO, float32; what float32 cannot hold becomes infinite, which `save` refuses."""
+    array = array.transpose(2, 3, 1, 0) if naming.layout == "OIHW" and array.ndim == 4 else array
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32, order="C")
 
 
 def _layers_up_to(name: str, convolutions: int) -> list[str]:

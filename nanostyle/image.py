@@ -47,6 +47,7 @@ _WRITERS = {
     ".tiff": "TIFF",
     ".bmp": "BMP",
 }
+WRITABLE = frozenset(_WRITERS)
 _HOLDS_ALPHA = frozenset({"PNG", "WEBP", "TIFF"})
 
 _EXIF_DESCRIPTION = 0x010E

@@ -213,6 +213,25 @@ class Residual:
         return self.conv2(y, x, style=styles[1], training=training)
 
 
+# --- without pixels ---------------------------------------------------------------------------------------
+
+
+class Linear:
+    """`x @ weight + bias`, from C numbers to M.
+
+    `deviation` is that of the weights at the start; by default 1/√C, which keeps the size of what comes in.
+    """
+
+    def __init__(self, rng: np.random.Generator, C: int, M: int, *, deviation: float | None = None) -> None:
+        scale = np.float32(C**-0.5 if deviation is None else deviation)
+        self.weight = _parameter(rng.standard_normal((C, M), np.float32) * scale)
+        self.bias = _parameter(np.zeros(M))
+
+    def __call__(self, x: Any) -> Tensor:
+        """The layer's result `(N, M)` for `x (N, C)`."""
+        return ops.matmul(x, self.weight) + self.bias
+
+
 # --- what a network holds ---------------------------------------------------------------------------------
 
 

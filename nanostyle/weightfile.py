@@ -28,7 +28,8 @@ FILES = {"builtin": "loss.h5", "vgg16": "vgg16.h5", "vgg19": "vgg19.h5"}
 Storage: TypeAlias = Literal["float32", "float16", "uint8"] | None
 
 _EXTRAS = "extras/"
-_MAX_CONFIG = 1 << 20
+# HDF5 keeps at most 64 KiB of attribute with an object.
+_MAX_TEXT = 60_000
 _LAYER = re.compile(r"(conv|relu|pool)\d+(_\d+)?")
 # HDF5's own filters, compiled into every build: deflate, shuffle, Fletcher's checksum. Others load code as plugins.
 _OWN_FILTERS = {1, 2, 3}
@@ -66,17 +67,15 @@ def save(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage 
     Raises
     ------
     ValueError
-        A parameter is not finite, or does not fit into float16; the config is not JSON.
+        A parameter is not finite, or does not fit into float16; the config is not JSON, or not under 60 KB.
     OSError
         The file cannot be written.
     """
     with replacing(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
-        file.attrs["kind"] = weights.kind
-        file.attrs["config"] = json.dumps(weights.config, allow_nan=False)
-        file.attrs["source"] = weights.source
-        file.attrs["license"] = weights.license
+        texts = {"format": FORMAT, "kind": weights.kind, "config": json.dumps(weights.config, allow_nan=False)}
+        for name, text in (texts | {"source": weights.source, "license": weights.license}).items():
+            _write_text(file, name, text)
         for name, array in weights.parameters.items():
             try:
                 _write(file, name, np.asarray(array), storage)
@@ -86,18 +85,28 @@ def save(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage 
             file[_EXTRAS + name] = array
 
 
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """Of fixed length: text of variable length is kept in HDF5's global heap, which can hang a reader when damaged."""
+    raw = text.encode()
+    if len(raw) > _MAX_TEXT:
+        raise ValueError(f"the {name} takes {len(raw)} bytes, at most {_MAX_TEXT}; arrays belong into extras")
+    file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(len(raw), 1)))
+
+
 def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> None:
     if not np.isfinite(array).all():
         raise ValueError("holds NaN or infinity")
     if storage == "uint8" and name.endswith("/weight"):
         file[name], scale, offset = quantise(array)
         file[name].attrs["scale"], file[name].attrs["offset"] = scale, offset
-    elif storage == "float16":
-        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
-            raise ValueError("is too large for float16; store it as float32")
-        file[name] = array.astype(np.float16)
+    elif storage is None or array.dtype.kind != "f":
+        file[name] = array
     else:
-        file[name] = array if storage is None else array.astype(np.float32)
+        with np.errstate(over="ignore"):
+            stored = array.astype(np.float16 if storage == "float16" else np.float32)
+        if not np.isfinite(stored).all():
+            raise ValueError(f"is too large for {stored.dtype}")
+        file[name] = stored
 
 
 def quantise(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -178,11 +187,11 @@ def _check_dataset(name: str, dataset: h5py.Dataset) -> None:
 
 
 def _read_header(file: h5py.File, kinds: tuple[str, ...] | None) -> WeightFile:
-    if _text(file, "format", "") != FORMAT:
+    if "format" not in file.attrs or _text(file, "format") != FORMAT:
         raise ValueError(f"it is not a {FORMAT} file; `nanostyle weights convert` reads those of other programs")
-    version = file.attrs.get("version")
+    version = _attribute(file, "version", "iu")
     if version != VERSION:
-        raise ValueError(f"it is of version {quoted(str(version))}, this nanostyle reads version {VERSION}")
+        raise ValueError(f"it is of version {version}, this nanostyle reads version {VERSION}")
     kind = _text(file, "kind")
     if kinds and kind not in kinds:
         raise ValueError(f"it holds a network of kind {quoted(kind)}, wanted is {' or '.join(kinds)}")
@@ -192,20 +201,25 @@ def _read_header(file: h5py.File, kinds: tuple[str, ...] | None) -> WeightFile:
     return WeightFile(kind, config, {}, _text(file, "source"), _text(file, "license"))
 
 
-def _text(file: h5py.File, name: str, default: str | None = None) -> str:
-    value = file.attrs.get(name, default)
-    if not isinstance(value, str) or len(value) > _MAX_CONFIG:
-        raise ValueError(f"its attribute {name} is missing, or not text of at most {_MAX_CONFIG >> 20} MiB")
-    return value
+def _attribute(item: h5py.File | h5py.Dataset, name: str, kinds: str) -> np.ndarray:
+    """An attribute whose dtype is of one of `kinds` (the letters of `dtype.kind`)."""
+    if name not in item.attrs or item.attrs.get_id(name).dtype.kind not in kinds:
+        raise ValueError(f"its attribute {name} is missing, or of another type")
+    return np.asarray(item.attrs[name])
+
+
+def _text(file: h5py.File, name: str) -> str:
+    return bytes(_attribute(file, name, "S")).decode().rstrip("\0")
 
 
 def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
     array = np.asarray(dataset[()])
     if "scale" in dataset.attrs:
-        scale, offset = dataset.attrs["scale"], dataset.attrs.get("offset")
+        scale, offset = (_attribute(dataset, part, "f") for part in ("scale", "offset"))
         if not (_is_channels(scale, array) and _is_channels(offset, array)):
             raise ValueError(f"{quoted(name)} needs a scale and an offset for each output channel")
-        array = array * scale + offset
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array * scale + offset
     if array.dtype.kind == "f":
         array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
     if not np.isfinite(array).all():
@@ -214,9 +228,9 @@ def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
     return array
 
 
-def _is_channels(value: object, array: np.ndarray) -> bool:
+def _is_channels(value: np.ndarray, array: np.ndarray) -> bool:
     """Is `value` one float32 for each channel (the last axis) of `array`?"""
-    return isinstance(value, np.ndarray) and value.dtype == np.float32 and value.shape == array.shape[-1:]
+    return array.ndim > 0 and value.dtype == np.float32 and value.shape == array.shape[-1:]
 
 
 # --- loss networks ----------------------------------------------------------------------------------------------

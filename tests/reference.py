@@ -59,6 +59,14 @@ def reshape(x, shape):
     return np.array(list(x.flat)).reshape(shape)
 
 
+def concat(*parts, axis=-1):
+    return np.moveaxis(np.array([row for part in parts for row in np.moveaxis(part, axis, 0)]), 0, axis)
+
+
+def narrow(x, start, length):
+    return np.moveaxis(np.array([x[..., start + i] for i in range(length)]), 0, -1)
+
+
 def crop(x, top, left, height, width):
     return np.array([[[row[left + j] for j in range(width)] for row in n[top : top + height]] for n in x])
 
@@ -164,6 +172,11 @@ def cin(x, gamma, beta, residual=None, *, style=None, relu=False, moments=None, 
 
 def instance_norm(x, gamma, beta, residual=None, **options):
     return cin(x, gamma, beta, residual, **options)
+
+
+def statistics(x, *, eps=1e-5):
+    rows = [[f.mean() for f in picture.T] + [np.sqrt(f.var() + eps) for f in picture.T] for picture in x]
+    return np.array(rows)
 
 
 def gram(x):

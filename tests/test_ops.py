@@ -137,6 +137,8 @@ def test_both_arguments_may_be_the_same_tensor(name):
         (lambda x: ops.cin(x, np.ones((4, 2)), np.ones((4, 2))), "cin: expected"),
         (lambda x: ops.batch_norm(x, np.ones(2), np.ones(2)), r"expected gamma and beta \(3,\)"),
         (lambda x: ops.squared_distance(x, np.ones(3), weight=np.ones(2)), "one shape"),
+        (lambda x: ops.concat(x, np.ones((2, 6, 4, 3))), "concat: expected shapes that differ in axis -1 alone"),
+        (lambda x: ops.narrow(x, start=2, length=2), "2 values from 2 on are not among 3"),
         (lambda x: ops.matmul(x, np.ones(3)), "matmul: expected shapes"),
     ],
 )

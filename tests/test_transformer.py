@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tiny
 from nanostyle.methods.objective import Objective
 from nanostyle.methods.options import TrainOptions
 from nanostyle.nets.transformer import TransformerNet, transformer_config
@@ -108,6 +108,36 @@ def test_styles_by_number_by_mix_and_by_rows_agree():
     assert np.abs(other - by_number).max() > 0.01
 
 
+def test_a_blend_is_what_a_mix_of_all_styles_is_and_heeds_no_other_row():
+    rng = np.random.default_rng(5)
+    x = rng.random((1, 12, 13, 3), np.float32)
+    net = network("dumoulin", width=0.125, styles=4, identity=True)
+    for name, parameter in parameters(net).items():
+        if "/norm/" in name:
+            parameter.data += rng.standard_normal(parameter.shape).astype(np.float32)
+    with no_grad():
+        mixed = net(x, np.array([[0.3, 0, 0.7, 0]])).data
+        blended = net(x, net.blend({2: 0.7, 0: 0.3}, x)).data
+        np.testing.assert_allclose(blended, mixed, atol=1e-5)
+        np.testing.assert_array_equal(net(x, net.blend({1: 1.0}, x)).data, net(x, np.array([1])).data)
+        for name, parameter in parameters(net).items():
+            if "/norm/" in name:
+                parameter.data[[1, 3]] = np.nan
+        np.testing.assert_array_equal(net(x, net.blend({2: 0.7, 0: 0.3}, x)).data, blended)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.1, 0.2), (0.2, 0.9), (0.7, 0.8)])
+def test_the_photos_own_style_keeps_its_brightness_and_contrast(low, high):
+    """Before a step of training, whatever the network draws."""
+    net = network("dumoulin", width=0.25, styles=2, identity=True)
+    x = low + (high - low) * np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    with no_grad():
+        y = net(x, np.array([0, 1])).data
+    np.testing.assert_allclose(y[0].mean(axis=(0, 1)), x[0].mean(axis=(0, 1)), atol=0.03)
+    np.testing.assert_allclose(y[0].std(axis=(0, 1)), x[0].std(axis=(0, 1)), rtol=0.15)
+    assert np.abs(y[1].mean() - 0.5) < 0.1
+
+
 def test_a_picture_does_not_depend_on_its_batch():
     net = network("dumoulin", width=0.125, styles=2)
     x = np.random.default_rng(5).random((3, 12, 16, 3), np.float32)
@@ -133,6 +163,10 @@ def test_a_picture_does_not_depend_on_its_batch():
         ({"arch": "johnson", "width": 1e9}, "width"),
         ({"arch": "dumoulin", "styles": 0}, "styles: expected a whole number from 1 to 10000, got 0"),
         ({"arch": "dumoulin", "styles": 10**12}, "styles"),
+        (
+            {"arch": "dumoulin", "styles": 1, "identity": True},
+            "styles: expected 2 or more beside the photo's own, got 1",
+        ),
     ],
 )
 def test_a_config_that_is_none_is_refused(config, message):
@@ -151,6 +185,7 @@ CASES = {
     "johnson": {"arch": "johnson", "upsample": "fractional"},
     "johnson with batch norm": {"arch": "johnson", "norm": "batch", "upsample": "nearest"},
     "dumoulin": {"arch": "dumoulin", "styles": 3},
+    "dumoulin with the photo's style": {"arch": "dumoulin", "styles": 3, "identity": True},
 }
 
 
@@ -216,6 +251,7 @@ def torch_transformer(torch, config, p, x, rows):
     """The same network in PyTorch, written from the papers' tables."""
     F = torch.nn.functional
     H, W = x.shape[1:3]
+    photo = (x.clip(0.02, 0.98) / (1 - x.clip(0.02, 0.98))).log()
     x = F.pad(x.permute(0, 3, 1, 2), (0, -W % 4, 0, -H % 4), mode="reflect")
 
     def normalised(x, name, relu, residual=None):
@@ -226,7 +262,12 @@ def torch_transformer(torch, config, p, x, rows):
             elif config["norm"] == "instance":
                 x = F.instance_norm(x, weight=gamma, bias=beta, eps=1e-5)
             else:
-                x = F.instance_norm(x, eps=1e-5) * gamma[rows][..., None, None] + beta[rows][..., None, None]
+                gamma, beta = gamma[rows], beta[rows]
+                if config["identity"] and name == "output":
+                    own = torch.tensor(rows == 0)[:, None]
+                    gamma = torch.where(own, photo.std(dim=(1, 2), correction=0), gamma)
+                    beta = torch.where(own, photo.mean(dim=(1, 2)), beta)
+                x = F.instance_norm(x, eps=1e-5) * gamma[..., None, None] + beta[..., None, None]
         x = x if residual is None else x + residual
         return F.relu(x) if relu else x
 

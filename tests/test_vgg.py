@@ -1,5 +1,6 @@
 """The loss network against an independent implementation: the same features, losses and gradients in PyTorch."""
 
+import h5py
 import numpy as np
 import pytest
 from networks import CAFFE, REAL_VGG19, TORCH, needs_real_vgg19, tiny_vgg, vgg_parts
@@ -8,6 +9,7 @@ from nanostyle import weightfile
 from nanostyle.arrays import reference_only
 from nanostyle.convert import convert
 from nanostyle.losses import content_loss, style_loss
+from nanostyle.methods.models import loss_network
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.ops import gram
 from nanostyle.tensor import Tensor, no_grad
@@ -143,3 +145,67 @@ def test_defaults_are_those_the_network_has():
 def test_weights_are_frozen():
     w, b = tiny_vgg().weights["conv1_1"]
     assert not w.flags.writeable and not b.flags.writeable
+
+
+# --- VGG-16, full size, through its published names -------------------------------------------------------
+
+VGG16_BLOCKS = [(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]
+
+
+def vgg16_in_torch(torch, seed=0):
+    """torchvision's VGG-16 `features`, random weights: module and names of its layers."""
+    torch.manual_seed(seed)
+    modules, names, width = [], [], 3
+    for i, (C, convs) in enumerate(VGG16_BLOCKS, 1):
+        for j in range(1, convs + 1):
+            modules += [torch.nn.Conv2d(width, C, 3, padding=1), torch.nn.ReLU()]
+            names += [f"conv{i}_{j}", f"relu{i}_{j}"]
+            width = C
+        modules.append(torch.nn.MaxPool2d(2))
+        names.append(f"pool{i}")
+    for module in modules:
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            torch.nn.init.normal_(module.bias, std=0.1)
+    return torch.nn.Sequential(*modules).eval(), names
+
+
+def keras_file(path, torch, module, form):
+    """The same weights under Keras' names, HWIO."""
+    convs = iter(m for m in module if isinstance(m, torch.nn.Conv2d))
+    with h5py.File(path, "w") as file:
+        for i, (_, count) in enumerate(VGG16_BLOCKS, 1):
+            for j in range(1, count + 1):
+                conv, layer = next(convs), f"block{i}_conv{j}"
+                for value, old, new in (
+                    (conv.weight.detach().numpy().transpose(2, 3, 1, 0), f"{layer}_W_1:0", f"{layer}/kernel:0"),
+                    (conv.bias.detach().numpy(), f"{layer}_b_1:0", f"{layer}/bias:0"),
+                ):
+                    file[f"{layer}/{old if form == 'old' else new}"] = value
+
+
+@pytest.mark.parametrize("form", ["torch", "torch legacy", "keras old", "keras new"])
+def test_vgg16_from_its_published_names_equals_torch(form, tmp_path):
+    torch = pytest.importorskip("torch")
+    module, names = vgg16_in_torch(torch)
+    if form.startswith("torch"):
+        path, pre = tmp_path / "vgg16.pth", TORCH
+        state = {f"features.{k}": v for k, v in module.state_dict().items()}
+        # The classifier is not needed and not converted: a stand-in of its names.
+        state |= {f"classifier.{i}.{part}": torch.zeros(1) for i in (0, 3, 6) for part in ("weight", "bias")}
+        torch.save(state, path, _use_new_zipfile_serialization=form == "torch")
+    else:
+        path, pre = tmp_path / "vgg16.h5", CAFFE
+        keras_file(path, torch, module, form.partition(" ")[2])
+    convert(path, tmp_path / "out.h5")
+    ours = loss_network(tmp_path / "out.h5", dtype=np.float64)
+
+    x = picture(33, 40)
+    features = ours.features(Tensor(x), [n for n in names if not n.startswith("conv")])
+    order = ["RGB".index(c) for c in pre["order"]]
+    t = torch.from_numpy((x[..., order] * pre["scale"] - pre["mean"]) / pre["std"]).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        for name, layer in zip(names, module.double(), strict=True):
+            t = layer(t)
+            if name in features:
+                assert relative(features[name].data, t.permute(0, 2, 3, 1).numpy()) < 1e-10, name

@@ -121,7 +121,7 @@ def test_what_is_not_finite_is_not_written(path, value):
 def test_what_float16_cannot_hold_is_not_written(path):
     weights = small()
     weights.parameters["conv1_1/bias"][0] = 1e5
-    with pytest.raises(ValueError, match="too large for float16; store it as float32"):
+    with pytest.raises(ValueError, match="conv1_1/bias is too large for float16"):
         save(path, weights, storage="float16")
 
 
@@ -172,24 +172,37 @@ def test_wrong_kind(path):
 @pytest.mark.parametrize(
     "attribute, value, message",
     [
-        ("format", "other", "it is not a nanostyle file"),
-        ("format", 7, "attribute format is missing, or not text"),
-        ("version", 2, "it is of version '2', this nanostyle reads version 1"),
-        ("kind", np.zeros(3), "attribute kind is missing, or not text"),
-        ("config", "{", "Expecting property name"),
-        ("config", "[" * 100_000, "recursion"),
-        ("config", "[]", "its config is not a JSON object"),
+        ("format", b"other", "it is not a nanostyle file"),
+        ("format", 7, "attribute format is missing, or of another type"),
+        ("version", 2, "it is of version 2, this nanostyle reads version 1"),
+        ("version", b"one", "attribute version is missing, or of another type"),
+        ("kind", np.zeros(3), "attribute kind is missing, or of another type"),
+        ("config", b"{", "Expecting property name"),
+        ("config", b"[" * 50_000, "recursion"),
+        ("config", b"[]", "its config is not a JSON object"),
+        ("config", "{}", "attribute config is missing, or of another type"),  # of variable length: in the global heap
         ("license", None, "attribute license is missing"),
     ],
 )
 def test_wrong_attributes(path, attribute, value, message):
     with h5py.File(path, "r+") as file:
         del file.attrs[attribute]
-        if isinstance(value, str) and len(value) > 60_000:
-            file.attrs.create(attribute, value, dtype=h5py.string_dtype())
-        elif value is not None:
-            file.attrs[attribute] = value
+        if value is not None:
+            file.attrs[attribute] = np.bytes_(value) if isinstance(value, bytes) else value
     assert message in refusal(path)
+
+
+def test_a_config_that_an_attribute_cannot_hold(path):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"the config takes .* bytes, at most 60000; arrays belong into extras"):
+        save(path, small(config=CONFIG | {"order": list(range(20_000))}))
+    assert path.read_bytes() == before
+
+
+def test_texts_of_any_language_and_none(tmp_path):
+    save(tmp_path / "t.h5", small(source="", license="Ölgemälde, 絵"))
+    assert load(tmp_path / "t.h5").source == ""
+    assert load(tmp_path / "t.h5").license == "Ölgemälde, 絵"
 
 
 def test_a_file_of_another_program(tmp_path):

@@ -46,10 +46,10 @@ def train_cin(
     weights
         By a style's name, how much its style term counts; 1 if not named.
     """
-    config = transformer_config("dumoulin", width=options.width, styles=len(paintings) + 1)
+    config = transformer_config("dumoulin", width=options.width, styles=len(paintings) + 1, identity=True)
     net = TransformerNet(config, np.random.default_rng(options.seed))
     pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
-    task = StyleTask("cin", net, pictures, Objective(network, options), weights=weights, identity=True, device=device)
+    task = StyleTask("cin", net, pictures, Objective(network, options), weights=weights, device=device)
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
 
 
@@ -69,7 +69,7 @@ def add_style(
     """Train gamma and beta of new styles for the trained `model`; write it, with them at the end, to `output`.
 
     Everything else is frozen, and the old rows are copied, so the old styles' pictures stay the same to the bit
-    (Dumoulin 2017, section 3.2). Width and storage are the model's own. Parameters are those of `train_cin`.
+    (Dumoulin 2017, section 3.2). Width and storage are the model's own (float32 in place of uint8). Parameters are those of `train_cin`.
 
     Raises
     ------
@@ -81,9 +81,11 @@ def add_style(
         raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
     if known := [name for name in paintings if name in base.styles]:
         raise NanostyleError(f"{model} has a style {known[0]!r} already; give the new one another name")
-    options = replace(options, width=base.net.config["width"], storage=base.storage)
+    # Numbers of 8 bits read from a file do not come out the same when they are made 8 bits again.
+    storage = "float32" if base.storage == "uint8" else base.storage
+    options = replace(options, width=base.net.config["width"], storage=storage)
     pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
-    net = _with_new_rows(base.net, len(pictures), base.has_identity)
+    net = _with_new_rows(base.net, len(pictures))
     task = _NewStyles(base, net, pictures, Objective(network, options), weights=weights, device=device)
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
 
@@ -92,13 +94,13 @@ def _is_row(name: str) -> bool:
     return name.endswith(("/gamma", "/beta"))
 
 
-def _with_new_rows(old: TransformerNet, count: int, has_identity: bool) -> TransformerNet:
+def _with_new_rows(old: TransformerNet, count: int) -> TransformerNet:
     """`old`, frozen, with `count` rows of gamma and beta in place of its own, which alone can be trained.
 
     They start at the mean of the old styles: what paintings have in common need not be learnt again.
     """
-    net = TransformerNet({**old.config, "styles": count}, np.random.default_rng(0))
-    paintings = slice(1 if has_identity and old.styles > 1 else 0, None)
+    net = TransformerNet({**old.config, "styles": count, "identity": False}, np.random.default_rng(0))
+    paintings = slice(int(old.config["identity"]), None)
     values = {
         name: np.repeat(value[paintings].mean(axis=0, keepdims=True), count, axis=0) if _is_row(name) else value
         for name, value in state(old).items()
@@ -130,6 +132,7 @@ class _NewStyles(StyleTask):
             base,
             net=net,
             styles=base.styles + self.styles,
+            storage=new.storage,
             thumbnails=base.thumbnails | new.thumbnails,
             recipe=base.recipe | {"added": [*base.recipe.get("added", []), {"styles": self.styles, **new.recipe}]},
         )

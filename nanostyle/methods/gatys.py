@@ -30,7 +30,7 @@ class GatysOptions:
     content_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu4_2 or the nearest there is."})
     style_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu1_1 to relu5_1."})
     content_weight: float = 1.0
-    style_weight: float = 20.0
+    style_weight: float = 60.0
     tv_weight: float = field(default=0.1, metadata={"help": "Total variation: smooths noise."})
     style_scale: float = field(default=1.0, metadata={"help": "Size of the style picture beside the photo's."})
     loss_scale: Scale = field(

@@ -11,7 +11,7 @@ from nanostyle import weightfile
 from nanostyle.arrays import to_host
 from nanostyle.errors import NanostyleError
 from nanostyle.nets.transformer import TransformerNet
-from nanostyle.nn import set_state, state
+from nanostyle.nn import freeze, set_state, state
 from nanostyle.weightfile import WeightFile
 
 IDENTITY = "photo"
@@ -30,7 +30,7 @@ class Model:
     Attributes
     ----------
     net : TransformerNet
-        Read from a file, its parameters are read-only arrays.
+        Read from a file, it is frozen and its parameters are read-only arrays.
     styles : list of str
         The names of the styles, in the order of the rows of gamma and beta. The first may be `photo`: the style
         that gives the photo back.
@@ -55,7 +55,7 @@ class Model:
     @property
     def has_identity(self) -> bool:
         """Whether the first style is the photo's own."""
-        return self.styles[0] == IDENTITY
+        return bool(self.net.config["identity"])
 
     def row(self, style: str) -> int:
         """The number of the style of that name.
@@ -102,6 +102,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
     try:
         net = TransformerNet(file.config["network"], np.random.default_rng(0))
         set_state(net, file.parameters)
+        freeze(net)
         styles = [str(name) for name in file.config["styles"]]
         if len(styles) != net.styles or len(set(styles)) != len(styles):
             raise ValueError(f"it names {len(set(styles))} styles, its network has {net.styles}")

@@ -29,18 +29,16 @@ class StyleTask:
     Parameters
     ----------
     net
-        With as many styles as there are paintings, and one more (the first) if `identity`.
+        With as many styles as there are paintings, and one more if the first is `photo`.
     paintings
         Name to picture, in the order of the rows.
     weights
         By a style's name, how much its style term counts besides the options' `style_weight`; 1 if not named.
-    identity
-        Whether the first style is `photo`, which gives the photo back: the near end of `--strength`.
 
     Raises
     ------
     ValueError
-        A weight is not above 0, or names no style.
+        A weight is not above 0, or names no style; a painting is called `photo`.
     """
 
     def __init__(
@@ -51,10 +49,12 @@ class StyleTask:
         objective: Objective,
         *,
         weights: Mapping[str, float] | None = None,
-        identity: bool = False,
         device: str = "cpu",
     ) -> None:
         self.net, self.mode = net, mode
+        identity = net.config["identity"]
+        if IDENTITY in paintings:
+            raise ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own; rename the file")
         self.styles = [IDENTITY] * identity + list(paintings)
         self._paintings, self._objective, self._device = dict(paintings), objective, device
         self._weights = dict(weights or {})

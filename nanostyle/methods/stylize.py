@@ -1,5 +1,6 @@
 """Floor 4: a photo through a trained network."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,27 +51,26 @@ def stylize(
     """
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
-    inside = strength if model.has_identity else 1.0
+    shares = _shares(model, styles, weights, strength if model.has_identity else 1.0)
+    x = to_device(pixels[None].astype(np.float32, copy=False), device)
     with no_grad():
-        x = Tensor(to_device(pixels[None].astype(np.float32, copy=False), device))
-        mix = _mix(model, styles, weights, inside)
-        y = model.net(x, to_device(mix[None], device) if model.net.styled_layers else None)
+        y = model.net(Tensor(x), model.net.blend(shares, x) or None)
     result = np.clip(to_host(y.data)[0], 0, 1)
     return result if model.has_identity else result * np.float32(strength) + pixels * np.float32(1 - strength)
 
 
-def _mix(model: Model, styles: Sequence[str], weights: Sequence[float] | None, strength: float) -> Pixels:
-    """How much of each of the model's styles, `(S,)`."""
+def _shares(model: Model, styles: Sequence[str], weights: Sequence[float] | None, strength: float) -> dict[int, float]:
+    """How much of each of the model's rows; the rest of `strength` is the photo's."""
     paintings = [name for name in model.styles if name != IDENTITY]
     if not styles and len(paintings) > 1:
         raise ValueError(f"style: this model has {', '.join(paintings)}; name one or several")
-    mix = np.zeros(len(model.styles), np.float32)
     chosen = list(styles) or paintings
+    shares: dict[int, float] = defaultdict(float)
     for name, share in zip(chosen, normalised(weights, len(chosen)), strict=True):
-        mix[model.row(name)] += share * strength
+        shares[model.row(name)] += share * strength
     if strength < 1:
-        mix[model.row(IDENTITY)] += 1 - strength
-    return mix
+        shares[model.row(IDENTITY)] += 1 - strength
+    return shares
 
 
 def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: str = "cpu") -> Pixels:

@@ -5,6 +5,7 @@ report. All that is random follows from the seed and the number of the step, so 
 means and the step is enough to go on exactly as if nothing had happened.
 """
 
+import glob
 import re
 import signal
 import threading
@@ -158,7 +159,7 @@ class _Run:
 
     def steps(self) -> Iterator[Step]:
         """Train to the last step."""
-        if self.step == self.options.steps:
+        if self.step >= self.options.steps:
             self.save()  # nothing to train, but a model to write
         while self.step < self.options.steps:
             with closing(self.pictures.batches(self.step)) as batches:
@@ -241,8 +242,9 @@ class _Run:
     def begin(self, *, resume: bool, overwrite: bool) -> None:
         """Go on from the checkpoint, or make the first one."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for abandoned in self.folder.glob(".*"):  # what a killed run was writing
-            abandoned.unlink()
+        unfinished = f".{glob.escape(self.output.stem)}.*{glob.escape(self.output.suffix)}"
+        for abandoned in [*self.folder.glob(".*"), *self.output.parent.glob(unfinished)]:
+            abandoned.unlink()  # what a killed run was writing (`files.replacing`)
         resume = resume and self.checkpoint.exists()
         if resume:
             checkpoint = weightfile.load(self.checkpoint, _KIND)
@@ -296,7 +298,7 @@ class _Run:
         """Refuse a checkpoint of another training."""
         now = {**_jsonable(asdict(self.options)), **self.task.describe()}
         then = {**config["options"], **config["task"]}
-        for name in now.keys() | then.keys():
+        for name in now | then:
             if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
                 raise NanostyleError(
                     f"cannot resume: {name} was {then.get(name)!r} in {self.checkpoint} and is {now.get(name)!r} now;"

@@ -14,6 +14,10 @@ norm as Ulyanov 2016 proposes; 1,679,235 parameters. dumoulin: Dumoulin 2017, ta
 parameters and 3,206 for each style. ghiasi: Ghiasi 2017, section 3; a prediction network supplies 2,758 numbers for
 each picture.
 
+A dumoulin network may have a first style that is no painting's: `photo`, which gives the picture back and is the near
+end of a dial of strength. Instance norm forgets how bright and how contrasty a picture was, so no fixed gamma and beta
+could do that: in the output layer that style's are the mean and deviation of the picture itself.
+
 Departures. johnson: every convolution is mirror-padded, where the paper pads the picture by 40 pixels and crops in
 the residual blocks; the tanh is scaled to 0..1, as pictures are. All: a picture whose sides 4 does not divide is
 mirrored at the bottom and the right, and the result cropped back.
@@ -25,6 +29,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle import ops
+from nanostyle.arrays import Array, module_of
 from nanostyle.nn import (
     BatchNorm,
     ConditionalInstanceNorm,
@@ -48,7 +53,13 @@ MAX_STYLES = 10_000
 
 
 def transformer_config(
-    arch: str, *, norm: str | None = None, upsample: str | None = None, width: float = 1.0, styles: int = 1
+    arch: str,
+    *,
+    norm: str | None = None,
+    upsample: str | None = None,
+    width: float = 1.0,
+    styles: int = 1,
+    identity: bool = False,
 ) -> dict[str, Any]:
     """The description of a `TransformerNet`, as it stands in a model file.
 
@@ -65,6 +76,8 @@ def transformer_config(
         Times the channels of the papers, 0.05 to 2.
     styles
         The rows of gamma and beta, where the norm is conditional.
+    identity
+        Whether the first of several styles is `photo`.
 
     Raises
     ------
@@ -81,7 +94,9 @@ def transformer_config(
         raise ValueError(f"width: expected a number from 0.05 to 2, got {width!r}")
     if not isinstance(styles, int) or not 1 <= styles <= MAX_STYLES:
         raise ValueError(f"styles: expected a whole number from 1 to {MAX_STYLES}, got {styles!r}")
-    return {"arch": arch, **chosen, "width": float(width), "styles": styles}
+    if identity and styles < 2:
+        raise ValueError(f"styles: expected 2 or more beside the photo's own, got {styles}")
+    return {"arch": arch, **chosen, "width": float(width), "styles": styles, "identity": bool(identity)}
 
 
 class TransformerNet:
@@ -137,12 +152,40 @@ class TransformerNet:
     @property
     def styled_layers(self) -> list[tuple[str, int]]:
         """Name and channels of the layers whose gamma and beta depend on the style, in order."""
+        return [(name, norm.channels) for name, norm in self._styled_norms().items()]
+
+    def _styled_norms(self) -> dict[str, Any]:
         named: dict[str, Any] = {"conv1": self.conv1, "conv2": self.conv2, "conv3": self.conv3}
         for i, block in enumerate(self.residual, start=1):
             named |= {f"residual{i}/conv1": block.conv1, f"residual{i}/conv2": block.conv2}
         named |= {"up1": self.up1, "up2": self.up2, "output": self.output}
         norms = {name: layer.norm for name, layer in named.items()}
-        return [(k, n.channels) for k, n in norms.items() if isinstance(n, ConditionalInstanceNorm | PredictedNorm)]
+        return {k: norm for k, norm in norms.items() if isinstance(norm, ConditionalInstanceNorm | PredictedNorm)}
+
+    def blend(self, shares: Mapping[int, float], photo: Array) -> dict[str, Rows]:
+        """Gamma and beta for `photo (1, H, W, 3)` in a mix of styles, `{row: share}`: what a call takes as `style`.
+
+        No other row has a say in the result, to the bit: it stays what it is when styles are added.
+        """
+        rows = {}
+        for name, norm in self._styled_norms().items():
+            own = self.config["identity"] and name == "output"
+            parts = [(row, share) for row, share in shares.items() if not (own and row == 0)]
+            gamma, beta = (
+                sum((share * p.data[row : row + 1] for row, share in parts), start=p.data[:1] * 0)
+                for p in (norm.gamma, norm.beta)
+            )
+            rows[name] = _with_statistics((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
+        return rows
+
+    def _output_rows(self, style: Any, photos: Array) -> Rows:
+        """The output's gamma and beta `(N, 3)` where the first style is the photo's own."""
+        xp, norm = module_of(photos), self._styled_norms()["output"]
+        style = xp.asarray(style)
+        mix = (style if style.ndim == 2 else style[:, None] == xp.arange(self.styles)).astype(photos.dtype)
+        paintings = mix * (xp.arange(self.styles) > 0)
+        rows = ops.matmul(paintings, norm.gamma), ops.matmul(paintings, norm.beta)
+        return _with_statistics(rows, mix[:, :1], photos)
 
     def __call__(self, x: Any, style: Style = None, *, training: bool = False) -> Tensor:
         """The stylised pictures `(N, H, W, 3)`, 0..1, of the photos `x (N, H, W, 3)`, RGB in 0..1, of any size.
@@ -159,8 +202,11 @@ class TransformerNet:
         if style is None and self.styled_layers:
             raise ValueError("style: this network has several styles and none was given; pass one number per picture")
 
+        own = self.config["identity"] and not isinstance(style, Mapping)
+        output_rows = self._output_rows(style, x.data if isinstance(x, Tensor) else x) if own else None
+
         def at(layer: str) -> Any:
-            return style[layer] if isinstance(style, Mapping) and layer in style else style
+            return style.get(layer) if isinstance(style, Mapping) else style
 
         _, H, W, _ = x.shape
         bottom, right = -H % 4, -W % 4
@@ -172,8 +218,16 @@ class TransformerNet:
             x = block(x, styles=(at(f"residual{i}/conv1"), at(f"residual{i}/conv2")), training=training)
         x = self.up1(x, style=at("up1"), training=training)
         x = self.up2(x, style=at("up2"), training=training)
-        x = self._activation(self.output(x, style=at("output"), training=training))
+        x = self._activation(self.output(x, style=output_rows or at("output"), training=training))
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
+
+
+def _with_statistics(rows: Rows, share: Any, photos: Array) -> Rows:
+    """`rows`, gamma and beta of the output, plus `share` of what gives `photos` their own brightness and contrast."""
+    # What the sigmoid turns into the picture; cut off where black and white would lie at infinity.
+    values = module_of(photos).clip(photos, 0.02, 0.98)
+    values = module_of(photos).log(values / (1 - values))
+    return rows[0] + share * values.std(axis=(1, 2)), rows[1] + share * values.mean(axis=(1, 2))
 
 
 def _unit_tanh(x: Tensor) -> Tensor:

@@ -60,7 +60,8 @@ class LossNetwork:
         self.mean = to_device((mean / pre["scale"])[order].astype(dtype), device)
         factor = (pre["scale"] / std)[order][:, None]
 
-        self.weights: dict[str, tuple[Array, Array]] = {}
+        # Frozen arrays. Who wants to train them puts tensors in their place.
+        self.weights: dict[str, tuple[Any, Any]] = {}
         for name in self.layers:
             if name.startswith("conv"):
                 w, b = parameters[f"{name}/weight"], parameters[f"{name}/bias"]

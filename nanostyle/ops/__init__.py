@@ -3,9 +3,9 @@
 from nanostyle.ops.conv import conv2d, conv_transpose2d
 from nanostyle.ops.gram import gram, total_variation
 from nanostyle.ops.math import mean, relu, sigmoid, sqrt, squared_distance, sum, tanh
-from nanostyle.ops.norm import batch_norm, cin, instance_norm
+from nanostyle.ops.norm import batch_norm, cin, instance_norm, statistics
 from nanostyle.ops.pool import avg_pool, max_pool
-from nanostyle.ops.shape import crop, pad, reshape, upsample
+from nanostyle.ops.shape import concat, crop, narrow, pad, reshape, upsample
 from nanostyle.tensor import add, div, matmul, mul, neg, sub
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "avg_pool",
     "batch_norm",
     "cin",
+    "concat",
     "conv2d",
     "conv_transpose2d",
     "crop",
@@ -23,6 +24,7 @@ __all__ = [
     "max_pool",
     "mean",
     "mul",
+    "narrow",
     "neg",
     "pad",
     "relu",
@@ -30,6 +32,7 @@ __all__ = [
     "sigmoid",
     "sqrt",
     "squared_distance",
+    "statistics",
     "sub",
     "sum",
     "tanh",

@@ -19,6 +19,24 @@ def moments_of(x: Array) -> tuple[Array, Array]:
     return mean, ((x - mean[:, None, None]) ** 2).mean(axis=(1, 2))
 
 
+@op
+def statistics(x: Array, *, eps: float = EPS) -> tuple[Any, ...]:
+    """Mean and deviation of every channel of every picture of `x (N, H, W, C)`, one behind the other: `(N, 2C)`.
+
+    The deviation is sqrt(σ² + eps), as in the norms.
+    """
+    xp = module_of(x)
+    mean, variance = moments_of(x)
+    deviation = xp.sqrt(variance + eps)
+    n, C = x.shape[1] * x.shape[2], x.shape[3]
+
+    def dx(g: Array) -> Array:
+        scale = g[:, C:] / (n * deviation)
+        return normalise_forward(x, scale, g[:, :C] / n - mean * scale, None)
+
+    return xp.concatenate([mean, deviation], axis=1), (dx,)
+
+
 @primitive
 def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
     """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`."""

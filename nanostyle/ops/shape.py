@@ -1,11 +1,11 @@
-"""Floor 1: reshaping, cropping, padding and upsampling of pictures `(N, H, W, C)`."""
+"""Floor 1: reshaping, joining, cropping, padding and upsampling of pictures `(N, H, W, C)`."""
 
 from typing import Any, Literal
 
 import numpy as np
 
 from nanostyle.arrays import Array, empty, module_of, primitive
-from nanostyle.tensor import op
+from nanostyle.tensor import Vjp, op
 
 PadMode = Literal["zero", "reflect", "edge"]
 Pad = int | tuple[int, int, int, int]
@@ -15,6 +15,48 @@ Pad = int | tuple[int, int, int, int]
 def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Any, ...]:
     """The same values in another shape."""
     return x.reshape(shape), (lambda g: g.reshape(x.shape),)
+
+
+@op
+def concat(*parts: Array, axis: int = -1) -> tuple[Any, ...]:
+    """`parts` one behind the other along `axis`; their other axes are of one length.
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    lengths = {(part.ndim, *part.shape[:axis], *part.shape[axis:][1:]) for part in parts}
+    if len(lengths) != 1:
+        raise ValueError(f"concat: expected shapes that differ in axis {axis} alone, got {[p.shape for p in parts]}")
+    ends = np.cumsum([part.shape[axis] for part in parts])
+
+    def vjp(i: int) -> Vjp:
+        window: list[Any] = [slice(None)] * parts[i].ndim
+        window[axis] = slice(ends[i] - parts[i].shape[axis], ends[i])
+        return lambda g: g[tuple(window)]
+
+    return module_of(parts[0]).concatenate(parts, axis=axis), tuple(vjp(i) for i in range(len(parts)))
+
+
+@op
+def narrow(x: Array, *, start: int, length: int) -> tuple[Any, ...]:
+    """The values from `start` to `start + length` of the last axis.
+
+    Raises
+    ------
+    ValueError
+        There are not as many.
+    """
+    if not 0 <= start <= start + length <= x.shape[-1]:
+        raise ValueError(f"narrow: {length} values from {start} on are not among {x.shape[-1]}")
+
+    def dx(g: Array) -> Array:
+        out = module_of(g).zeros(x.shape, g.dtype)
+        out[..., start : start + length] = g
+        return out
+
+    return x[..., start : start + length], (dx,)
 
 
 @op

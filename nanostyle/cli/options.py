@@ -1,4 +1,4 @@
-"""Floor 5: command-line options from a dataclass, so that a name, a type and a default are written once."""
+"""Floor 5: the options that commands share, and options from a dataclass: a name, a type, a default written once."""
 
 import dataclasses
 import types
@@ -33,6 +33,29 @@ def take(options: type[D], values: dict[str, Any], **fixed: Any) -> D:
     """Move the values of the fields of `options` out of `values` and make an instance of them."""
     names = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     return options(**{name: values.pop(name) for name in names & values.keys()}, **fixed)
+
+
+debug_option = click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
+quiet_option = click.option("--quiet", is_flag=True, help="Write nothing but errors.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+
+
+def common(command: Command) -> Command:
+    """The options that every working command has."""
+    for option in (
+        debug_option,
+        quiet_option,
+        click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS."),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where to run.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:

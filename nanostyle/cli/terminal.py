@@ -91,7 +91,7 @@ def fail(error: BaseException, *, debug: bool) -> NoReturn:
         click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
         sys.exit(2)
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        click.echo("Interrupted", err=True)
+        click.echo(f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", err=True)
         sys.exit(130)
     if isinstance(error, MemoryError):
         click.echo("Error: not enough memory for this picture; use a smaller --size", err=True)

@@ -1,0 +1,75 @@
+"""A whole step of training, batch 4 at 256 x 256, against PyTorch: `python -m bench.training`.
+
+Network and loss network forward and back, the photos' own features, and Adam.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from bench.networks import as_torch
+from bench.pairing import OURS, Results, Run, Work, main
+from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
+from nanostyle.methods.bench import picture, transformer, transformer_flops, vgg19, vgg_flops
+from nanostyle.methods.objective import Objective
+from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.styletask import StyleTask
+from nanostyle.nn import parameters
+from nanostyle.optim import Adam
+
+
+def works(quick: bool) -> Sequence[Work]:
+    """The one step; `quick`: of a smaller batch of smaller photos."""
+    batch, size = (2, 128) if quick else (4, 256)
+    # The gradients to input and to weights cost what the forward pass costs, each.
+    flops = 3 * batch * (transformer_flops(transformer(), size, size) + vgg_flops(vgg19(), size, size))
+    # The gradient: see networks.py.
+    tolerance = {"loss": 1e-4, "gradient": 2e-2}
+    return [Work(f"step {batch}x{size}x{size}", lambda contestant: _step(contestant, batch, size), flops, tolerance)]
+
+
+def _step(contestant: str, batch: int, size: int) -> Run:
+    options = TrainOptions()
+    net, network = transformer(), vgg19()
+    photos, painting = picture(batch, size, size), picture(1, size, size, seed=1)
+    objective = Objective(network, options)
+
+    if contestant == OURS:
+        trained = parameters(net)
+        task, adam = StyleTask("feedforward", net, {"painting": painting[0]}, objective), Adam(trained, lr=options.lr)
+
+        def run() -> Results:
+            loss, _ = task.losses(photos, 0)
+            loss.backward()
+            gradient = [p.grad for p in trained.values()]
+            adam.step()
+            return {"loss": loss.item(), "gradient": gradient}
+
+        return run
+
+    model, x = as_torch(Transformer(net), tensor(photos), contestant)
+    features, _ = as_torch(Features(network), x, contestant)
+    grams = [torch.from_numpy(G) for G in objective.grams(painting).values()]
+    weights = {"content": options.content_weight, "style": options.style_weight / len(grams)}
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
+
+    def run_torch() -> Results:
+        optimizer.zero_grad()
+        with torch.no_grad():
+            aim = features(x)[-1]
+        loss = perceptual_loss(features(model(x)), aim, grams, weights)
+        loss.backward()
+        gradient = [_ours(p.grad) for p in model.parameters()]
+        optimizer.step()
+        return {"loss": loss.item(), "gradient": gradient}
+
+    return run_torch
+
+
+def _ours(g: torch.Tensor) -> torch.Tensor:
+    """A gradient with its axes in the order of our weights."""
+    return g.permute(2, 3, 1, 0) if g.ndim == 4 else g
+
+
+if __name__ == "__main__":
+    main("training", works)

@@ -1,0 +1,40 @@
+"""Floor 5: the command line. It reads arguments, shows progress, writes files; everything else is below."""
+
+import sys
+
+import click
+
+import nanostyle
+from nanostyle.cli.stylize import stylize
+from nanostyle.cli.terminal import fail
+from nanostyle.cli.tools import gradcheck, info
+from nanostyle.cli.train import add_style, styles, train
+from nanostyle.cli.weights import weights
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; never returns. Exit status 0, 2 for the user's errors, 1 for ours, 130 for Ctrl-C."""
+    debug = "--debug" in (sys.argv[1:] if args is None else args)
+    try:
+        command.main(args, prog_name="nanostyle", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except (Exception, KeyboardInterrupt) as error:
+        fail(error, debug=debug)
+    sys.exit(0)
+
+
+@click.group(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "NANOSTYLE",
+        "max_content_width": 100,
+    }
+)
+@click.version_option(nanostyle.__version__, prog_name="nanostyle")
+def command() -> None:
+    """Neural style transfer from scratch on NumPy and CuPy."""
+
+
+for member in (stylize, train, add_style, styles, weights, gradcheck, info):
+    command.add_command(member)

@@ -1,0 +1,260 @@
+"""Floor 5: `nanostyle stylize`: photos in, stylised pictures out, by whichever method."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+import nanostyle
+from nanostyle import arrays, image, weightfile
+from nanostyle.cli.options import common, options_of, overwrite_option, take
+from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
+from nanostyle.errors import NanostyleError
+from nanostyle.image import Picture
+from nanostyle.methods.colors import keep_colors
+from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
+from nanostyle.methods.modelfile import load_model
+from nanostyle.methods.models import default_loss_network, loss_network
+from nanostyle.methods.stylize import stylize as stylize_once
+from nanostyle.nn import move
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a picture is: `done` of `total` steps, what there is to say, and the picture so far."""
+
+    done: int
+    total: int
+    note: str
+    pixels: Callable[[], Pixels]
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to stylise: what it is, in words and for the recipe, and the stages of one picture."""
+
+    title: str
+    facts: dict[str, Any]
+    stages: Callable[[Picture], Iterator[Stage]]
+
+
+@click.command()
+@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--style-image",
+    "style_images",
+    metavar="ART",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A painting; may be repeated, to blend.",
+)
+@click.option("--style", "styles", metavar="NAME", multiple=True, help="A style of --model; may be repeated, to blend.")
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model.")
+@click.option("--weight", "weights", multiple=True, type=float, help="Share of each style, in order. Default: equal.")
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="From 0, the photo, to 1, the whole style; for trained models.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "gatys", "cin", "feedforward"]),
+    default="auto",
+    show_default=True,
+    help="gatys optimises the pixels; the others are what --model holds.",
+)
+@click.option("--size", type=click.IntRange(min=1), help="Long side of the result in pixels. Default: the photo's.")
+@click.option(
+    "--colors",
+    type=click.Choice(["style", "content"]),
+    default="style",
+    show_default=True,
+    help="Whose colours the result has.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file, or a folder for several photos. Default: PHOTO_STYLE in the current folder.",
+)
+@overwrite_option
+@click.option("--loss-net", metavar="NAME|FILE", help="builtin, vgg16, vgg19 or a file. Default: the first there is.")
+@click.option("--pooling", type=click.Choice(["max", "avg"]), help="Default: as the loss network's file says.")
+@click.option("--padding", type=click.Choice(["zero", "reflect"]), help="Default: as the loss network's file says.")
+@options_of(GatysOptions)
+@common
+def stylize(
+    photos: tuple[Path, ...],
+    output: Path | None,
+    size: int | None,
+    colors: str,
+    overwrite: bool,
+    device: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+    **values: Any,
+) -> None:
+    """Give each PHOTO the style of a painting, or a style of a trained model.
+
+    The options from --loss-net on are those of the method gatys.
+
+    \b
+    nanostyle stylize photo.jpg --style-image painting.jpg
+    nanostyle stylize photos/ --style-image a.jpg --style-image b.jpg --weight 2 --weight 1 -o results/
+    nanostyle stylize photo.jpg --model model.h5 --style starry_night --strength 0.7
+    """
+    arrays.set_threads(threads)
+    device = arrays.pick_device(device)
+    paths = list(_photos(photos))
+    names = [*(path.stem for path in values["style_images"]), *values["styles"]]
+    targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output, overwrite)
+    method = _method(values, device)
+    if not quiet:
+        click.echo(f"{method.title}, device {device}", err=True)
+
+    failures = 0
+    for path, target in zip(paths, targets, strict=True):
+        try:
+            picture = image.load(path, size=size)
+            _stylize_one(path, picture, target, method, colors=colors, device=device, quiet=quiet)
+        except USER_ERRORS as error:
+            if len(paths) == 1:
+                raise
+            # One bad photo of many is told at once, and the others go on.
+            click.echo(f"{path}: {one_line(error)}", err=True)
+            failures += 1
+    if failures:
+        raise NanostyleError(f"{failures} of {len(paths)} photos could not be stylised; the messages above say why")
+
+
+def _method(values: dict[str, Any], device: str) -> Method:
+    """The method that the options ask for, ready to work."""
+    wish, trained = values["method"], values["model"] is not None or values["styles"]
+    if values["style_images"] and trained:
+        raise click.UsageError("stylize: expected --style-image, or --model and --style, got both")
+    if not values["style_images"] and not trained:
+        raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --model FILE")
+    if trained:
+        method = _trained(values, device)
+        if wish not in ("auto", method.facts["method"]):
+            raise click.UsageError(
+                f"stylize: {values['model']} is a model of method {method.facts['method']}, not {wish}"
+            )
+        return method
+    if wish not in ("auto", "gatys"):
+        raise click.UsageError(f"stylize: method {wish} takes --model FILE and --style NAME, not --style-image")
+    return _gatys(values, device)
+
+
+def _gatys(values: dict[str, Any], device: str) -> Method:
+    options = take(GatysOptions, {f.name: values[f.name] for f in fields(GatysOptions)})
+    styles = [image.load(path).pixels for path in values["style_images"]]
+    path = weightfile.find(values["loss_net"]) if values["loss_net"] else default_loss_network()
+    network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
+
+    def stages(picture: Picture) -> Iterator[Stage]:
+        for step in gatys(picture.pixels, styles, network, options, style_weights=values["weights"], device=device):
+            note = f"loss {step.loss:.4g}  {shares(step.terms)}"
+            facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
+            yield Stage(step.iteration, step.iterations, note, lambda step=step: step.pixels, facts)  # type: ignore[misc]
+
+    facts = {
+        "method": "gatys",
+        "styles": [path.name for path in values["style_images"]],
+        "weights": list(values["weights"]),
+        "loss_net": path.name,
+        "loss_net_sha256": weightfile.sha256(path),
+        **asdict(options),
+    }
+    return Method(f"method gatys, loss network {path}", facts, stages)
+
+
+def _trained(values: dict[str, Any], device: str) -> Method:
+    path = values["model"]
+    if path is None:
+        raise click.UsageError("stylize: --style needs the model that has it; add --model FILE")
+    model = load_model(path)
+    move(model.net, device)
+    kind = "cin" if model.net.styled_layers else "feedforward"
+
+    def stages(picture: Picture) -> Iterator[Stage]:
+        pixels = stylize_once(
+            model,
+            picture.pixels,
+            styles=values["styles"],
+            weights=values["weights"],
+            strength=values["strength"],
+            device=device,
+        )
+        yield Stage(1, 1, "", lambda: pixels, {})
+
+    facts = {
+        "method": kind,
+        "model": path.name,
+        "model_sha256": weightfile.sha256(path),
+        "styles": list(values["styles"]),
+        "weights": list(values["weights"]),
+        "strength": values["strength"],
+    }
+    return Method(f"method {kind}, model {path}", facts, stages)
+
+
+def _stylize_one(
+    path: Path, picture: Picture, target: Path, method: Method, *, colors: str, device: str, quiet: bool
+) -> None:
+    """Go through the stages of one picture and save the last; on Ctrl-C or divergence too, the last there was."""
+    progress = Progress(path.name, quiet=quiet)
+    stage: Stage | None = None
+    try:
+        for stage in method.stages(picture):
+            progress.show(stage.done, stage.total, stage.note)
+    finally:
+        progress.close()
+        if stage is not None:
+            # An unfinished coarse level is smaller than the photo.
+            pixels = image.resize(stage.pixels(), picture.pixels.shape[:2])
+            if colors == "content":
+                pixels = keep_colors(pixels, picture.pixels)
+            recipe = {"nanostyle": nanostyle.__version__, "photo": path.name, "colors": colors, "device": device}
+            image.save(target, pixels, alpha=picture.alpha, recipe={**recipe, **method.facts, **stage.facts})
+            if not quiet:
+                click.echo(f"{target}  ({pixels.shape[1]}x{pixels.shape[0]})", err=True)
+
+
+def _photos(given: tuple[Path, ...]) -> Iterator[Path]:
+    """The photos named, and those in the folders named."""
+    for path in given:
+        if path.is_dir():
+            yield from image.find_pictures(path)
+        else:
+            yield path
+
+
+def _targets(photos: list[Path], styles: list[str], output: Path | None, overwrite: bool) -> list[Path]:
+    """Where each result goes; raises now what would fail after the work is done."""
+    if output is not None and len(photos) == 1 and not output.is_dir() and output.suffix:
+        targets = [output]
+    else:
+        if output is not None and output.suffix and not output.is_dir():
+            raise ValueError(f"output: {len(photos)} photos need a folder, got the file name {output}")
+        folder = output or Path()
+        folder.mkdir(parents=True, exist_ok=True)
+        ending = "_".join(styles)
+        targets = [folder / f"{photo.stem}_{ending}{_suffix(photo)}" for photo in photos]
+    if len(set(targets)) < len(targets):
+        raise ValueError("output: two photos have the same name; stylise them into different folders")
+    for target in targets:
+        image.check_writable(target, overwrite=overwrite)
+    return targets
+
+
+def _suffix(photo: Path) -> str:
+    """The format of the result: the photo's, where it can be written."""
+    suffix = photo.suffix.lower()
+    return suffix if suffix in image.WRITABLE else ".png"

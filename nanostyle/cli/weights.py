@@ -1,0 +1,66 @@
+"""Floor 5: `nanostyle weights`: get, convert and look into the weights of loss networks."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nanostyle import weightfile
+from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
+from nanostyle.cli.terminal import Progress
+from nanostyle.convert import convert
+from nanostyle.fetch import fetch
+
+
+@click.group()
+def weights() -> None:
+    """Get, convert and look into weights of loss networks."""
+
+
+@weights.command("convert")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option(
+    "--preprocess",
+    type=click.Choice(["torch", "caffe"]),
+    help="What the network was trained on. Default: told by the names in SOURCE.",
+)
+@click.option("--padding", type=click.Choice(["zero", "reflect"]), help="Default: as the network was trained.")
+@click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True)
+@click.option("--storage", type=click.Choice(["float32", "float16", "uint8"]), default="float32", show_default=True)
+@overwrite_option
+@debug_option
+def weights_convert(source: Path, destination: Path, overwrite: bool, debug: bool, **options: Any) -> None:
+    """Convert VGG-16 or VGG-19 weights from .pth, .safetensors, Keras .h5 or .npz to nanostyle's HDF5."""
+    if destination.exists() and not overwrite:
+        raise FileExistsError(f"{destination} exists already; choose another name or pass --overwrite")
+    result = convert(source, destination, **options)
+    click.echo(f"{destination}: {result.config['architecture']}, {len(result.parameters) // 2} convolutions")
+
+
+@weights.command("fetch")
+@click.argument("name", type=click.Choice(["vgg16", "vgg19"]))
+@click.option("--url", help="A mirror of the published file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: the user's cache.")
+@quiet_option
+@debug_option
+def weights_fetch(name: str, url: str | None, output: Path | None, quiet: bool, debug: bool) -> None:
+    """Download published weights, check their SHA-256, and convert them."""
+    progress = Progress(name, quiet=quiet)
+    try:
+        for p in fetch(name, output, url=url):
+            progress.show(p.done >> 20, None if p.total is None else p.total >> 20, "MB")
+    finally:
+        progress.close()
+    if not quiet:
+        click.echo(str(output or weightfile.find(name)))
+
+
+@weights.command("info")
+@click.argument("file", type=click.Path(path_type=Path))
+@debug_option
+def weights_info(file: Path, debug: bool) -> None:
+    """Say what a weights file holds."""
+    for label, value in weightfile.describe(weightfile.find(file)).items():
+        if value != "":
+            click.echo(f"{label + ':':<15}{value}")

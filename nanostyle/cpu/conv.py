@@ -1,0 +1,116 @@
+"""Twins of the primitives in `ops/conv.py`: which algorithm serves which shape."""
+
+import numpy as np
+
+from nanostyle.arrays import Array, empty
+from nanostyle.cpu import direct, thin, winograd
+from nanostyle.cpu.border import fold_border
+from nanostyle.cpu.epilogue import Epilogue, merge
+from nanostyle.cpu.forms import adjoint, forward
+from nanostyle.cpu.picture import Picture
+
+# Outputs per side of a Winograd tile: 4 is fast, 2 rounds less, 0 is convolution as it is written.
+TILE = 4
+
+# Up to so many channels are "few".
+_FEW = 4
+
+# (stride, pad, mode, upsample): the fields of `ops.conv.Geometry`, which stands a floor above.
+Geometry = tuple[int, int, str, int]
+
+
+def conv2d_forward(
+    x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """See `ops.conv.conv2d_forward`."""
+    stride, pad, mode, upsample = at
+    K, L, _, M = w.shape
+    H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
+    y = empty((x.shape[0], H, W, M))
+    finish = Epilogue(relu, moments)
+    match _way(w.shape, at, strided=64):
+        case "winograd":
+            form = forward(TILE, stride, upsample, pad)
+            parts = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
+        case "from few":
+            parts = thin.from_few(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
+        case "to few":
+            parts = thin.to_few(Picture(x, mode=mode), w, b, -pad, y, finish)
+        case "direct":
+            parts = direct.convolve(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
+        case _:
+            return NotImplemented
+    return y, merge(parts, x.shape[0]) if moments else None
+
+
+def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: Array | None = None) -> Array:
+    """See `ops.conv.conv2d_dx`."""
+    stride, pad, mode, upsample = at
+    K, L, C, M = w.shape
+    dx = empty((g.shape[0], *size, C))
+    picture = Picture(g, mask=mask)
+    turned = w[::-1, ::-1].swapaxes(2, 3)
+    match _way((K, L, M, C), at, strided=1):
+        case "winograd":
+            form = adjoint(TILE, stride, upsample, pad)
+            winograd.convolve(picture, w.swapaxes(2, 3), None, form, dx, Epilogue())
+        case "from few" if stride == 1:
+            thin.from_few(picture, turned, None, pad + 1 - K, 1, dx, Epilogue())
+        case "to few":
+            thin.to_few(picture, turned, None, pad + 1 - K, dx, Epilogue())
+        case "direct" if stride == 1:
+            # Turned, the kernel starts where the last output that reads a pixel does.
+            direct.convolve(picture, turned, None, pad + 1 - K, 1, dx, Epilogue())
+        case _:
+            return NotImplemented
+    fold_border(dx, g, w, stride=stride, pad=pad, mode=mode, upsample=upsample, mask=mask)
+    return dx
+
+
+def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask: Array | None = None) -> Array:
+    """See `ops.conv.conv2d_dw`."""
+    stride, pad, mode, upsample = at
+    K, L = kernel
+    picture, gradient = _picture(x, mode, upsample), Picture(g, mask=mask)
+    _, H, W, M = g.shape
+    match _way((K, L, x.shape[3], M), at, strided=np.inf):
+        case "winograd":
+            return winograd.kernel_gradient(picture, gradient, forward(TILE, stride, upsample, pad))
+        case "from few":
+            return thin.kernel_gradient(picture, gradient, -pad, stride, kernel, (0, 0, H, W))
+        case "to few":
+            # Seen from the padded picture: each of its pixels meets the K x L gradients that end at it.
+            area = (-pad, -pad, H + K - 1, W + L - 1)
+            dw = thin.kernel_gradient(gradient, picture, 1 - K, 1, kernel, area)
+            return dw[::-1, ::-1].swapaxes(2, 3)
+        case "direct":
+            return direct.kernel_gradient(picture, gradient, -pad, stride, kernel)
+        case _:
+            return NotImplemented
+
+
+def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
+    """See `ops.conv.conv2d_db`."""
+    return direct.channel_sums(Picture(g, mask=mask))
+
+
+def _picture(x: Array, mode: str, upsample: int) -> Picture:
+    # Mirrored at its border, an upsampled picture repeats its last pixel: so does the picture itself.
+    return Picture(x, mode="edge" if upsample == 2 and mode == "reflect" else mode)
+
+
+def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
+    """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours.
+
+    `strided` is the number of channels from which on Winograd's algorithm pays with stride 2.
+    """
+    stride, pad, _, upsample = at
+    K, L, C, M = w
+    least = {(1, 1): _FEW + 1, (2, 1): strided, (1, 2): 1 if pad == 1 else np.inf}.get((stride, upsample), np.inf)
+    if TILE and (K, L) == (3, 3) and pad < K and min(C, M) >= least:
+        return "winograd"
+    if K != L or pad >= K or upsample > 1:
+        return "reference"
+    if C <= _FEW:
+        return "from few"
+    return "to few" if M <= _FEW and stride == 1 else "direct"

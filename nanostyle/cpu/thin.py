@@ -1,0 +1,153 @@
+"""Convolution to or from very few channels (colours), for any kernel: there Winograd's products would be too thin.
+
+With few inputs, the pixels under the kernel are laid out as columns, one plane per channel and weight, so that a
+column is a copy of whole lines. With few outputs, a line of the kernel is one long product over its pixels and
+channels, and the K lines of the kernel are added up afterwards, plane by plane.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from nanostyle.arrays import Array, parallel, scratch
+from nanostyle.cpu.epilogue import Epilogue, Moments
+from nanostyle.cpu.picture import Patch, Picture, Strip, patch, strided, strips
+from nanostyle.cpu.products import UNPACKED, parts, runs
+
+# Rows per strip, the border rows of which are read twice; and elements of columns, and of results, at one time, so
+# that they stay in the cache.
+_STRIP, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
+# Bytes of planes at one time.
+_PLANES = 1 << 22
+# Strips whose contributions to a kernel's gradient are added up one after the other.
+_SHARES = 8
+
+
+def from_few(
+    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
+) -> list[Moments | None]:
+    """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
+
+    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, strip by strip.
+    """
+    K, L, C, M = w.shape
+    N, H, W, _ = y.shape
+    weights = w.transpose(2, 0, 1, 3).reshape(C * K * L, M)
+    weights = np.concatenate([weights, np.zeros((1, M), np.float32) if b is None else b[None]])
+    D = len(weights)
+
+    at_once = min(_COLUMNS // (D * W), _PIXELS // (M * W))
+
+    def job(strip: Strip) -> Moments | None:
+        for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride, at_once):
+            rows = bottom - top
+            pixels = target = patch(y, strip.n, top, 0)
+            if finish.relu:  # on the way to y it is cheaper than in y
+                pixels = Patch(scratch("pixels", (rows, W, M)), 0, W * M, M)
+            for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
+                np.matmul(
+                    strided(columns, begin, (count, each, D), (each, 1, rows * W)),
+                    weights,
+                    out=strided(pixels.root, pixels.offset + begin * M, (count, each, M), (each * M, M, 1)),
+                )
+            finish.place(pixels, target, rows, W)
+        return finish.measure(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
+
+    return parallel(job, strips(N, H, _STRIP))
+
+
+def _columns(
+    picture: Picture, strip: Strip, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
+) -> Iterator[tuple[int, int, Array]]:
+    """For `at_once` rows of the strip at a time: first, last, and the pixels under each weight of the kernel, and a 1.
+
+    Those are `(C·K·L + 1, rows·width)`, in scratch.
+    """
+    (K, L), C = kernel, picture.shape[3]
+    height = strip.bottom - strip.top
+    tall, wide = stride * (height - 1) + K, stride * (width - 1) + L
+    window = picture.window(strip.n, start + stride * strip.top, start, tall, wide)
+    planes = scratch("planes", (C, tall, wide))
+    planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
+    for first, last in parts(height, -(-height // max(1, at_once))):
+        columns = scratch("columns", (C * K * L + 1, last - first, width))
+        columns[:-1].reshape(C, K, L, last - first, width)[...] = strided(
+            planes,
+            stride * first * wide,
+            (C, K, L, last - first, width),
+            (tall * wide, wide, 1, stride * wide, stride),
+        )
+        columns[-1] = 1
+        yield strip.top + first, strip.top + last, columns.reshape(len(columns), -1)
+
+
+def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Moments | None]:
+    """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
+    K, L, C, M = w.shape
+    N, H, W, _ = y.shape
+    weights = np.ascontiguousarray(w.transpose(0, 3, 1, 2)).reshape(K * M, L * C)
+    # A line of L pixels begins at every pixel. Those that begin L pixels apart do not overlap, and so are the rows
+    # of a matrix: L matrices, one for each phase.
+    length = -(-W // L)
+    wide = length * L + L - 1
+
+    def job(strip: Strip) -> Moments | None:
+        n, top, bottom = strip
+        rows = bottom - top
+        tall = rows + K - 1
+        lines = scratch("lines", (L, K * M, tall, length))
+        for first, last in parts(tall, -(-tall // 8)):
+            window = picture.window(n, start + top + first, start, last - first, wide)
+            for phase in range(L):
+                pixels = strided(
+                    window.root,
+                    window.offset + phase * C,
+                    (last - first, L * C, length),
+                    (window.pitch, 1, L * C),
+                )
+                np.matmul(weights, pixels, out=lines[phase].transpose(1, 0, 2)[first:last])
+        total = lines[:, :M, :rows]
+        for k in range(1, K):
+            total += lines[:, k * M : (k + 1) * M, k : k + rows]
+        if b is not None:
+            total += b[:, None, None]
+        for phase in range(L):
+            pixels = y[n, top:bottom, phase::L]
+            pixels[...] = total[phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
+        target = patch(y, n, top, 0)
+        return finish(n, target, target, rows, W)
+
+    return parallel(job, strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
+
+
+def kernel_gradient(
+    few: Picture, many: Picture, start: int, stride: int, kernel: tuple[int, int], area: tuple[int, int, int, int]
+) -> Array:
+    """Σ over the pixels of `many` in an area: the pixels of `few` under the kernel, times the pixel of `many`.
+
+    `area` is (top, left, height, width); its first pixel meets `few` from pixel `start` on.
+
+    Returns
+    -------
+    Array
+        `(K, L, c, m)`, for c channels of `few` and m of `many`.
+    """
+    K, L = kernel
+    N, _, _, c = few.shape
+    m = many.shape[3]
+    top, left, height, width = area
+    todo = strips(N, height, _STRIP)
+    at_once = _COLUMNS // (c * K * L * width)
+
+    def job(share: tuple[int, int]) -> Array:
+        total = np.zeros((c * K * L + 1, m), np.float32)
+        for strip in todo[slice(*share)]:
+            for first, last, columns in _columns(few, strip, start, kernel, width, stride, at_once):
+                pixels = many.window(strip.n, top + first, left, last - first, width).matrix(last - first, width)
+                total += columns @ pixels
+        return total
+
+    first, *rest = parallel(job, parts(len(todo), min(len(todo), _SHARES)))
+    for part in rest:
+        first += part
+    return first[:-1].reshape(c, K, L, m).transpose(1, 2, 0, 3)

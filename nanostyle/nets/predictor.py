@@ -1,0 +1,182 @@
+"""Floor 2: the style prediction network (Ghiasi 2017): from a painting to every gamma and beta of the transformer.
+
+    backbone     painting -> statistics: mean and deviation of every channel of several layers
+    bottleneck   statistics -> 100 numbers: the embedding, linear
+    head         embedding -> gamma and beta of each styled layer, linear: 2,758 numbers at full width
+
+Departure. The paper's backbone is the Inception-v3 of a classifier, trained further on 80,000 paintings, and its
+statistic the mean of one deep layer. Here it is by default a loss network: the statistics by which a style is judged
+are close to what the head needs to know, so much fewer paintings do. A small network trained from scratch can be had
+too.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nanostyle import ops
+from nanostyle.arrays import Array, module_of, to_host
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nn import BatchNorm, Conv2d, Linear, Rows
+from nanostyle.tensor import Tensor, no_grad
+
+EMBEDDING = 100
+"""The length of an embedding, as in the paper."""
+
+# The layers of a loss network whose statistics are taken, as far as it has them.
+_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+_CONV_CHANNELS = (16, 32, 64, 128)
+
+
+class _Kernel:
+    """Weight and bias of one layer of the backbone, with the names that they have in the loss network's file."""
+
+    def __init__(self, weight: Array, bias: Array) -> None:
+        self.weight, self.bias = (Tensor(x, requires_grad=True) for x in (weight, bias))
+
+
+class VggBackbone:
+    """The first layers of a loss network, with weights of their own that can be trained further.
+
+    Parameters
+    ----------
+    config, parameters
+        As for `LossNetwork`; what lies deeper than relu4_1 is left out.
+    device
+        `cpu` or `cuda`.
+
+    Raises
+    ------
+    ValueError
+        The network has none of relu1_1, relu2_1, relu3_1, relu4_1.
+    """
+
+    def __init__(self, config: Mapping[str, Any], parameters: Mapping[str, Array], *, device: str = "cpu") -> None:
+        names = list(config["layers"])
+        self._layers = [name for name in _LAYERS if name in names]
+        if not self._layers:
+            raise ValueError(f"backbone: expected a network with {', '.join(_LAYERS)}, got one with {', '.join(names)}")
+        names = names[: names.index(self._layers[-1]) + 1]
+        self._network = network = LossNetwork({**config, "layers": names}, parameters, device=device)
+        for name, kernel in network.weights.items():
+            layer = _Kernel(*kernel)
+            setattr(self, name, layer)
+            network.weights[name] = layer.weight, layer.bias
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes this backbone again, with its parameters: the loss network's preprocessing is in the weights."""
+        network = self._network
+        mean = [float(x) for x in to_host(network.mean)]
+        return {
+            "kind": "vgg",
+            "layers": network.layers,
+            "padding": network.padding,
+            "pooling": network.pooling,
+            "preprocess": {"order": "RGB", "scale": 1.0, "mean": mean, "std": [1.0, 1.0, 1.0]},
+        }
+
+    @property
+    def width(self) -> int:
+        """The number of statistics."""
+        return 2 * sum(self._network.weights[name.replace("relu", "conv")][0].shape[3] for name in self._layers)
+
+    def __call__(self, x: Any, *, training: bool = False) -> Tensor:
+        """The statistics `(N, width)` of pictures `x (N, H, W, 3)`, RGB in 0..1; `training` makes no difference."""
+        features = self._network.features(x, self._layers)
+        return ops.concat(*(ops.statistics(features[name]) for name in self._layers))
+
+
+class ConvBackbone:
+    """Four convolutions of 3 x 3 and stride 2 with batch norm and ReLU, to 16, 32, 64 and 128 channels."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.conv = [
+            Conv2d(rng, 3, C, M, stride=2, bias=False, norm=BatchNorm(M), relu=True)
+            for C, M in zip((3, *_CONV_CHANNELS), _CONV_CHANNELS, strict=False)
+        ]
+
+    config: Mapping[str, Any] = {"kind": "conv"}
+    width = 2 * sum(_CONV_CHANNELS)
+
+    def __call__(self, x: Any, *, training: bool = False) -> Tensor:
+        """The statistics `(N, width)` of pictures `x (N, H, W, 3)`, RGB in 0..1; `training` is for batch norm."""
+        statistics = []
+        for layer in self.conv:
+            x = layer(x, training=training)
+            statistics.append(ops.statistics(x))
+        return ops.concat(*statistics)
+
+
+Backbone = VggBackbone | ConvBackbone
+
+
+class StylePredictor:
+    """From paintings to embeddings, and from embeddings to rows of gamma and beta.
+
+    Parameters
+    ----------
+    styled_layers
+        Those of the transformer: name and channels.
+    rng
+        Where the initial weights come from.
+    """
+
+    def __init__(self, backbone: Backbone, styled_layers: Sequence[tuple[str, int]], rng: np.random.Generator) -> None:
+        self.backbone = backbone
+        # Statistics are brought to mean 0 and deviation 1 over paintings, so that one rate of learning suits all.
+        self.center = np.zeros(backbone.width, np.float32)
+        self.spread = np.ones(backbone.width, np.float32)
+        self.bottleneck = Linear(rng, backbone.width, EMBEDDING)
+        self.head = Linear(rng, EMBEDDING, 2 * sum(C for _, C in styled_layers), deviation=0.01)
+        self._styled_layers = list(styled_layers)
+        start = 0
+        for _, C in self._styled_layers:  # at the start every gamma is about 1, every beta about 0
+            self.head.bias.data[start : start + C] = 1
+            start += 2 * C
+
+    def calibrate(self, paintings: Sequence[Array]) -> None:
+        """Take centre and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
+        with no_grad():
+            statistics = [self.backbone(Tensor(p)).data[0] for p in paintings]
+        xp = module_of(statistics[0])
+        values = xp.stack(statistics)
+        spread = values.std(axis=0)
+        self.center = values.mean(axis=0)
+        # What hardly differs among these says nothing, and would be blown up in others.
+        self.spread = xp.maximum(spread, 0.1 * spread.mean())
+
+    def embed(self, paintings: Any, *, training: bool = False) -> Tensor:
+        """The embeddings `(N, 100)` of `paintings (N, H, W, 3)`, RGB in 0..1."""
+        return self.bottleneck((self.backbone(paintings, training=training) - self.center) / self.spread)
+
+    def rows(self, embedding: Any) -> dict[str, Rows]:
+        """Gamma and beta `(N, C)` of each styled layer for embeddings `(N, 100)`: the `style` of the transformer."""
+        values = self.head(embedding)
+        rows: dict[str, Rows] = {}
+        start = 0
+        for name, C in self._styled_layers:
+            gamma, beta = (ops.narrow(values, start=start + offset, length=C) for offset in (0, C))
+            rows[name] = gamma, beta
+            start += 2 * C
+        return rows
+
+
+class PredictionNet:
+    """The transformer and the predictor of its gammas and betas: all that is needed to take up any painting's style."""
+
+    def __init__(self, transformer: TransformerNet, backbone: Backbone, rng: np.random.Generator) -> None:
+        self.transformer = transformer
+        self.predictor = StylePredictor(backbone, transformer.styled_layers, rng)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What makes this network again, with its parameters."""
+        return {"transformer": self.transformer.config, "backbone": dict(self.predictor.backbone.config)}
+
+    def __call__(self, photos: Any, embedding: Any, *, training: bool = False) -> Tensor:
+        """`photos (N, H, W, 3)`, RGB in 0..1, in the styles of `embedding` `(N, 100)`, or `(1, 100)` for all."""
+        return self.transformer(photos, self.predictor.rows(embedding), training=training)

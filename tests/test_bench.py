@@ -1,0 +1,151 @@
+"""The rows of `nanostyle bench networks`, and the judge of the comparisons with PyTorch."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nanostyle import arrays
+from nanostyle.methods import bench
+
+
+@pytest.fixture(autouse=True)
+def same_threads_afterwards():
+    before = arrays.threads()
+    yield
+    arrays.set_threads(before)
+
+
+def test_rows_are_yielded_without_printing(monkeypatch, capsys):
+    monkeypatch.setattr(bench, "SIZES", dict.fromkeys(("256x256", "512x512", "1920x1080"), (16, 16)))
+    monkeypatch.setattr(bench, "gemm_peak", lambda: 50.0)
+    rows = list(bench.networks(rounds=1))
+    assert [row.name for row in rows] == [
+        "transformer 256x256",
+        "transformer 512x512",
+        "transformer 1920x1080",
+        "VGG-19 gradient 256x256",
+        "VGG-19 gradient 512x512",
+    ]
+    for row in rows:
+        assert row.milliseconds > 0
+        assert row.share == pytest.approx(row.gflops / 50)
+    flops = bench.transformer_flops(bench.transformer(), 16, 16)
+    assert rows[0].gflops == pytest.approx(flops / rows[0].milliseconds / 1e6)
+    assert capsys.readouterr().out == ""
+
+
+def test_flops_of_the_transformer():
+    """By hand, for 8x8 pixels: each output value takes 2 * K * K * C."""
+    pixels, half, quarter = 64, 16, 4
+    down = pixels * 32 * 81 * 3 + half * 64 * 9 * 32 + quarter * 128 * 9 * 64
+    residual = 10 * quarter * 128 * 9 * 128
+    up = half * 64 * 9 * 128 + pixels * 32 * 9 * 64
+    output = pixels * 3 * 81 * 32
+    assert bench.transformer_flops(bench.transformer(), 8, 8) == 2 * (down + residual + up + output)
+    fractional = bench.transformer("fractional")
+    assert bench.transformer_flops(fractional, 8, 8) == 2 * (down + residual + up / 4 + output)
+
+
+def test_flops_of_vgg():
+    first = 2 * 9 * 64 * (3 * 64 + 64 * 64)
+    second = 2 * 9 * 16 * (64 * 128 + 128 * 128)
+    third = 2 * 9 * 4 * (128 * 256 + 3 * 256 * 256)
+    fourth = 2 * 9 * 1 * 256 * 512
+    assert bench.vgg_flops(bench.vgg19(), 8, 8) == first + second + third + fourth
+
+
+def test_gemm_peak_is_a_speed():
+    assert 0.01 < bench.gemm_peak(side=64, rounds=1) < 1e5
+
+
+def test_the_gradient_of_the_loss_points_down():
+    loss = bench.PerceptualLoss(bench.vgg19(), bench.picture(1, 16, 16, seed=1), bench.picture(1, 16, 16, seed=2))
+    x = bench.picture(1, 16, 16)
+    value, gradient = loss(x)
+    ahead, _ = loss(x - np.float32(1e-2) * gradient / np.abs(gradient).max())
+    assert ahead < value
+
+
+# --- against PyTorch --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pairing():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    from bench import pairing
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield pairing
+    torch.set_num_threads(before)
+
+
+def work_of(pairing, *, off, name="sum"):
+    results = {"nanostyle": {"x": np.array([3.0, 4.0 + off])}, "eager": {"x": np.array([3.0, 4.0])}}
+    results["channels_last"] = results["eager"]
+    return pairing.Work(name, lambda contestant: lambda: results[contestant], 1e6, {"x": 1e-3}, rounds=3)
+
+
+def test_equal_results_are_timed_and_written(pairing, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(pairing, "gemm_peak", lambda: 50.0)
+    monkeypatch.setattr(pairing, "_peak_of", lambda *_: 10.0)
+    output = tmp_path / "result.json"
+    pairing.main(
+        "networks", lambda quick: [work_of(pairing, off=1e-3)], ["--threads", "1", "2", "--output", str(output)]
+    )
+    report = json.loads(output.read_text())
+    assert [row["threads"] for row in report["works"]] == [1, 2]
+    row = report["works"][1]
+    assert row["errors"]["nanostyle"]["x"] == pytest.approx(1e-3 / 5)
+    assert set(row["ms"]) == {"nanostyle", "eager", "channels_last"}
+    assert len(row["all_ms"]["eager"]) == 3 and row["ratio"] > 0
+    assert row["peak_mb"]["nanostyle"] == 10
+    assert report["machine"]["versions"]["numpy"] == np.__version__
+    assert "ratio" in capsys.readouterr().out
+
+
+def test_different_results_are_not_timed(pairing, tmp_path):
+    output = tmp_path / "result.json"
+    with pytest.raises(SystemExit, match=r"sum: x of nanostyle differs from PyTorch's by 2\.0e-02"):
+        pairing.main("networks", lambda quick: [work_of(pairing, off=0.1)], ["--output", str(output)])
+    assert not output.exists()
+
+
+def test_results_that_are_not_numbers_are_not_timed(pairing, tmp_path):
+    with pytest.raises(SystemExit, match="differs"):
+        pairing.main("networks", lambda quick: [work_of(pairing, off=np.nan)], ["--output", str(tmp_path / "r")])
+
+
+def test_an_unknown_work_is_named(pairing):
+    with pytest.raises(SystemExit, match="no work is called 'nothing': sum"):
+        pairing.main("networks", lambda quick: [work_of(pairing, off=0)], ["--only", "nothing"])
+
+
+def test_peak_memory_is_that_of_the_work(pairing):
+    def build(contestant):
+        return lambda: {"x": np.ones(80 << 20, np.uint8)}
+
+    assert 60 < pairing._own_peak(pairing.Work("large", build, 1, {}), "nanostyle") < 400
+
+
+@pytest.mark.parametrize("upsample", ["nearest", "fractional"])
+def test_the_transformer_in_torch_is_the_same(pairing, upsample):
+    from bench.torch_nets import Transformer, pictures, tensor
+
+    net, photo = bench.transformer(upsample), bench.picture(2, 24, 20)
+    theirs = pictures(Transformer(net)(tensor(photo)))
+    np.testing.assert_allclose(bench.stylise(net, photo), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("script", ["training", "gatys"])
+def test_first_results_agree(pairing, script):
+    import importlib
+
+    module = importlib.import_module(f"bench.{script}")
+    run = {"training": lambda c: module._step(c, 2, 32), "gatys": lambda c: module._optimise(c, 32, 2)}[script]
+    ours, theirs = run("nanostyle")(), run("channels_last")()
+    tolerance = 1e-4 if script == "training" else 0.2
+    assert ours["loss"] == pytest.approx(theirs["loss"], rel=tolerance)
+    if script == "training":
+        assert pairing._error(ours["gradient"], [g.numpy() for g in theirs["gradient"]]) < 2e-2

@@ -1,0 +1,117 @@
+"""Training and trained models from the command line: one path through all of it, and what goes wrong."""
+
+import numpy as np
+import pytest
+from networks import vgg_parts
+from test_cli import failed, listing, run
+
+from nanostyle import image, weightfile
+from nanostyle.weightfile import WeightFile
+
+SMALL = "--steps 3 --size 32 --width 0.25 --batch 2 --checkpoint-every 2 --preview-every 3 --loss-net loss.h5".split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Photos, paintings, a tiny loss network, and two trained models."""
+    folder = tmp_path_factory.mktemp("train")
+    rng = np.random.default_rng(0)
+    for name, count in (("photos", 4), ("paintings", 2)):
+        (folder / name).mkdir()
+        for i in range(count):
+            image.save(folder / name / f"{name}{i}.png", rng.random((40, 48, 3), np.float32))
+    image.save(folder / "new.png", rng.random((40, 40, 3), np.float32))
+    weightfile.save(folder / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
+    (folder / "cache").mkdir()
+    for mode, styles, name in (("cin", "paintings", "many.h5"), ("feedforward", "new.png", "one.h5")):
+        result = run("train", "--mode", mode, "--content", "photos", "--styles", styles, *SMALL, "-o", name, cwd=folder)
+        assert result.returncode == 0, result.stderr
+        assert "3/3" in result.stderr and f"{name}; report:" in result.stderr
+    return folder
+
+
+def test_training_leaves_a_model_a_report_and_a_preview(folder):
+    assert (folder / "many.training" / "report.html").stat().st_size > 1000
+    assert "preview-000003.png" in listing(folder / "many.training")
+    assert run("styles", "many.h5", cwd=folder).stdout.split() == ["photo", "paintings0", "paintings1"]
+
+
+def stylize(folder, *args):
+    return run("stylize", "photos/photos0.png", "--overwrite", *args, cwd=folder)
+
+
+def test_a_trained_model_stylises(folder):
+    result = stylize(folder, "--model", "many.h5", "--style", "paintings1", "--strength", "0.5")
+    assert result.returncode == 0, result.stderr
+    assert "method cin, model many.h5" in result.stderr
+    assert image.load(folder / "photos0_paintings1.png").pixels.shape == (40, 48, 3)
+    recipe = image.read_recipe(folder / "photos0_paintings1.png")
+    assert recipe["strength"] == 0.5 and recipe["method"] == "cin" and len(recipe["model_sha256"]) == 64
+
+    both = ["--style", "paintings0", "--style", "paintings1", "--weight", "1", "--weight", "3"]
+    assert stylize(folder, "--model", "many.h5", *both, "-o", "both.png").returncode == 0
+    assert stylize(folder, "--model", "one.h5", "--size", "31", "-o", "one.png").returncode == 0
+    assert image.load(folder / "one.png").pixels.shape == (26, 31, 3)
+
+
+def test_styles_draws_a_sheet(folder):
+    result = run("styles", "many.h5", "--sheet", "photos/photos1.png", "--size", "40", "-o", "s.png", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert image.load(folder / "s.png").pixels.shape[1] > 3 * 256
+
+
+def test_add_style_keeps_the_old_ones(folder):
+    args = ["--content", "photos", "--steps", "2", "--size", "32", "--batch", "2", "--loss-net", "loss.h5"]
+    result = run("add-style", "many.h5", "new.png", *args, "-o", "more.h5", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert run("styles", "more.h5", cwd=folder).stdout.split() == ["photo", "paintings0", "paintings1", "new"]
+    for name in ("many", "more"):
+        assert stylize(folder, "--model", f"{name}.h5", "--style", "paintings0", "-o", f"{name}.png").returncode == 0
+    pictures = [image.load(folder / f"{name}.png").pixels for name in ("many", "more")]
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_resume_goes_on(folder):
+    more = ["--mode", "cin", "--content", "photos", "--styles", "paintings", *SMALL, "-o", "many.h5"]
+    failed(run("train", *more, cwd=folder), "--resume", "--overwrite")
+    result = run("train", *more, "--steps", "5", "--resume", cwd=folder)
+    assert result.returncode == 0 and "5/5" in result.stderr, result.stderr
+    failed(run("train", *more, "--lr", "0.1", "--resume", cwd=folder), "lr was 0.001")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--model", "many.h5"], ["paintings0, paintings1"]),
+        (["--model", "many.h5", "--style", "painting1"], ["no style 'painting1'", "paintings1"]),
+        (["--model", "many.h5", "--style", "paintings0", "--style-image", "new.png"], ["got both"]),
+        (["--style", "paintings0"], ["--model"]),
+        (["--model", "loss.h5"], ["loss.h5"]),
+        (["--model", "none.h5"], ["none.h5"]),
+        (["--model", "one.h5", "--method", "cin"], ["feedforward"]),
+        (["--model", "many.h5", "--style", "paintings0", "--strength", "2"], ["--strength"]),
+    ],
+)
+def test_stylize_refuses(folder, args, words):
+    before = listing(folder)
+    failed(stylize(folder, *args), *words)
+    assert listing(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--mode", "feedforward", "--content", "photos", "--styles", "paintings"], ["one painting", "got 2"]),
+        (["--mode", "cin", "--content", "nowhere", "--styles", "paintings"], ["nowhere"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "nowhere"], ["nowhere"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--weight", "x"], ["NAME=NUMBER"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--weight", "x=1"], ["x"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--lr", "-1"], ["lr"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--loss-net", "none.h5"], ["none.h5"]),
+        (["--mode", "all", "--content", "photos", "--styles", "paintings"], ["--mode"]),
+    ],
+)
+def test_train_refuses(folder, args, words):
+    before = listing(folder)
+    failed(run("train", *SMALL, *args, "-o", "bad.h5", cwd=folder), *words)
+    assert listing(folder) == before

@@ -1,0 +1,378 @@
+"""The CPU's fast convolutions against the plain references they stand in for."""
+
+import gc
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nanostyle import arrays
+from nanostyle.cpu import conv as twins
+from nanostyle.cpu import winograd
+from nanostyle.cpu.epilogue import Moments, merge
+from nanostyle.cpu.forms import adjoint, forward, minimal_filter
+from nanostyle.ops.conv import (
+    Geometry,
+    conv2d,
+    conv2d_db,
+    conv2d_dw,
+    conv2d_dx,
+    conv2d_forward,
+    conv_transpose2d,
+)
+from nanostyle.tensor import Tensor
+
+quick = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+@pytest.fixture(params=[4, 2])
+def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(twins, "TILE", request.param)
+    return request.param
+
+
+@pytest.fixture
+def thread_counts() -> Iterator[None]:
+    before = arrays.threads()
+    yield
+    arrays.set_threads(before)
+
+
+def normal(rng, *shape):
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def distance(a, b):
+    """Relative error of `a` against `b`, over all values."""
+    return np.linalg.norm(np.asarray(a, float) - b) / max(np.linalg.norm(b), 1e-12)
+
+
+def wide(*xs):
+    return [None if x is None else x.astype(np.float64) for x in xs]
+
+
+@st.composite
+def layers(draw):
+    """A convolution that the twins cover: geometry, shapes, options."""
+    upsample = draw(st.sampled_from([1, 1, 1, 2]))
+    K = 3 if upsample == 2 else draw(st.sampled_from([3, 3, 1, 5, 9]))
+    stride = 1 if upsample == 2 else draw(st.sampled_from([1, 1, 2]))
+    pad = 1 if upsample == 2 else draw(st.integers(0, min(K - 1, 4)))
+    mode = draw(st.sampled_from(["zero", "reflect", "edge"]))
+    at = Geometry(stride, pad, mode, upsample)
+    smallest = max(1, K - 2 * pad)
+    H, W = draw(st.integers(smallest, smallest + 20)), draw(st.integers(smallest, smallest + 20))
+    C, M = draw(st.sampled_from([1, 2, 3, 5, 8, 17])), draw(st.sampled_from([1, 3, 4, 6, 16, 33, 70]))
+    return at, (draw(st.integers(1, 3)), H, W, C), (K, K, C, M)
+
+
+@given(layer=layers(), bias=st.booleans(), relu=st.booleans(), moments=st.booleans(), seed=st.integers(0, 99))
+@quick
+def test_forward_is_the_reference(layer, bias, relu, moments, seed):
+    at, x_shape, w_shape = layer
+    rng = np.random.default_rng(seed)
+    x, w = normal(rng, *x_shape), normal(rng, *w_shape)
+    b = normal(rng, w_shape[3]) if bias else None
+    y, statistics = conv2d_forward(x, w, b, at=at, relu=relu, moments=moments)
+    expected, expected_statistics = conv2d_forward.reference(*wide(x, w, b), at=at, relu=relu, moments=moments)
+    assert y.dtype == np.float32 and y.flags.c_contiguous
+    assert distance(y, expected) < 2e-6
+    assert (statistics is None) == (not moments)
+    if moments:
+        scale = np.abs(expected).max() + 1e-6
+        for value, wanted in zip(statistics, expected_statistics, strict=True):
+            assert value.dtype == np.float32 and value.shape == wanted.shape
+        np.testing.assert_allclose(statistics[0], expected_statistics[0], atol=3e-6 * scale)
+        np.testing.assert_allclose(statistics[1], expected_statistics[1], rtol=1e-4, atol=1e-5 * scale**2)
+
+
+@given(layer=layers(), relu=st.booleans(), seed=st.integers(0, 99))
+@quick
+def test_gradients_are_the_reference(layer, relu, seed):
+    at, x_shape, w_shape = layer
+    rng = np.random.default_rng(seed)
+    x, w = normal(rng, *x_shape), normal(rng, *w_shape)
+    g = normal(rng, x_shape[0], *at.output(*x_shape[1:3], *w_shape[:2]), w_shape[3])
+    y = np.maximum(normal(rng, *g.shape), 0) if relu else None
+    dx = conv2d_dx(g, w, size=x_shape[1:3], at=at, mask=y)
+    dw = conv2d_dw(g, x, kernel=w_shape[:2], at=at, mask=y)
+    db = conv2d_db(g, mask=y)
+    assert (dx.shape, dw.shape, db.shape) == (x.shape, w.shape, w.shape[3:])
+    assert dx.dtype == dw.dtype == db.dtype == np.float32
+    G, X, Wt = wide(g, x, w)
+    assert distance(dx, conv2d_dx.reference(G, Wt, size=x_shape[1:3], at=at, mask=y)) < 2e-6
+    assert distance(dw, conv2d_dw.reference(G, X, kernel=w_shape[:2], at=at, mask=y)) < 2e-6
+    assert distance(db, conv2d_db.reference(G, mask=y)) < 2e-6
+
+
+# (stride, upsample), inputs, outputs, pad, kernel: each family of algorithms at a size that matters.
+FAMILIES = {
+    "3x3": (Geometry(1, 1, "reflect"), 32, 48, 3),
+    "stride 2": (Geometry(2, 1, "reflect"), 32, 48, 3),
+    "wide, stride 2": (Geometry(2, 1, "reflect"), 64, 72, 3),
+    "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
+    "from colours": (Geometry(1, 4, "reflect"), 3, 32, 9),
+    "to colours": (Geometry(1, 4, "reflect"), 32, 3, 9),
+    "1x1": (Geometry(), 32, 48, 1),
+}
+
+
+def family(name, seed=0, N=2, side=40):
+    at, C, M, K = FAMILIES[name]
+    rng = np.random.default_rng(seed)
+    x, w, b = normal(rng, N, side, side, C), normal(rng, K, K, C, M), normal(rng, M)
+    g = normal(rng, N, *at.output(side, side, K, K), M)
+    y = np.maximum(normal(rng, *g.shape), 0)
+    return at, x, w, b, g, y
+
+
+def everything(at, x, w, b, g, y):
+    """All that the primitives compute for one layer."""
+    out, statistics = conv2d_forward(x, w, b, at=at, relu=True, moments=True)
+    dx = conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y)
+    dw = conv2d_dw(g, x, kernel=w.shape[:2], at=at, mask=y)
+    return out, *statistics, dx, dw, conv2d_db(g, mask=y)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_error_is_within_three_times_that_of_direct_convolution(name):
+    at, *operands = family(name)
+    exact = everything(at, *wide(*operands))
+    with arrays.reference_only():
+        direct = everything(at, *operands)
+    fast = everything(at, *operands)
+    # y, dx, dw. The reference adds up dx tap by tap, more exactly than a convolution does: dx is held against y.
+    for quantity, yardstick in ((0, 0), (3, 0), (4, 4)):
+        limit = 3 * distance(direct[yardstick], exact[yardstick])
+        assert distance(fast[quantity], exact[quantity]) < limit
+
+
+def test_the_error_does_not_grow_with_the_channels():
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, 1, 12, 12, 512), normal(rng, 3, 3, 512, 64)
+    exact = conv2d_forward.reference(*wide(x, w, None), at=Geometry(1, 1))[0]
+    assert distance(conv2d_forward(x, w, None, at=Geometry(1, 1))[0], exact) < 1.2e-6
+
+
+@pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled"])
+def test_the_smaller_tile_is_as_exact_as_direct_convolution(name, monkeypatch):
+    monkeypatch.setattr(twins, "TILE", 2)
+    at, *operands = family(name)
+    exact = everything(at, *wide(*operands))
+    fast = everything(at, *operands)
+    for quantity in (0, 3, 4):
+        assert distance(fast[quantity], exact[quantity]) < 4e-7
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_same_bits_for_any_number_of_threads(name, thread_counts):
+    at, *operands = family(name, N=1, side=70)
+    results = []
+    for count in (1, 2, 3):
+        arrays.set_threads(count)
+        results.append([value.tobytes() for value in everything(at, *operands)])
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_twins_are_used(name):
+    at, x, w, b, g, y = family(name)
+    assert twins.conv2d_forward(x, w, b, at=at) is not NotImplemented
+    assert twins.conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y) is not NotImplemented
+    assert twins.conv2d_dw(g, x, kernel=w.shape[:2], at=at) is not NotImplemented
+
+
+@pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled"])
+def test_tile_of_zero_is_direct_convolution(name, monkeypatch):
+    monkeypatch.setattr(twins, "TILE", 0)
+    monkeypatch.setattr(winograd, "convolve", None)
+    monkeypatch.setattr(winograd, "kernel_gradient", None)
+    at, *operands = family(name)
+    exact = everything(at, *wide(*operands))
+    fast = everything(at, *operands)
+    for quantity in (0, 3, 4):
+        assert distance(fast[quantity], exact[quantity]) < 4e-7
+
+
+@pytest.mark.parametrize(
+    ("w_shape", "at"),
+    [
+        ((2, 2, 8, 8), Geometry(1, 1)),
+        ((1, 7, 8, 8), Geometry()),
+        ((3, 3, 8, 8), Geometry(3, 1)),
+        ((3, 3, 8, 8), Geometry(1, 3, "reflect")),
+        ((3, 3, 8, 8), Geometry(1, 1, "zero", 3)),
+        ((3, 3, 8, 8), Geometry(1, 2, "edge", 2)),
+        ((3, 3, 8, 8), Geometry(2, 1, "edge", 2)),
+        ((9, 9, 3, 8), Geometry(1, 4, "edge", 2)),
+    ],
+)
+def test_what_no_algorithm_covers_comes_out_right(w_shape, at):
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, 2, 12, 13, w_shape[2]), normal(rng, *w_shape)
+    y, _ = conv2d_forward(x, w, None, at=at)
+    g = normal(rng, *y.shape)
+    X, Wt, G = wide(x, w, g)
+    assert distance(y, conv2d_forward.reference(X, Wt, None, at=at)[0]) < 2e-6
+    dx = conv2d_dx.reference(G, Wt, size=(12, 13), at=at)
+    assert distance(conv2d_dx(g, w, size=(12, 13), at=at), dx) < 2e-6
+    dw = conv2d_dw.reference(G, X, kernel=w_shape[:2], at=at)
+    assert distance(conv2d_dw(g, x, kernel=w_shape[:2], at=at), dw) < 2e-6
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_inputs_need_not_be_contiguous(name):
+    at, x, w, b, g, y = family(name)
+    expected = everything(at, x, w, b, g, y)
+
+    def spread(a):
+        big = np.full((*a.shape[:-2], 2 * a.shape[-2], a.shape[-1] + 1), np.nan, a.dtype)
+        big[..., ::2, 1:] = a
+        return big[..., ::2, 1:]
+
+    swapped = np.ascontiguousarray(w.swapaxes(2, 3)).swapaxes(2, 3)
+    result = everything(at, spread(x), swapped, b, spread(g), spread(y))
+    assert all(np.array_equal(a, b) for a, b in zip(result, expected, strict=True))
+
+
+def test_a_gradient_may_be_one_number_broadcast():
+    at, x, w, _, g, _ = family("3x3")
+    ones = np.broadcast_to(np.float32(1), g.shape)
+    dx = conv2d_dx.reference(*wide(ones, w), size=x.shape[1:3], at=at)
+    assert distance(conv2d_dx(ones, w, size=x.shape[1:3], at=at), dx) < 2e-6
+
+
+def test_inputs_stay_as_they_are():
+    for name in FAMILIES:
+        at, *operands = family(name)
+        before = [a.copy() for a in operands]
+        everything(at, *operands)
+        assert all(np.array_equal(a, b) for a, b in zip(operands, before, strict=True))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("K", [3, 4])
+def test_transposed_convolution_through_the_op(stride, K):
+    rng = np.random.default_rng(0)
+    x, w, b = normal(rng, 2, 7, 9, 12), normal(rng, K, K, 12, 10), normal(rng, 10)
+
+    def run(*operands):
+        inputs = [Tensor(a, requires_grad=True) for a in operands]
+        y = conv_transpose2d(*inputs, stride=stride, pad=1, output_pad=stride - 1)
+        y.backward(np.cos(np.arange(y.data.size, dtype=y.dtype)).reshape(y.shape))
+        return y.data, *(t.grad for t in inputs)
+
+    for value, exact in zip(run(x, w, b), run(*wide(x, w, b)), strict=True):
+        assert value.dtype == np.float32
+        assert distance(value, exact) < 2e-6
+
+
+def test_a_step_through_the_op_at_full_reach():
+    at, x, w, b, _, _ = family("3x3")
+
+    def run(*operands):
+        inputs = [Tensor(a, requires_grad=True) for a in operands]
+        y, _ = conv2d(*inputs, pad=at.pad, mode=at.mode, relu=True, moments=True)
+        y.backward(y.data)
+        return y.data, *(t.grad for t in inputs)
+
+    for value, exact in zip(run(x, w, b), run(*wide(x, w, b)), strict=True):
+        assert distance(value, exact) < 2e-6
+
+
+# --- statistics -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled", "from colours", "1x1"])
+def test_variance_survives_a_mean_far_from_zero(name):
+    at, x, w, b, _, _ = family(name)
+    w *= 0.1 / np.linalg.norm(w.reshape(-1, w.shape[3]), axis=0)
+    y, (mean, variance) = conv2d_forward(x, w, np.full_like(b, 1000), at=at, moments=True)
+    exact = y.astype(np.float64)
+    assert 1e-4 < exact.var(axis=(1, 2)).min() < 0.1  # E[y²] - E[y]² in float32 would be off by 0.1 and more
+    np.testing.assert_allclose(variance, exact.var(axis=(1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(mean, exact.mean(axis=(1, 2)), rtol=1e-7)
+
+
+def test_merged_moments_are_those_of_the_whole():
+    rng = np.random.default_rng(0)
+    pieces = [rng.normal(5 * i, 1 + i, (10 + i, 4)) for i in range(3)]
+    parts = [Moments(n, len(p), p.mean(0), ((p - p.mean(0)) ** 2).sum(0)) for n in (0, 1) for p in pieces]
+    mean, variance = merge(parts, 2)
+    whole = np.concatenate(pieces)
+    np.testing.assert_allclose(mean, [whole.mean(0)] * 2, rtol=1e-6)
+    np.testing.assert_allclose(variance, [whole.var(0)] * 2, rtol=1e-6)
+
+
+# --- weights ----------------------------------------------------------------------------------------------
+
+
+def test_weights_in_training_are_read_at_every_call():
+    at, x, w, _, _, _ = family("3x3")
+    first, _ = conv2d_forward(x, w, None, at=at)
+    w *= 2
+    assert np.array_equal(conv2d_forward(x, w, None, at=at)[0], 2 * first)
+
+
+def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
+    form = forward(4, 1, 1, 1)
+    w = normal(np.random.default_rng(0), 3, 3, 5, 6)
+    assert winograd.points_of(w, form) is not winograd.points_of(w, form)
+    w.flags.writeable = False
+    gc.collect()
+    before = len(winograd._frozen)
+    points = winograd.points_of(w, form)
+    assert winograd.points_of(w, form) is points
+    view = winograd.points_of(w.swapaxes(2, 3), form)
+    assert winograd.points_of(w.swapaxes(2, 3), form) is view and view is not points
+    assert len(winograd._frozen) == before + 2
+    del w
+    gc.collect()
+    assert len(winograd._frozen) == before
+
+
+def test_a_read_only_view_of_weights_in_training_is_not_kept():
+    form = forward(4, 1, 1, 1)
+    w = normal(np.random.default_rng(0), 3, 3, 5, 6)
+    view = w.view()
+    view.flags.writeable = False
+    first = winograd.points_of(view, form).copy()
+    w *= 2
+    assert np.array_equal(winograd.points_of(view, form), 2 * first)
+
+
+# --- the algorithms, along one axis -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("m", "r"), [(2, 2), (2, 3), (4, 2), (4, 3)])
+def test_minimal_filter_correlates(m, r):
+    A, G, B = minimal_filter(m, r)
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal(m + r - 1), rng.standard_normal(r)
+    np.testing.assert_allclose(A @ ((G @ w) * (B @ x)), np.correlate(x, w), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("stride", "upsample", "pad"), [(1, 1, 0), (1, 1, 2), (2, 1, 0), (2, 1, 1), (2, 1, 2), (1, 2, 1)]
+)
+def test_adjoint_is_the_transpose_of_forward(tile, stride, upsample, pad):
+    """As matrices of the whole axis, from pixels to outputs and back."""
+    H, w = 9, np.array([0.5, -1.5, 2.0])
+    outputs = (upsample * H + 2 * pad - 3) // stride + 1
+
+    def matrix(form, read, written):
+        result = np.zeros((written, read))
+        for tile_number in range(-(-written // len(form.output))):
+            local = form.output @ ((form.kernel @ w)[:, None] * form.window)
+            for i, row in enumerate(local):
+                for j, value in enumerate(row):
+                    at, source = tile_number * len(form.output) + i, tile_number * form.step + form.start + j
+                    if at < written and 0 <= source < read:
+                        result[at, source] += value
+        return result
+
+    there = matrix(forward(tile, stride, upsample, pad), H, outputs)
+    back = matrix(adjoint(tile, stride, upsample, pad), outputs, H)
+    np.testing.assert_allclose(back, there.T, atol=1e-5)

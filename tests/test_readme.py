@@ -1,0 +1,60 @@
+"""Every command of the README runs as it stands, with fewer steps (through the environment, as any user could)."""
+
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from test_cli import ROOT, environment
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
+
+# The same commands, less work.
+QUICK = {
+    "NANOSTYLE_STYLIZE_ITERATIONS": "2",
+    "NANOSTYLE_STYLIZE_SIZE": "64",
+    **{
+        f"NANOSTYLE_{command}_{option}": value
+        for command in ("TRAIN", "ADD_STYLE")
+        for option, value in {"BATCH": "1", "PREVIEW_EVERY": "100"}.items()
+    },
+}
+
+
+def test_the_commands_of_the_readme(tmp_path):
+    """In one folder, in order: what one command writes the next one reads."""
+    shutil.copytree(
+        ROOT / "docs", tmp_path / "docs", ignore=lambda folder, names: set(names) - {"photo.jpg", "painting.jpg"}
+    )
+    ran = 0
+    for line in COMMANDS:
+        command = line.rpartition("&& ")[2]
+        if not command.startswith("nanostyle "):
+            continue
+        # Two steps are enough to see that training works.
+        command = re.sub(r"--steps \d+", "--steps 2 --size 64", command)
+        words = [sys.executable, "-m", *command.split()]
+        result = subprocess.run(
+            words, cwd=tmp_path, env=environment(**QUICK), capture_output=True, text=True, timeout=300
+        )
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        written = re.findall(r"-o (\S+)", command)
+        assert all((tmp_path / name).stat().st_size for name in written), line
+        ran += 1
+    assert ran >= 12
+
+
+@pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("pip ")])
+def test_ci_runs_the_commands_that_install(command):
+    ci = (ROOT / ".ci" / "run").read_text()
+    install, _, then = command.partition(" && ")
+    assert then.split()[0] in ci
+    if ".[test]" in install:
+        assert 'pip install --quiet -e ".[test]"' in ci and "\npytest " in ci
+
+
+def test_pictures_and_files_that_it_names_exist():
+    for name in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / name).exists(), name

@@ -1,0 +1,590 @@
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from train_tiny import training
+
+from nanostyle import image, weightfile
+from nanostyle.errors import NanostyleError
+from nanostyle.methods import styletask, trainer
+from nanostyle.methods.cin import add_style
+from nanostyle.methods.feedforward import train_feedforward
+from nanostyle.methods.modelfile import load_model, save_model
+from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.stylize import style_sheet, stylize
+from nanostyle.nn import parameters, state
+from nanostyle.tensor import Tensor
+
+FOLDER = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """Folders of photos and of two styles."""
+    folder = tmp_path_factory.mktemp("data")
+    tiny.write_pictures(folder / "photos", 6)
+    tiny.write_pictures(folder / "styles", 2, size=(36, 44), seed=1)
+    return folder / "photos", folder / "styles"
+
+
+@pytest.fixture(scope="session")
+def finished(data, tmp_path_factory):
+    """The model of an undisturbed training of 12 steps."""
+    output = tmp_path_factory.mktemp("finished") / "model.h5"
+    list(training(*data, output))
+    return output
+
+
+def checkpoint(output):
+    return weightfile.load(trainer.training_folder(output) / "checkpoint.h5", "checkpoint")
+
+
+def assert_same_end(output, other):
+    """Weights, Adam's means, averages, counters: everything equal, to the bit."""
+    a, b = checkpoint(output), checkpoint(other)
+    assert a.config | {"options": None} == b.config | {"options": None}
+    for ours, theirs in ((a.parameters, b.parameters), (a.extras, b.extras)):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            assert value.tobytes() == theirs[name].tobytes(), name
+    models = load_model(output), load_model(other)
+    for name, value in state(models[0].net).items():
+        assert value.tobytes() == state(models[1].net)[name].tobytes(), name
+
+
+# --- the loop -----------------------------------------------------------------------------------------------
+
+
+def test_the_loss_falls_and_every_step_says_where_it_stands(data, tmp_path):
+    steps = list(training(*data, tmp_path / "model.h5", steps=30, lr=3e-3))
+    assert [step.step for step in steps] == list(range(1, 31))
+    assert np.mean([s.loss for s in steps[-6:]]) < 0.7 * np.mean([s.loss for s in steps[:3]])
+    assert all(step.loss == pytest.approx(sum(step.terms.values()), rel=1e-5) for step in steps)
+    assert steps[0].rate == 3e-3
+    assert steps[-1].rate == pytest.approx(3e-3 * 0.1 ** (29 / 30))
+
+
+def test_what_lies_beside_the_model(finished):
+    folder = trainer.training_folder(finished)
+    names = sorted(path.name for path in folder.iterdir())
+    previews = ["preview-000005.png", "preview-000010.png", "preview-000012.png"]
+    assert names == ["checkpoint.h5", "log.jsonl", *previews, "report.html"]
+    records = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == list(range(1, 13))
+    measured = [r for r in records if "styles" in r]
+    assert [r["step"] for r in measured] == [5, 10, 12]
+    assert measured[-1]["styles"].keys() == {"00", "01"}
+    assert measured[-1]["styles"]["00"].keys() == {"content", "style"}
+
+
+def test_the_report_needs_nothing_outside_itself(data, tmp_path):
+    output = tmp_path / "a <b> model.h5"
+    list(training(*data, output, steps=5))
+
+    class Reader(HTMLParser):
+        text, sources, tags = "", (), ()
+
+        def handle_starttag(self, tag, attributes):
+            self.tags += (tag,)
+            self.sources += tuple(v for k, v in attributes if k in ("src", "href"))
+
+        def handle_data(self, data):
+            self.text += data
+
+    reader = Reader()
+    reader.feed((trainer.training_folder(output) / "report.html").read_text(encoding="utf-8"))
+    assert "a <b> model.h5" in reader.text
+    assert {"svg", "polyline", "img", "table"} <= set(reader.tags)
+    assert "script" not in reader.tags and "link" not in reader.tags
+    assert all(source.startswith("data:image/jpeg;base64,") for source in reader.sources)
+
+
+def test_photos_for_previews_are_not_trained_on():
+    photos = [Path(f"{i}.png") for i in range(60)]
+    shown, rest = trainer._hold_out(photos)
+    assert len(shown) == 6
+    assert sorted(shown + rest) == sorted(photos)
+    assert trainer._hold_out(photos[:5]) == (photos[:5], photos[:5])
+
+
+def test_corrupt_photos_are_named_and_not_fatal(data, tmp_path):
+    photos = tmp_path / "photos"
+    paths = tiny.write_pictures(photos, 6)
+    paths[1].write_bytes(paths[1].read_bytes()[:100])
+    paths[4].write_text("no picture")
+    steps = list(training(photos, data[1], tmp_path / "model.h5", steps=6))
+    assert steps[-1].skipped.keys() == {paths[1], paths[4]}
+    assert "Skipped pictures (2)" in (tmp_path / "model.training" / "report.html").read_text()
+
+
+def test_no_usable_photo_is_a_clear_error(data, tmp_path):
+    with pytest.raises(
+        NanostyleError, match=r"none of the 6 pictures can be used for training; the first: .* too small"
+    ):
+        list(training(*data, tmp_path / "model.h5", size=64))
+
+
+def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
+    lengths = []
+    step = trainer.Adam.step
+
+    def watched(self):
+        lengths.append(trainer._norm([p.grad for p in self.parameters.values() if p.grad is not None]))
+        step(self)
+
+    monkeypatch.setattr(trainer.Adam, "step", watched)
+    steps = list(training(*data, tmp_path / "model.h5", steps=4, clip=0.01))
+    assert all(step.gradient > 0.01 for step in steps)
+    assert lengths == pytest.approx([0.01] * 4, rel=1e-4)
+
+
+def test_the_model_is_the_average_of_the_weights(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=6, ema=0.99))
+    end = checkpoint(output)
+    model = state(load_model(output).net)
+    assert all((model[name] == end.extras[f"average/{name}"]).all() for name in model)
+    assert any((model[name] != end.parameters[name]).any() for name in model)
+    list(training(*data, tmp_path / "plain.h5", steps=6, ema=0))
+    plain = state(load_model(tmp_path / "plain.h5").net)
+    assert all((plain[name] == end.parameters[name]).all() for name in plain)
+
+
+def test_each_style_comes_as_often_as_the_others(data, tmp_path):
+    net = load_model_of(data, tmp_path)
+    rows = np.concatenate([net.rows_at(step, 4) for step in range(30)])
+    assert np.bincount(rows).tolist() == [40, 40, 40]
+    assert all(sorted(rows[i : i + 3]) == [0, 1, 2] for i in range(0, 120, 3))
+    np.testing.assert_array_equal(net.rows_at(7, 4), rows[28:32])
+
+
+def load_model_of(data, tmp_path):
+    """The task of a training that has just begun."""
+    held = []
+    original = styletask.StyleTask.__init__
+
+    def keep(self, *args, **options):
+        original(self, *args, **options)
+        held.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(styletask.StyleTask, "__init__", keep)
+        next(training(*data, tmp_path / "task.h5", steps=1))
+    return held[0]
+
+
+# --- stopping and going on ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [1, 4, 7, 11])
+def test_a_resumed_run_ends_as_an_undisturbed_one(data, finished, tmp_path, stop):
+    output = tmp_path / "model.h5"
+    run = training(*data, output)
+    for _ in range(stop):
+        next(run)
+    run.close()
+    assert checkpoint(output).config["step"] == stop
+    steps = list(training(*data, output, resume=True))
+    assert [step.step for step in steps] == list(range(stop + 1, 13))
+    assert_same_end(output, finished)
+    records = [json.loads(line) for line in (tmp_path / "model.training" / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == list(range(1, 13))
+
+
+def test_resume_with_nothing_to_resume_begins(data, finished, tmp_path):
+    list(training(*data, tmp_path / "model.h5", resume=True))
+    assert_same_end(tmp_path / "model.h5", finished)
+
+
+def test_a_finished_run_can_be_made_longer(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=3))
+    assert list(training(*data, output, steps=3, resume=True)) == []
+    assert [step.step for step in training(*data, output, steps=5, resume=True)] == [4, 5]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatch):
+    output = tmp_path / "model.h5"
+    losses = styletask.StyleTask.losses
+
+    def interrupted(self, photos, step):
+        if step == 5:
+            raise KeyboardInterrupt
+        return losses(self, photos, step)
+
+    monkeypatch.setattr(styletask.StyleTask, "losses", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 5; the same command with --resume goes on"):
+        list(training(*data, output))
+    monkeypatch.undo()
+    assert checkpoint(output).config["step"] == 5
+    list(training(*data, output, resume=True))
+    assert_same_end(output, finished)
+
+
+def test_ctrl_c_within_the_update_waits_for_its_end(data, finished, tmp_path, monkeypatch):
+    output = tmp_path / "model.h5"
+    update = trainer._Run.update
+
+    def struck(self, *args):
+        if self.step == 6:
+            signal.raise_signal(signal.SIGINT)
+        update(self, *args)
+
+    monkeypatch.setattr(trainer._Run, "update", struck)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 7"):
+        list(training(*data, output))
+    monkeypatch.undo()
+    list(training(*data, output, resume=True))
+    assert_same_end(output, finished)
+
+
+def test_an_interrupted_step_leaves_no_trace_in_running_averages(data, tmp_path, monkeypatch):
+    """Batch norm moves its averages on the way forward, before the step is done."""
+    photos, styles = data
+    options = TrainOptions(steps=6, batch=2, size=32, width=0.125, norm="batch", preview_every=9, **tiny.LAYERS)
+
+    def run(output, **kw):
+        painting = image.find_pictures(styles)[0]
+        return train_feedforward(image.find_pictures(photos), painting, tiny.loss_network(), options, output, **kw)
+
+    list(run(tmp_path / "whole.h5"))
+    losses = styletask.StyleTask.losses
+
+    def interrupted(self, photos, step):
+        result = losses(self, photos, step)
+        if step == 3:
+            raise KeyboardInterrupt
+        return result
+
+    monkeypatch.setattr(styletask.StyleTask, "losses", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(run(tmp_path / "model.h5"))
+    monkeypatch.undo()
+    list(run(tmp_path / "model.h5", resume=True))
+    assert_same_end(tmp_path / "model.h5", tmp_path / "whole.h5")
+
+
+def kill_and_resume(data, output, kills, *, steps=12, seed=0, longest=2.5):
+    """Run the training in other processes; kill all but the last of them. The moments are drawn at random."""
+    command = [sys.executable, str(FOLDER / "train_tiny.py"), *map(str, data), str(output), str(steps)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER.parent), str(FOLDER)])}
+    rng = random.Random(seed)
+    reached = []
+    for _ in range(kills):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        process.stdout.readline()  # from the first step on, not while Python is still starting
+        time.sleep(rng.random() * longest)
+        process.kill()
+        reached += process.communicate()[0].split()[-1:]
+    last = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    return reached
+
+
+def test_kill_nine_at_random_moments_costs_steps_but_never_the_result(data, finished, tmp_path):
+    output = tmp_path / "model.h5"
+    kill_and_resume(data, output, kills=3, longest=0.15)
+    assert_same_end(output, finished)
+
+
+def test_what_a_killed_run_was_writing_is_cleared_away(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    ours = [tmp_path / ".model.x1y2.h5", trainer.training_folder(output) / ".checkpoint.x1y2.h5"]
+    others = [tmp_path / ".other.x1y2.h5", tmp_path / "model.h5"]
+    for path in (*ours, others[0]):
+        path.touch()
+    list(training(*data, output, steps=2, resume=True))
+    assert not any(path.exists() for path in ours)
+    assert all(path.exists() for path in others)
+
+
+def test_an_existing_training_is_not_overwritten_by_accident(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    before = output.read_bytes()
+    with pytest.raises(FileExistsError, match=r"checkpoint.h5 exists already; pass --resume .* --overwrite"):
+        next(training(*data, output, steps=2))
+    assert output.read_bytes() == before
+    assert [step.step for step in training(*data, output, steps=2, overwrite=True)] == [1, 2]
+
+
+@pytest.mark.parametrize(("change", "name"), [({"lr": 0.5}, "lr"), ({"batch": 3}, "batch"), ({"width": 0.25}, "width")])
+def test_resuming_another_training_is_refused(data, tmp_path, change, name):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    with pytest.raises(NanostyleError, match=f"cannot resume: {name} was .* in .*checkpoint.h5 and is .* now"):
+        next(training(*data, output, steps=4, resume=True, **change))
+
+
+def test_resuming_with_other_styles_is_refused(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    tiny.write_pictures(tmp_path / "styles", 3)
+    with pytest.raises(NanostyleError, match=r"cannot resume: (styles|network) was"):
+        next(training(data[0], tmp_path / "styles", output, steps=4, resume=True))
+
+
+def test_a_broken_checkpoint_is_a_clear_error(data, tmp_path):
+    output = tmp_path / "model.h5"
+    list(training(*data, output, steps=2))
+    path = trainer.training_folder(output) / "checkpoint.h5"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match=r"cannot read .*checkpoint.h5"):
+        next(training(*data, output, steps=4, resume=True))
+
+
+# --- what is not a number -----------------------------------------------------------------------------------
+
+
+def poison(monkeypatch, *, at, times):
+    """Make the loss of step `at` NaN, `times` times."""
+    losses = styletask.StyleTask.losses
+    left = [times]
+
+    def poisoned(self, photos, step):
+        total, terms = losses(self, photos, step)
+        if step == at and left[0]:
+            left[0] -= 1
+            return total * float("nan"), {**terms, "style": float("nan")}
+        return total, terms
+
+    monkeypatch.setattr(styletask.StyleTask, "losses", poisoned)
+
+
+def test_nan_goes_back_to_the_last_checkpoint_at_half_the_rate(data, tmp_path, monkeypatch):
+    poison(monkeypatch, at=7, times=1)
+    steps = list(training(*data, tmp_path / "model.h5", checkpoint_every=3))
+    events = [step for step in steps if step.event]
+    assert [step.event for step in events] == ["style infinite or NaN at step 7: back to step 6, half the rate"]
+    assert [step.step for step in steps] == [1, 2, 3, 4, 5, 6, 7, 6, 7, 8, 9, 10, 11, 12]
+    assert steps[-1].rate == pytest.approx(1e-3 / 2 * 0.1 ** (11 / 12))
+    records = [json.loads(line) for line in (tmp_path / "model.training" / "log.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if "loss" in r] == list(range(1, 13))
+    assert np.isfinite(checkpoint(tmp_path / "model.h5").parameters["conv1/weight"]).all()
+
+
+def test_a_kill_after_a_roll_back_does_not_bring_the_old_rate_back(data, tmp_path, monkeypatch):
+    poison(monkeypatch, at=7, times=1)
+    list(training(*data, tmp_path / "whole.h5", checkpoint_every=3))
+    poison(monkeypatch, at=7, times=1)
+    run = training(*data, tmp_path / "model.h5", checkpoint_every=3)
+    while not next(run).event:
+        pass
+    run.close()
+    list(training(*data, tmp_path / "model.h5", checkpoint_every=3, resume=True))
+    assert_same_end(tmp_path / "model.h5", tmp_path / "whole.h5")
+
+
+def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch):
+    update = trainer._Run.update
+    spoiled = []
+
+    def spoil(self, *args):
+        update(self, *args)
+        if self.step == 6 and not spoiled:
+            spoiled.append(True)
+            self.trained["conv1/weight"].data[0] = np.inf
+
+    monkeypatch.setattr(trainer._Run, "update", spoil)
+    steps = list(training(*data, tmp_path / "model.h5", checkpoint_every=3))
+    assert [step.step for step in steps if step.event] == [3]
+    assert steps[-1].step == 12
+
+
+def test_nan_that_comes_back_every_time_is_given_up_with_a_reason(data, tmp_path, monkeypatch):
+    poison(monkeypatch, at=3, times=100)
+    steps = []
+    with pytest.raises(NanostyleError, match="style infinite or NaN at step 3, also after 5 roll-backs; use a smaller"):
+        steps.extend(training(*data, tmp_path / "model.h5"))
+    assert checkpoint(tmp_path / "model.h5").config["step"] == 2  # the last good state is still there
+
+
+# --- new styles ---------------------------------------------------------------------------------------------
+
+
+def pictures_of(path, styles):
+    model = load_model(path)
+    photo = tiny.picture(np.random.default_rng(8), 33, 42)
+    shown = [stylize(model, photo, styles=[name]) for name in styles]
+    shown.append(stylize(model, photo, styles=styles, weights=[1, 3], strength=0.6))
+    return hashlib.sha256(b"".join(pixels.tobytes() for pixels in shown)).hexdigest()
+
+
+@pytest.mark.parametrize("storage", ["float32", "float16", "uint8"])
+def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, tmp_path, storage):
+    old = load_model(finished)
+    old.storage = storage
+    save_model(tmp_path / "old.h5", old)
+    before = pictures_of(tmp_path / "old.h5", ["00", "01"])
+    painting = tiny.write_pictures(tmp_path / "new", 1, seed=5)[0].rename(tmp_path / "new" / "fresh.png")
+    options = TrainOptions(steps=4, batch=2, size=32, preview_every=2, **tiny.LAYERS)
+    photos = image.find_pictures(data[0])
+    output = tmp_path / "new.h5"
+    steps = list(add_style(tmp_path / "old.h5", photos, {"fresh": painting}, tiny.loss_network(), options, output))
+    assert len(steps) == 4
+    new = load_model(output)
+    assert new.styles == ["photo", "00", "01", "fresh"]
+    assert new.thumbnails.keys() == {"00", "01", "fresh"}
+    assert new.storage == ("float32" if storage == "uint8" else storage)
+    assert pictures_of(output, ["00", "01"]) == before
+    saved = state(load_model(tmp_path / "old.h5").net)
+    for name, value in state(new.net).items():
+        assert value[: len(saved[name])].tobytes() == saved[name].tobytes(), name
+    # The new row has learnt something, and differs from where it began.
+    gamma = state(new.net)["residual1/conv1/norm/gamma"]
+    assert np.abs(gamma[3] - gamma[1:3].mean(axis=0)).max() > 1e-3
+
+
+def test_add_style_resumes(data, finished, tmp_path):
+    painting = tiny.write_pictures(tmp_path / "new", 1, seed=5)[0].rename(tmp_path / "new" / "fresh.png")
+    options = TrainOptions(steps=4, batch=2, size=32, checkpoint_every=1, **tiny.LAYERS)
+
+    def run(output, **kw):
+        photos = image.find_pictures(data[0])
+        return add_style(finished, photos, {"fresh": painting}, tiny.loss_network(), options, tmp_path / output, **kw)
+
+    list(run("whole.h5"))
+    part = run("model.h5")
+    next(part)
+    part.close()
+    list(run("model.h5", resume=True))
+    assert_same_end(tmp_path / "model.h5", tmp_path / "whole.h5")
+
+
+def test_add_style_refuses_a_known_name_and_a_network_of_one_style(data, finished, tmp_path):
+    photos, styles = map(image.find_pictures, data)
+    options = TrainOptions(steps=1, batch=1, size=32, width=0.125, **tiny.LAYERS)
+    network = tiny.loss_network()
+    with pytest.raises(NanostyleError, match="has a style '00' already"):
+        next(add_style(finished, photos, {"00": styles[0]}, network, options, tmp_path / "new.h5"))
+    list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
+    with pytest.raises(NanostyleError, match="is a network of one style; only those of train --mode cin"):
+        next(add_style(tmp_path / "one.h5", photos, {"x": styles[0]}, network, options, tmp_path / "new.h5"))
+
+
+# --- model files and their use ------------------------------------------------------------------------------
+
+
+def test_a_model_file_says_what_it_is(finished):
+    model = load_model(finished)
+    assert model.styles == ["photo", "00", "01"]
+    assert model.recipe["mode"] == "cin"
+    assert model.recipe["options"]["batch"] == 2
+    assert model.recipe["steps"] == 12
+    assert image.decode(model.thumbnails["00"]).shape == (32, 39, 3)
+    for value in state(model.net).values():
+        assert not value.flags.writeable
+    assert not any(parameter.requires_grad for parameter in parameters(model.net).values())
+
+
+def test_float16_halves_the_file_and_hardly_changes_the_picture(finished, tmp_path):
+    model = load_model(finished)
+    model.storage = "float16"
+    save_model(tmp_path / "half.h5", model)
+    photo = tiny.picture(np.random.default_rng(8), 33, 42)
+    a, b = (stylize(load_model(path), photo, styles=["01"]) for path in (finished, tmp_path / "half.h5"))
+    assert np.abs(a - b).max() < 0.01
+    assert (tmp_path / "half.h5").stat().st_size < 0.75 * finished.stat().st_size
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda file: file.config.pop("network"),
+        lambda file: file.config["network"].update(width=0.5),
+        lambda file: file.config["network"].update(styles=2),
+        lambda file: file.config["network"].update(arch="ghiasi"),
+        lambda file: file.config["network"].update(speed=3),
+        lambda file: file.config.update(styles=["a", "a", "b"]),
+        lambda file: file.config.update(styles=7),
+        lambda file: file.parameters.pop("conv2/weight"),
+    ],
+)
+def test_a_model_file_that_contradicts_itself_is_refused(finished, tmp_path, spoil):
+    file = weightfile.load(finished)
+    spoil(file)
+    weightfile.save(tmp_path / "bad.h5", file)
+    with pytest.raises(ValueError, match=r"cannot read .*bad.h5: its description is not that of a model"):
+        load_model(tmp_path / "bad.h5")
+
+
+def test_blends_are_normalised_and_strength_goes_to_the_photo_style(finished):
+    model = load_model(finished)
+    photo = tiny.picture(np.random.default_rng(8), 30, 41)
+
+    def of(*styles, **options):
+        return stylize(model, photo, styles=styles, **options)
+
+    assert of("00").shape == photo.shape
+    np.testing.assert_array_equal(of("00", "01", weights=[1, 3]), of("00", "01", weights=[0.25, 0.75]))
+    np.testing.assert_allclose(of("00", "01", weights=[1, 0]), of("00"), atol=1e-6)
+    np.testing.assert_allclose(of("00", strength=0), of("photo"), atol=1e-6)
+    assert np.abs(of("00", strength=0.5) - of("00")).max() > 1e-4
+    with pytest.raises(ValueError, match=r"strength: expected a number from 0 to 1, got 1\.5"):
+        of("00", strength=1.5)
+    with pytest.raises(ValueError, match="this model has 00, 01; name one or several"):
+        of()
+    with pytest.raises(NanostyleError, match="there is no style 'O0' in this model; there is"):
+        of("O0")
+
+
+def test_a_feedforward_model_blends_its_result_with_the_photo(data, tmp_path):
+    photos, styles = map(image.find_pictures, data)
+    options = TrainOptions(steps=2, batch=1, size=32, width=0.125, **tiny.LAYERS)
+    list(train_feedforward(photos, styles[0], tiny.loss_network(), options, tmp_path / "one.h5"))
+    model = load_model(tmp_path / "one.h5")
+    photo = tiny.picture(np.random.default_rng(8), 30, 41)
+    full = stylize(model, photo)
+    np.testing.assert_array_equal(stylize(model, photo, styles=["00"]), full)
+    np.testing.assert_array_equal(stylize(model, photo, strength=0), photo)
+    np.testing.assert_allclose(stylize(model, photo, strength=0.25), 0.25 * full + 0.75 * photo, atol=1e-6)
+
+
+def test_the_sheet_shows_every_style(finished):
+    model = load_model(finished)
+    sheet = style_sheet(model, tiny.picture(np.random.default_rng(8), 30, 41), cell=64)
+    assert sheet.ndim == 3 and sheet.shape[1] > 3 * 64 and sheet.std() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lr": 0}, "lr: expected a number above 0, got 0"),
+        ({"style_weight": -1}, "style_weight: expected a number of 0 or more, got -1"),
+        ({"clip": float("nan")}, "clip: expected a number above 0, got nan"),
+        ({"ema": 1}, "ema: expected a number below 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**options)
+
+
+def test_style_weights_count(data, tmp_path):
+    with pytest.raises(ValueError, match="style weight 07=2: expected the name of a style and a number above 0"):
+        next(training(*data, tmp_path / "model.h5", weights={"07": 2}))
+    plain = next(training(*data, tmp_path / "plain.h5", steps=1, batch=3))
+    heavy = next(training(*data, tmp_path / "heavy.h5", steps=1, batch=3, weights={"00": 2, "01": 2}))
+    assert heavy.terms["style"] == pytest.approx(2 * plain.terms["style"], rel=1e-5)
+    assert heavy.terms["content"] == plain.terms["content"]
+
+
+def test_a_batch_without_the_photo_style_has_no_photo_term(data, tmp_path):
+    task = load_model_of(data, tmp_path)
+    photos = np.stack([tiny.picture(np.random.default_rng(i), 32, 32) for i in range(1)])
+    for step in range(3):
+        _, terms = task.losses(photos, step)
+        assert ("photo" in terms) == (task.rows_at(step, 1)[0] == 0)
+        assert (terms["style"] == 0) == ("photo" in terms)
+    assert isinstance(task.net(Tensor(photos), np.array([0])), Tensor)

@@ -1,0 +1,40 @@
+"""A small training that can be killed: `python train_tiny.py PHOTOS STYLES OUTPUT [STEPS]` trains, or goes on.
+
+For `test_trainer.py` and `bench/kill_nine.py`. It writes a checkpoint every other step, so that a kill often meets one.
+"""
+
+import sys
+from pathlib import Path
+
+import tiny
+
+from nanostyle.arrays import set_threads
+from nanostyle.image import find_pictures
+from nanostyle.methods.cin import train_cin
+from nanostyle.methods.options import TrainOptions
+
+OPTIONS = {
+    "batch": 2,
+    "size": 32,
+    "width": 0.125,
+    "ema": 0.9,
+    "preview_every": 5,
+    "checkpoint_every": 2,
+    **tiny.LAYERS,
+}
+
+
+def training(photos, styles, output, *, steps=12, **options):
+    """The steps of a training of two styles; `options` are those of TrainOptions and of `train_cin`."""
+    chosen = {k: options.pop(k) for k in list(options) if k in TrainOptions.__dataclass_fields__}
+    paintings = {path.stem: path for path in find_pictures(styles)}
+    settings = TrainOptions(**{**OPTIONS, "steps": steps, **chosen})
+    return train_cin(find_pictures(photos), paintings, tiny.loss_network(), settings, output, **options)
+
+
+if __name__ == "__main__":
+    set_threads(1)
+    photos, styles, output = map(Path, sys.argv[1:4])
+    for step in training(photos, styles, output, steps=int(sys.argv[4]), resume=True):
+        sys.stdout.write(f"{step.step}\n")
+        sys.stdout.flush()
