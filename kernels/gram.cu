@@ -1,4 +1,21 @@
-// What Gram matrices need around the products of conv.cu and wgrad.cu, and total variation.
+// What Gram matrices and weight gradients need around the products of conv.cu and wgrad.cu, and total variation.
+
+// out (groups, KL, C, M) = scale · the sum of `splits` partial results (groups·splits, KL, C_in, M_in) of wgrad.cu;
+// channels above C and M are padding. `symmetric`: what is below the diagonal is read above it.
+// Grid: numbers of a result, groups.
+extern "C" __global__ void __launch_bounds__(THREADS) join_splits(
+    const float* __restrict__ partial, float* __restrict__ out, int splits, int KL, int C, int C_in, int M, int M_in,
+    float scale, int symmetric) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= KL * C * M) return;
+  const int m = i % M, c = i / M % C, kl = i / M / C;
+  const bool swap = symmetric && c > m;
+  const size_t size = static_cast<size_t>(KL) * C_in * M_in;
+  const float* from = partial + blockIdx.y * splits * size + (kl * C_in + (swap ? m : c)) * M_in + (swap ? c : m);
+  float sum = 0.f;
+  for (int z = 0; z < splits; z++) sum += from[z * size];
+  out[static_cast<size_t>(blockIdx.y) * KL * C * M + i] = sum * scale;
+}
 
 // s (N, C, K) = (g + gᵀ)·scale, with the columns from C to K set to 0. Grid: numbers of a matrix, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) symmetrise(

@@ -68,10 +68,11 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// Join the tiles of `moments` (or of a convolution): mean and biased variance (N, C). A warp reads the tiles of one
-// channel, eight channels to a block. Grid: groups of eight channels, pictures.
+// Join the tiles of `moments` (or of a convolution): mean and biased variance (N, C). Eight channels to a block, 32
+// threads to a channel. Grid: groups of eight channels, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
-    const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int P, int C, int tile) {
+    const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int P, int C,
+    int tile) {
   __shared__ Moments found[32][9];
   const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8, tiles = ceil_div(P, tile);
   const float2* from = partial + static_cast<size_t>(blockIdx.y) * tiles * C + c;

@@ -1,8 +1,10 @@
-// Enlarging pictures: nearest upsampling by `up`, then a border; its transpose; bytes to numbers and back.
+// Other shapes of the same numbers: pictures upsampled and padded, and the transpose of that; weights and channels as
+// the products of matrices want them; bytes to numbers and back.
 
 DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
 
-// y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it. Grid: words of a result, pictures.
+// y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it.
+// Grid: words of a result, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) enlarge(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int top, int left, int up,
     int mode) {
@@ -72,4 +74,37 @@ extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
     const real* __restrict__ x, unsigned char* __restrict__ y, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i < count) y[i] = static_cast<unsigned char>(min(max(to_float(x[i]) * 255.f + 0.5f, 0.f), 255.f));
+}
+
+// y (pixels, K) = x (pixels, C) with channels of zeros after it. Grid: numbers of y.
+extern "C" __global__ void __launch_bounds__(THREADS) pad_channels(
+    const real* __restrict__ x, real* __restrict__ y, int C, int K, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i < count) y[i] = i % K < C ? x[static_cast<size_t>(i / K) * C + i % K] : to_real(0.f);
+}
+
+// Weights (K, L, C, M) for conv.cu. Forward: out (M, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out (C,
+// K, L, depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros up to `depth`. Grid: numbers of out.
+extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
+    const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
+    int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= count) return;
+  const int inner = i % depth, tap = i / depth % (K * L), outer = i / depth / (K * L);
+  const int t = adjoint ? K * L - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
+  out[i] = to_real(c < C && m < M ? w[(static_cast<size_t>(t) * C + c) * M + m] : 0.f);
+}
+
+// out = g where the ReLU's output y is above 0, else 0. Grid: words.
+extern "C" __global__ void __launch_bounds__(THREADS) mask_gradient(
+    const real* __restrict__ g, const real* __restrict__ y, real* __restrict__ out, int words) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= words) return;
+  const size_t at = static_cast<size_t>(i) * VEC;
+  float d[VEC], v[VEC];
+  load(d, g + at);
+  load(v, y + at);
+#pragma unroll
+  for (int k = 0; k < VEC; k++) d[k] = v[k] > 0.f ? d[k] : 0.f;
+  store(out + at, d);
 }

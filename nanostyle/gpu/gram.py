@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty
+from nanostyle.gpu.conv import Walk, join_splits, pad_channels, product, product_over_pixels
 from nanostyle.gpu.launch import blocks, contiguous, launch, supported
 from nanostyle.gpu.math import MOST_BLOCKS, join_sums
 
@@ -29,3 +30,27 @@ def total_variation_dx(g: Array, x: Array) -> Any:
     half = int(x.dtype == np.float16)
     launch("gram", "total_variation_dx", blocks(x.size), g, x, dx, *x.shape[1:], x.size, HALF=half)
     return dx
+
+
+def gram_forward(x: Array) -> Any:
+    """See `ops.gram.gram_forward`. It is float32, always."""
+    if not supported(x):
+        return NotImplemented
+    N, H, W, C = x.shape
+    x = pad_channels(x)
+    partial = product_over_pixels(x, x, (1, 1), Walk(), symmetric=True)
+    sizes = (C, x.shape[3])
+    return join_splits(partial, N, (1, 1), sizes, sizes, scale=1 / (H * W), symmetric=True).reshape(N, C, C)
+
+
+def gram_dx(g: Array, x: Array) -> Any:
+    """See `ops.gram.gram_dx`: a convolution of 1x1 whose weights, `(g + gᵀ) / (H·W)`, are each picture's own."""
+    if not supported(x):
+        return NotImplemented
+    N, H, W, C = x.shape
+    x = pad_channels(x)
+    depth = x.shape[3]
+    s = empty((N, C, 1, 1, depth), x.dtype, like=x)
+    half = int(x.dtype == np.float16)
+    launch("gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, C, depth, 1 / (H * W), HALF=half)
+    return product(x, s, None, (H, W), Walk(), own=True)[0]

@@ -73,7 +73,9 @@ template <class T> T exchange(unsigned mask, T value, int source) {
 inline void __syncthreads() { emu::barrier(); }
 inline void __syncwarp(unsigned mask = 0xffffffffu) { emu::meet(mask, nullptr, emu::only_meet); }
 template <class T> T __shfl_sync(unsigned mask, T v, int lane) { return emu::exchange(mask, v, lane & 31); }
-template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits) { return emu::exchange(mask, v, emu::here.lane ^ bits); }
+template <class T> T __shfl_xor_sync(unsigned mask, T v, int bits) {
+  return emu::exchange(mask, v, emu::here.lane ^ bits);
+}
 template <class T> T __shfl_down_sync(unsigned mask, T v, int by) {
   return emu::exchange(mask, v, emu::here.lane + by < 32 ? emu::here.lane + by : emu::here.lane);
 }
@@ -81,6 +83,11 @@ template <class T> T __shfl_down_sync(unsigned mask, T v, int by) {
 template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }
 inline float rsqrtf(float x) { return 1.f / std::sqrt(x); }
+inline float __uint_as_float(unsigned bits) {
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
 
 struct __half {
   std::uint16_t bits;
@@ -132,7 +139,9 @@ template <class T> constexpr char letter() {
   else static_assert(sizeof(T) == 0, "a kernel parameter is an int, a float or a pointer to a known type");
 }
 template <class T> struct Parameter { static constexpr char code[3] = {' ', letter<T>(), 0}; };
-template <class T> struct Parameter<T*> { static constexpr char code[3] = {'*', letter<std::remove_const_t<T>>(), 0}; };
+template <class T> struct Parameter<T*> {
+  static constexpr char code[3] = {'*', letter<std::remove_const_t<T>>(), 0};
+};
 template <class... P> struct Kernel {
   static inline const char* const parameters[] = {Parameter<P>::code..., nullptr};
   template <std::size_t... I>
@@ -146,7 +155,9 @@ template <class... P> void call(void (*kernel)(P...), void** args) {
 }
 }  // namespace emu
 
-#define EMULATED_KERNEL(name, threads)                                                                         \
-  extern "C" __global__ const char* const* emu_parameters_##name() { return decltype(emu::kernel_of(name))::parameters; } \
-  extern "C" __global__ int emu_threads_##name() { return threads; }                                           \
+#define EMULATED_KERNEL(name, threads)                               \
+  extern "C" __global__ const char* const* emu_parameters_##name() { \
+    return decltype(emu::kernel_of(name))::parameters;               \
+  }                                                                  \
+  extern "C" __global__ int emu_threads_##name() { return threads; } \
   extern "C" __global__ void emu_call_##name(void** args) { emu::call(name, args); }

@@ -25,15 +25,27 @@ HERE = Path(__file__).parent
 ORDERS = {"forward": 0, "backward": 1, "shuffled": 2}
 FLAGS = ("-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w")
 CHECKS = ("-fsanitize=thread", "-fsanitize=bounds,alignment")
-KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\w+)(?:, \d+)?\)\s+(\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\w+)(?:, [^)]+)?\) (\w+)\(')
 NAMES = {"f": np.float32, "e": np.float16, "i": np.int32, "B": np.uint8, "Q": np.uint64}
 
 # Every way in which the kernel files are compiled. A launch with other macros is a finding.
 _WORDS = [{"HALF": half, "VEC": vec} for half, vec in ((0, 1), (0, 4), (1, 1), (1, 8))]
+_PRODUCTS = [{"HALF": 1, "TF32": 0}, {"HALF": 0, "TF32": 1}, {"HALF": 0, "TF32": 0}]
 VARIANTS: list[tuple[str, dict[str, int]]] = [
     *((file, macros) for file in ("norm", "pool", "shape", "math") for macros in _WORDS),
     *(("gram", {"HALF": half}) for half in (0, 1)),
     ("adam", {"HALF": 0}),
+    *(
+        ("conv", {**types, "BM": 128, "BN": n, "GRAIN": grain})
+        for types in _PRODUCTS
+        for n in (8, 32, 64, 128)
+        for grain in ((16, 8) if types["HALF"] else (16,))
+    ),
+    *(
+        ("wgrad", {**types, "BM": m, "BN": n})
+        for types in _PRODUCTS
+        for m, n in ((128, 8), (128, 32), (64, 64), (128, 128))
+    ),
 ]
 
 missing = None if shutil.which("g++") else "g++ is not installed"
@@ -185,11 +197,13 @@ class Kernel:
         return values, list(arrays.values())
 
     def _with_places(self, found: str) -> str:
-        """Program counters in braces, as file and line."""
+        """Program counters in braces, as file and line: of the kernel, not of the header it calls into."""
         for address in re.findall(r"\{(0x[0-9a-f]+)\}", found):
             offset = int(address, 16) - self._base() - 1
-            run = subprocess.run(["addr2line", "-e", str(self.path), hex(offset)], capture_output=True, text=True)
-            found = found.replace(f"{{{address}}}", Path(run.stdout.strip()).name)
+            run = subprocess.run(["addr2line", "-i", "-e", str(self.path), hex(offset)], capture_output=True, text=True)
+            places = [Path(line.split(" (")[0]).name for line in run.stdout.splitlines()]
+            kernel = [p for p in places if not p.startswith("cuda_on_cpu.h")]
+            found = found.replace(f"{{{address}}}", (kernel or places or ["?"])[0])
         return found
 
     def _base(self) -> int:

@@ -88,7 +88,9 @@ void resume(int i) {
     inside = true;
     _longjmp(f.at, 1);
   }
-  if (!f.stack) f.stack = static_cast<char*>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  if (!f.stack) {
+    f.stack = static_cast<char*>(mmap(nullptr, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  }
   f.begun = true;
   getcontext(&f.first);
   f.first.uc_stack.ss_sp = f.stack;
@@ -152,7 +154,8 @@ void check(std::uintptr_t at, int bytes, bool write, void* site) {
 void on_access(const void* address, int bytes, bool write, void* site) {
   if (!inside) return;
   const auto at = reinterpret_cast<std::uintptr_t>(address);
-  const auto stack = reinterpret_cast<std::uintptr_t>(fibers[current].stack), own = reinterpret_cast<std::uintptr_t>(&here);
+  const auto stack = reinterpret_cast<std::uintptr_t>(fibers[current].stack);
+  const auto own = reinterpret_cast<std::uintptr_t>(&here);
   if (at - stack < STACK || at - own < sizeof here || address == &dynamic) return;
   check(at, bytes, write, site);
 }
@@ -212,7 +215,7 @@ void read_matrices(void* const* brought, std::uint16_t (&m)[4][8][8]) {
       const int lane = i * 8 + row;
       const void* from = static_cast<Matrices*>(brought[lane])->row;
       const auto at = reinterpret_cast<std::uintptr_t>(from);
-      if (at & 15) fail("misaligned: ldmatrix wants rows at multiples of 16 bytes, thread %d at {%p}", me, threads[me].site);
+      if (at & 15) fail("misaligned: ldmatrix at address %#zx, thread %d at {%p}", at, me, threads[me].site);
       most = std::max(most, ++in_bank[at >> 4 & 7]);
       current = (me & ~31) + lane;
       check(at, 16, false, threads[me].site);
@@ -229,7 +232,8 @@ void load_matrices(void* const* brought, unsigned) {
   std::uint16_t m[4][8][8];
   read_matrices(brought, m);
   for (int lane = 0; lane < 32; lane++)
-    for (int i = 0; i < 4; i++) std::memcpy(&static_cast<Matrices*>(brought[lane])->out[i], &m[i][lane / 4][lane % 4 * 2], 4);
+    for (int i = 0; i < 4; i++)
+      std::memcpy(&static_cast<Matrices*>(brought[lane])->out[i], &m[i][lane / 4][lane % 4 * 2], 4);
 }
 
 void load_matrices_transposed(void* const* brought, unsigned) {
@@ -265,7 +269,8 @@ template <int K, int PER, class Read> void multiply(void* const* brought, Read r
 }  // namespace
 
 void multiply_f16(void* const* brought, unsigned) {
-  multiply<16, 2>(brought, [](std::uint32_t r, int i) { return half_to_float(static_cast<std::uint16_t>(r >> 16 * i)); });
+  const auto half = [](std::uint32_t r, int i) { return half_to_float(static_cast<std::uint16_t>(r >> 16 * i)); };
+  multiply<16, 2>(brought, half);
 }
 
 void multiply_tf32(void* const* brought, unsigned) {
@@ -382,10 +387,13 @@ void run_block(const std::vector<int>& order) {
     }
     failed = true;
     if (stuck)
-      snprintf(message, sizeof message, "deadlock in block %llu: thread %d waits at {%p} for lanes %#x; %d of %d threads are at a barrier, %d have ended",
+      snprintf(message, sizeof message,
+               "deadlock in block %llu: thread %d waits at {%p} for lanes %#x; %d of %d threads are at a barrier, "
+               "%d have ended",
                number, static_cast<int>(stuck - threads), stuck->site, stuck->mask, at_barrier, count, done);
     else
-      snprintf(message, sizeof message, "early exit in block %llu: %d of %d threads are at a barrier, %d have ended", number, at_barrier, count, done);
+      snprintf(message, sizeof message, "early exit in block %llu: %d of %d threads are at a barrier, %d have ended",
+               number, at_barrier, count, done);
     return;
   }
 }
@@ -397,7 +405,7 @@ using namespace emu;
 
 struct Memory { void* first; std::size_t bytes; int granule; };
 
-// Runs a kernel; `order` is 0 (forward), 1 (backward) or 2 (shuffled), of threads and of blocks. Returns null or a finding.
+// Runs a kernel; `order` is 0 (forward), 1 (backward) or 2 (shuffled), of threads and of blocks. Null or a finding.
 VISIBLE const char* emu_launch(void (*kernel)(void**), void** args, const unsigned* grid, const unsigned* block_dim,
                                int shared_bytes, int order, const Memory* memory, int memories) {
   here.grid_dim = {grid[0], grid[1], grid[2]};
@@ -408,13 +416,13 @@ VISIBLE const char* emu_launch(void (*kernel)(void**), void** args, const unsign
   failed = false;
   dynamic = static_cast<char*>(std::aligned_alloc(128, shared_bytes / 128 * 128 + 128));
   buffers.clear();
-  buffers.push_back({reinterpret_cast<std::uintptr_t>(dynamic), reinterpret_cast<std::uintptr_t>(dynamic) + shared_bytes, 2, true});
-  if (__start_emu_shared)
-    buffers.push_back({reinterpret_cast<std::uintptr_t>(__start_emu_shared), reinterpret_cast<std::uintptr_t>(__stop_emu_shared), 2, true});
-  for (int i = 0; i < memories; i++) {
-    const auto first = reinterpret_cast<std::uintptr_t>(memory[i].first);
-    buffers.push_back({first, first + memory[i].bytes, memory[i].granule, false});
-  }
+  const auto watch = [](const void* first, std::size_t bytes, int granule, bool shared) {
+    const auto at = reinterpret_cast<std::uintptr_t>(first);
+    buffers.push_back({at, at + bytes, granule, shared});
+  };
+  watch(dynamic, shared_bytes, 2, true);
+  if (__start_emu_shared) watch(__start_emu_shared, __stop_emu_shared - __start_emu_shared, 2, true);
+  for (int i = 0; i < memories; i++) watch(memory[i].first, memory[i].bytes, memory[i].granule, false);
 
   std::vector<int> thread_order(count);
   std::vector<unsigned> block_order(grid[0] * grid[1] * grid[2]);

@@ -1,0 +1,176 @@
+// Products of matrices in tiles, for conv.cu and wgrad.cu: (BM, BN) += (BM, k)·(k, BN), by a block of eight warps.
+//
+// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers), STAGES such pieces lie in shared
+// memory, and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32
+// rounded to TF32 (TF32, from sm_80 on); otherwise float32 is multiplied as it is. All three keep the sums where
+// mma.m16n8 puts them: number q of fragment (i, j) of a lane is row i·16 + q/2·8 + lane/4, column
+// j·8 + lane%4·2 + q%2.
+#ifdef BN
+
+#if TF32 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#undef TF32
+#define TF32 0
+#endif
+
+constexpr int CHUNK = 16 / sizeof(real);  // numbers in 16 bytes, the unit of copies
+constexpr int BK = 4 * CHUNK;
+constexpr int STAGES = 3;
+constexpr int WARPS_N = BN >= 128 ? 4 : BN >= 32 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
+constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of a warp
+constexpr int NI = WM / 16, NJ = WN / 8;
+
+typedef float Sums[NI][NJ][4];
+
+#if HALF
+DEVICE void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_f16(d, a, b); }
+DEVICE uint32_t operand(uint32_t bits) { return bits; }
+#elif TF32
+DEVICE void multiply(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { mma_tf32(d, a, b); }
+DEVICE uint32_t operand(float f) { return round_tf32(f); }
+DEVICE uint32_t operand(uint32_t bits) { return round_tf32(__uint_as_float(bits)); }
+#endif
+
+// The place of 16 bytes in a tile whose rows have PER_ROW of them: turned by the row, so that eight reads which
+// belong together (of ldmatrix, or of the lanes of a warp) meet in no bank.
+template <int PER_ROW> DEVICE int place(int row, int chunk) {
+  const int turn = row / (PER_ROW < 8 ? 8 / PER_ROW : 1) % (PER_ROW < 8 ? PER_ROW : 8);
+  return (row * PER_ROW + (chunk ^ turn)) * 16;
+}
+
+// --- k along the rows: A (BM, BK) and B (BN, BK), four chunks to a row ---
+
+DEVICE void multiply_rows(Sums& sums, const char* A, const char* B) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row = warp / WARPS_N * WM, column = warp % WARPS_N * WN;
+#if HALF || TF32
+  uint32_t b[NJ][4];  // for both steps
+#pragma unroll
+  for (int j = 0; j < NJ; j++) {
+    ldmatrix_x4(b[j], B + place<4>(column + j * 8 + lane % 8, lane / 8));
+#pragma unroll
+    for (int q = 0; q < 4; q++) b[j][q] = operand(b[j][q]);
+  }
+#pragma unroll
+  for (int step = 0; step < 2; step++)
+#pragma unroll
+    for (int i = 0; i < NI; i++) {
+      uint32_t a[4];
+      ldmatrix_x4(a, A + place<4>(row + i * 16 + lane % 16, step * 2 + lane / 16));
+#pragma unroll
+      for (int q = 0; q < 4; q++) a[q] = operand(a[q]);
+#pragma unroll
+      for (int j = 0; j < NJ; j++) {
+        const uint32_t bs[2] = {b[j][2 * step], b[j][2 * step + 1]};
+        multiply(sums[i][j], a, bs);
+      }
+    }
+#else
+#pragma unroll
+  for (int chunk = 0; chunk < 4; chunk++) {
+    float4 a[NI][2];
+#pragma unroll
+    for (int i = 0; i < NI; i++)
+#pragma unroll
+      for (int h = 0; h < 2; h++)
+        a[i][h] = *reinterpret_cast<const float4*>(A + place<4>(row + i * 16 + h * 8 + lane / 4, chunk));
+#pragma unroll
+    for (int j = 0; j < NJ; j++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) {
+        const float4 b = *reinterpret_cast<const float4*>(B + place<4>(column + j * 8 + lane % 4 * 2 + e, chunk));
+#pragma unroll
+        for (int i = 0; i < NI; i++)
+#pragma unroll
+          for (int h = 0; h < 2; h++) {
+            float& sum = sums[i][j][2 * h + e];
+            sum += a[i][h].x * b.x;
+            sum += a[i][h].y * b.y;
+            sum += a[i][h].z * b.z;
+            sum += a[i][h].w * b.w;
+          }
+      }
+  }
+#endif
+}
+
+// --- k down the columns: A (BK, BM) and B (BK, BN) ---
+
+constexpr int A_CHUNKS = BM / CHUNK, B_CHUNKS = BN / CHUNK;  // in a row
+
+// The place of a chunk. Single numbers are read from four rows at once, two chunks each, and want another turn.
+template <int PER_ROW> DEVICE int column_place(int row, int chunk) {
+#if HALF
+  return place<PER_ROW>(row, chunk);
+#else
+  return (row * PER_ROW + (chunk ^ (row % 4 * 2 % PER_ROW))) * 16;
+#endif
+}
+
+#if !HALF
+template <int PER_ROW> DEVICE float number(const char* tile, int row, int column) {
+  return *reinterpret_cast<const float*>(tile + column_place<PER_ROW>(row, column / CHUNK) + column % CHUNK * 4);
+}
+#endif
+
+DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row = warp / WARPS_N * WM, column = warp % WARPS_N * WN;
+#if HALF
+  uint32_t b[NJ][4];
+#pragma unroll
+  for (int j = 0; j < NJ; j++) ldmatrix_x4_trans(b[j], B + column_place<B_CHUNKS>(lane, column / CHUNK + j));
+#pragma unroll
+  for (int step = 0; step < 2; step++)
+#pragma unroll
+    for (int i = 0; i < NI; i++) {
+      uint32_t a[4];
+      const int k = step * 16 + lane % 8 + lane / 16 * 8;
+      ldmatrix_x4_trans(a, A + column_place<A_CHUNKS>(k, row / CHUNK + i * 2 + lane / 8 % 2));
+#pragma unroll
+      for (int j = 0; j < NJ; j++) {
+        const uint32_t bs[2] = {b[j][2 * step], b[j][2 * step + 1]};
+        multiply(sums[i][j], a, bs);
+      }
+    }
+#elif TF32
+  const int g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int k = 0; k < BK; k += 8) {
+    uint32_t b[NJ][2];
+#pragma unroll
+    for (int j = 0; j < NJ; j++)
+#pragma unroll
+      for (int q = 0; q < 2; q++) b[j][q] = operand(number<B_CHUNKS>(B, k + t + q * 4, column + j * 8 + g));
+#pragma unroll
+    for (int i = 0; i < NI; i++) {
+      uint32_t a[4];
+#pragma unroll
+      for (int q = 0; q < 4; q++)
+        a[q] = operand(number<A_CHUNKS>(A, k + t + q / 2 * 4, row + i * 16 + q % 2 * 8 + g));
+#pragma unroll
+      for (int j = 0; j < NJ; j++) multiply(sums[i][j], a, b[j]);
+    }
+  }
+#else
+#pragma unroll 4
+  for (int k = 0; k < BK; k++) {
+    float a[NI][2], b[NJ][2];
+#pragma unroll
+    for (int i = 0; i < NI; i++)
+#pragma unroll
+      for (int h = 0; h < 2; h++) a[i][h] = number<A_CHUNKS>(A, k, row + i * 16 + h * 8 + lane / 4);
+#pragma unroll
+    for (int j = 0; j < NJ; j++)
+#pragma unroll
+      for (int e = 0; e < 2; e++) b[j][e] = number<B_CHUNKS>(B, k, column + j * 8 + lane % 4 * 2 + e);
+#pragma unroll
+    for (int i = 0; i < NI; i++)
+#pragma unroll
+      for (int j = 0; j < NJ; j++)
+#pragma unroll
+        for (int q = 0; q < 4; q++) sums[i][j][q] += a[i][q / 2] * b[j][q % 2];
+  }
+#endif
+}
+
+#endif  // BN

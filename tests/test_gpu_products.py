@@ -1,0 +1,189 @@
+"""The CUDA products of matrices (convolution, its gradients, Gram matrices), on the emulated GPU."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from nanostyle.gpu import launch
+from nanostyle.ops import conv2d, conv_transpose2d
+from nanostyle.ops.conv import Geometry, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
+from nanostyle.ops.gram import gram_dx, gram_forward
+from nanostyle.tensor import Tensor
+from tests.cuda_on_cpu import emulator
+from tests.cuda_on_cpu.compare import check, compare, normal, on_gpu, seeds
+
+pytestmark = pytest.mark.skipif(emulator.missing is not None, reason=str(emulator.missing))
+
+drawn = settings(max_examples=15, deadline=None)
+
+# Storage and product, and the error that is allowed as a share of the largest value.
+PRECISIONS = {"fp16": (np.float16, False, 2e-3), "tf32": (np.float32, True, 2e-3), "fp32": (np.float32, False, 1e-5)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    emulator.build_all(emulator.VARIANTS)
+
+
+@pytest.fixture(params=PRECISIONS)
+def precision(request):
+    dtype, tf32, tolerance = PRECISIONS[request.param]
+    launch.allow_tf32(tf32)
+    yield dtype, tolerance
+    launch.allow_tf32(False)
+
+
+@st.composite
+def convolutions(draw):
+    """Shapes (N, H, W, C), (K, L, C, M), and how the kernel walks: all modes, sizes that fit no tile."""
+    K, L = draw(st.sampled_from([(3, 3), (1, 1), (9, 9), (2, 5), (4, 3)]))
+    at = Geometry(
+        stride=draw(st.sampled_from([1, 2])),
+        pad=draw(st.integers(0, 5)),
+        mode=draw(st.sampled_from(["zero", "reflect", "edge"])),
+        upsample=draw(st.sampled_from([1, 1, 2])),
+    )
+    H, W = draw(st.integers(1, 13)), draw(st.integers(1, 13))
+    assume(min(at.output(H, W, K, L)) >= 1)
+    C, M = draw(st.sampled_from([1, 3, 4, 8, 16, 20, 33])), draw(st.sampled_from([1, 3, 8, 24, 33, 64, 70, 130]))
+    assume(K * L * C * M < 60000)
+    return (draw(st.integers(1, 3)), H, W, C), (K, L, C, M), at
+
+
+def weights(rng, shape, dtype):
+    """Weights in float32, as a network keeps them, which float16 can hold."""
+    return (normal(rng, shape) / np.prod(shape[:3]) ** 0.5).astype(dtype).astype(np.float32)
+
+
+def test_forward(precision):
+    dtype, tolerance = precision
+
+    @drawn
+    @given(convolutions(), seeds, st.booleans(), st.booleans(), st.booleans())
+    def run(case, rng, relu, bias, moments):
+        shape, kernel, at = case
+        x, w, b = normal(rng, shape, dtype), weights(rng, kernel, dtype), normal(rng, kernel[3]) if bias else None
+        y, statistics = compare(conv2d_forward, x, w, b, at=at, relu=relu, moments=moments, tolerance=tolerance)
+        assert y.dtype == dtype
+        assert statistics is None or statistics[0].dtype == np.float32
+
+    run()
+
+
+# The layers of the transformer network (Johnson 2016) on a small picture: C, M, K, stride, upsample.
+LAYERS = {
+    "first": (3, 32, 9, 1, 1),
+    "down": (32, 64, 3, 2, 1),
+    "residual": (128, 128, 3, 1, 1),
+    "up": (64, 32, 3, 1, 2),
+    "last": (32, 3, 9, 1, 1),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_of_the_transformer(precision, layer):
+    dtype, tolerance = precision
+    C, M, K, stride, upsample = LAYERS[layer]
+    at = Geometry(stride, K // 2, "reflect", upsample)
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (1, 9, 10, C), dtype), weights(rng, (K, K, C, M), dtype)
+    y, _ = compare(conv2d_forward, x, w, normal(rng, M), at=at, relu=True, moments=True, tolerance=tolerance)
+    g = normal(rng, y.shape, dtype)
+    compare(conv2d_dx, g, w, size=x.shape[1:3], at=at, tolerance=tolerance)
+    compare(conv2d_dw, g, x, kernel=(K, K), at=at, tolerance=tolerance)
+
+
+def test_statistics_of_a_result_far_from_zero():
+    """They are gathered around the mean of each tile: E[y²] - E[y]² would have nothing left in float32."""
+    rng = np.random.default_rng(0)
+    x, w, b = normal(rng, (1, 20, 20, 8)), weights(rng, (3, 3, 8, 8), np.float32), np.full(8, 3000, np.float32)
+    _, (_, variance) = on_gpu(conv2d_forward, x, w, b, at=Geometry(), moments=True)
+    _, (_, want) = conv2d_forward.reference(*(v.astype(float) for v in (x, w, b)), at=Geometry(), moments=True)
+    np.testing.assert_allclose(variance, want, rtol=1e-3)
+
+
+@pytest.mark.parametrize("options", [{"stride": 2, "pad": 1, "output_pad": 1}, {"stride": 1, "pad": 2}])
+def test_ops_with_their_gradients(options):
+    """The ops themselves run on the GPU: float32 results and gradients are those of the CPU in float64."""
+    rng = np.random.default_rng(0)
+    x, w, b = normal(rng, (2, 5, 6, 8)), normal(rng, (3, 3, 8, 12)), normal(rng, 12)
+
+    def run(op, xp, dtype, options):
+        leaves = [Tensor(xp.asarray(v.astype(dtype)), requires_grad=True) for v in (x, w, b)]
+        y = op(*leaves, **options)
+        seed = np.cos(np.arange(y.data.size)).reshape(y.shape).astype(dtype)
+        y.backward(xp.asarray(seed))
+        return (y.data, *(leaf.grad for leaf in leaves))
+
+    without = {k: v for k, v in options.items() if k != "output_pad"}
+    for op, o in ((conv_transpose2d, options), (conv2d, {**without, "mode": "reflect", "relu": True})):
+        with emulator.emulated() as cp:
+            got = tuple(a.host for a in run(op, cp, np.float32, o))
+        check(got, run(op, np, np.float64, o), 1e-5)
+
+
+def test_tensor_cores_read_shared_memory_without_bank_conflicts():
+    rng = np.random.default_rng(0)
+    x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)
+    products = {"HALF": 1, "TF32": 0, "BM": 128, "BN": 128}
+    conv = emulator.load("conv", "conv", tuple(sorted({**products, "GRAIN": 16}.items())))
+    wgrad = emulator.load("wgrad", "wgrad", tuple(sorted(products.items())))
+    for kernel, run in (
+        (conv, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
+        (wgrad, lambda: on_gpu(conv2d_dw, g, x, kernel=(3, 3), at=Geometry(pad=1))),
+    ):
+        kernel.bank_conflicts()
+        run()
+        matrices, extra = kernel.bank_conflicts()
+        assert matrices > 1000
+        assert extra == 0
+
+
+def test_dx(precision):
+    dtype, tolerance = precision
+
+    @drawn
+    @given(convolutions(), seeds, st.booleans())
+    def run(case, rng, relu):
+        shape, kernel, at = case
+        output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
+        g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
+        compare(conv2d_dx, g, weights(rng, kernel, dtype), size=shape[1:3], at=at, mask=mask, tolerance=tolerance)
+
+    run()
+
+
+def test_dw_and_db(precision):
+    dtype, tolerance = precision
+
+    @drawn
+    @given(convolutions(), seeds, st.booleans())
+    def run(case, rng, relu):
+        shape, kernel, at = case
+        output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
+        g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
+        dw = compare(conv2d_dw, g, normal(rng, shape, dtype), kernel=kernel[:2], at=at, mask=mask, tolerance=tolerance)
+        db = compare(conv2d_db, g, mask=mask, tolerance=tolerance)
+        assert dw.dtype == db.dtype == np.float32
+
+    run()
+
+
+def test_gram(precision):
+    dtype, tolerance = precision
+
+    @drawn
+    @given(
+        st.integers(1, 3), st.integers(1, 20), st.integers(1, 20), st.sampled_from([1, 3, 8, 33, 64, 100, 160]), seeds
+    )
+    def run(N, H, W, C, rng):
+        x = normal(rng, (N, H, W, C), dtype)
+        G = compare(gram_forward, x, tolerance=tolerance)
+        assert G.dtype == np.float32
+        assert (G.swapaxes(1, 2) == G).all()
+        g = normal(rng, G.shape)
+        got = on_gpu(gram_dx, g, x)
+        check(got, gram_dx.reference(g.astype(float), x.astype(float)), tolerance)
+
+    run()
