@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from nanostyle import arrays
 from nanostyle.cpu import conv as twins
 from nanostyle.cpu import winograd
-from nanostyle.cpu.epilogue import Moments, merge
 from nanostyle.cpu.forms import adjoint, forward, minimal_filter
 from nanostyle.ops.conv import (
     Geometry,
@@ -201,6 +200,7 @@ def test_tile_of_zero_is_direct_convolution(name, monkeypatch):
     [
         ((2, 2, 8, 8), Geometry(1, 1)),
         ((1, 7, 8, 8), Geometry()),
+        ((17, 17, 2, 8), Geometry(1, 8, "reflect")),
         ((3, 3, 8, 8), Geometry(3, 1)),
         ((3, 3, 8, 8), Geometry(1, 3, "reflect")),
         ((3, 3, 8, 8), Geometry(1, 1, "zero", 3)),
@@ -235,6 +235,14 @@ def test_inputs_need_not_be_contiguous(name):
     swapped = np.ascontiguousarray(w.swapaxes(2, 3)).swapaxes(2, 3)
     result = everything(at, spread(x), swapped, b, spread(g), spread(y))
     assert all(np.array_equal(a, b) for a, b in zip(result, expected, strict=True))
+
+
+def test_other_types_beside_float32_are_left_to_the_reference():
+    at, x, w, b, g, y = family("3x3")
+    assert conv2d_forward(x, w.astype(np.float64), b, at=at)[0].dtype == np.float64
+    assert conv2d_dx(g, w.astype(np.float64), size=x.shape[1:3], at=at, mask=y).dtype == np.float64
+    dw = conv2d_dw(g, x.astype(np.float64), kernel=(3, 3), at=at)
+    assert distance(conv2d_dw(g, x, kernel=(3, 3), at=at), dw) < 2e-6
 
 
 def test_a_gradient_may_be_one_number_broadcast():
@@ -294,16 +302,6 @@ def test_variance_survives_a_mean_far_from_zero(name):
     assert 1e-4 < exact.var(axis=(1, 2)).min() < 0.1  # E[y²] - E[y]² in float32 would be off by 0.1 and more
     np.testing.assert_allclose(variance, exact.var(axis=(1, 2)), rtol=1e-4)
     np.testing.assert_allclose(mean, exact.mean(axis=(1, 2)), rtol=1e-7)
-
-
-def test_merged_moments_are_those_of_the_whole():
-    rng = np.random.default_rng(0)
-    pieces = [rng.normal(5 * i, 1 + i, (10 + i, 4)) for i in range(3)]
-    parts = [Moments(n, len(p), p.mean(0), ((p - p.mean(0)) ** 2).sum(0)) for n in (0, 1) for p in pieces]
-    mean, variance = merge(parts, 2)
-    whole = np.concatenate(pieces)
-    np.testing.assert_allclose(mean, [whole.mean(0)] * 2, rtol=1e-6)
-    np.testing.assert_allclose(variance, [whole.var(0)] * 2, rtol=1e-6)
 
 
 # --- weights ----------------------------------------------------------------------------------------------

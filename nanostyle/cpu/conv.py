@@ -5,7 +5,8 @@ import numpy as np
 from nanostyle.arrays import Array, empty
 from nanostyle.cpu import direct, thin, winograd
 from nanostyle.cpu.border import fold_border
-from nanostyle.cpu.epilogue import Epilogue, merge
+from nanostyle.cpu.epilogue import Epilogue
+from nanostyle.cpu.epilogue import moments as moments_from
 from nanostyle.cpu.forms import adjoint, forward
 from nanostyle.cpu.picture import Picture
 
@@ -15,6 +16,9 @@ TILE = 4
 # Up to so many channels are "few".
 _FEW = 4
 
+# Kernels wider than this are left to the reference: a window would reach too far over the border (`picture`).
+_WIDEST = 16
+
 # (stride, pad, mode, upsample): the fields of `ops.conv.Geometry`, which stands a floor above.
 Geometry = tuple[int, int, str, int]
 
@@ -23,6 +27,8 @@ def conv2d_forward(
     x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """See `ops.conv.conv2d_forward`."""
+    if not _float32(x, w, b):
+        return NotImplemented
     stride, pad, mode, upsample = at
     K, L, _, M = w.shape
     H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
@@ -31,20 +37,22 @@ def conv2d_forward(
     match _way(w.shape, at, strided=64):
         case "winograd":
             form = forward(TILE, stride, upsample, pad)
-            parts = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
+            pieces = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
         case "from few":
-            parts = thin.from_few(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
+            pieces = thin.from_few(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
         case "to few":
-            parts = thin.to_few(Picture(x, mode=mode), w, b, -pad, y, finish)
+            pieces = thin.to_few(Picture(x, mode=mode), w, b, -pad, y, finish)
         case "direct":
-            parts = direct.convolve(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
+            pieces = direct.convolve(Picture(x, mode=mode), w, b, -pad, stride, y, finish)
         case _:
             return NotImplemented
-    return y, merge(parts, x.shape[0]) if moments else None
+    return y, moments_from(pieces, x.shape[0]) if moments else None
 
 
 def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: Array | None = None) -> Array:
     """See `ops.conv.conv2d_dx`."""
+    if not _float32(g, w):
+        return NotImplemented
     stride, pad, mode, upsample = at
     K, L, C, M = w.shape
     dx = empty((g.shape[0], *size, C))
@@ -69,6 +77,8 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
 
 def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask: Array | None = None) -> Array:
     """See `ops.conv.conv2d_dw`."""
+    if not _float32(g, x):
+        return NotImplemented
     stride, pad, mode, upsample = at
     K, L = kernel
     picture, gradient = _picture(x, mode, upsample), Picture(g, mask=mask)
@@ -99,6 +109,10 @@ def _picture(x: Array, mode: str, upsample: int) -> Picture:
     return Picture(x, mode="edge" if upsample == 2 and mode == "reflect" else mode)
 
 
+def _float32(*operands: Array | None) -> bool:
+    return all(a is None or a.dtype == np.float32 for a in operands)
+
+
 def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
     """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours.
 
@@ -109,7 +123,7 @@ def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
     least = {(1, 1): _FEW + 1, (2, 1): strided, (1, 2): 1 if pad == 1 else np.inf}.get((stride, upsample), np.inf)
     if TILE and (K, L) == (3, 3) and pad < K and min(C, M) >= least:
         return "winograd"
-    if K != L or pad >= K or upsample > 1:
+    if K != L or pad >= K or upsample > 1 or K > _WIDEST:
         return "reference"
     if C <= _FEW:
         return "from few"

@@ -6,6 +6,7 @@ import numpy as np
 
 from nanostyle.arrays import Array, scratch
 from nanostyle.cpu.products import parts
+from nanostyle.cpu.strips import contiguous
 
 # How far beyond the picture a window may begin or end: more than any padding and tile that `winograd` meets.
 _REACH = 64
@@ -54,7 +55,7 @@ class Picture:
     """
 
     def __init__(self, x: Array, *, mode: str = "zero", mask: Array | None = None) -> None:
-        self.x = np.ascontiguousarray(x)
+        self.x = contiguous(x)
         self.mask = mask
         self.shape = x.shape
         # For each position from -_REACH on, the row (column) whose pixels stand there.
@@ -93,14 +94,15 @@ class Picture:
             out[...] = self.x[where]
         else:
             positive = np.greater(self.mask[where], 0, out=scratch("positive", out.shape, np.bool_))
-            np.multiply(self.x[where], positive, out=out)
+            np.copyto(out, positive)  # a product with bool takes longer than this and a product with float32
+            np.multiply(self.x[where], out, out=out)
 
 
 def _clip(position: int, length: int) -> int:
     return min(max(position, 0), length)
 
 
-class Strip(NamedTuple):
+class Band(NamedTuple):
     """Rows `top` to `bottom` of picture `n`."""
 
     n: int
@@ -108,6 +110,6 @@ class Strip(NamedTuple):
     bottom: int
 
 
-def strips(N: int, H: int, rows: int) -> list[Strip]:
-    """Cut N pictures of H rows into strips of at most `rows`, as equal as can be."""
-    return [Strip(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]
+def bands(N: int, H: int, rows: int) -> list[Band]:
+    """Cut N pictures of H rows into bands of at most `rows`, as equal as can be."""
+    return [Band(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]

@@ -10,25 +10,25 @@ from collections.abc import Iterator
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.epilogue import Epilogue, Moments
-from nanostyle.cpu.picture import Patch, Picture, Strip, patch, strided, strips
+from nanostyle.cpu.epilogue import Epilogue, Measured
+from nanostyle.cpu.picture import Band, Patch, Picture, bands, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# Rows per strip, the border rows of which are read twice; and elements of columns, and of results, at one time, so
+# Rows per band, the border rows of which are read twice; and elements of columns, and of results, at one time, so
 # that they stay in the cache.
-_STRIP, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
+_BAND, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
 # Bytes of planes at one time.
 _PLANES = 1 << 22
-# Strips whose contributions to a kernel's gradient are added up one after the other.
+# Bands whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 
 
 def from_few(
     picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
-) -> list[Moments | None]:
+) -> list[Measured]:
     """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
 
-    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, strip by strip.
+    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, band by band.
     """
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
@@ -38,10 +38,10 @@ def from_few(
 
     at_once = min(_COLUMNS // (D * W), _PIXELS // (M * W))
 
-    def job(strip: Strip) -> Moments | None:
-        for top, bottom, columns in _columns(picture, strip, start, (K, L), W, stride, at_once):
+    def job(band: Band) -> Measured:
+        for top, bottom, columns in _columns(picture, band, start, (K, L), W, stride, at_once):
             rows = bottom - top
-            pixels = target = patch(y, strip.n, top, 0)
+            pixels = target = patch(y, band.n, top, 0)
             if finish.relu:  # on the way to y it is cheaper than in y
                 pixels = Patch(scratch("pixels", (rows, W, M)), 0, W * M, M)
             for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
@@ -51,22 +51,22 @@ def from_few(
                     out=strided(pixels.root, pixels.offset + begin * M, (count, each, M), (each * M, M, 1)),
                 )
             finish.place(pixels, target, rows, W)
-        return finish.measure(strip.n, patch(y, strip.n, strip.top, 0), strip.bottom - strip.top, W)
+        return finish.measure(band.n, patch(y, band.n, band.top, 0), band.bottom - band.top, W)
 
-    return parallel(job, strips(N, H, _STRIP))
+    return parallel(job, bands(N, H, _BAND))
 
 
 def _columns(
-    picture: Picture, strip: Strip, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
+    picture: Picture, band: Band, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
 ) -> Iterator[tuple[int, int, Array]]:
-    """For `at_once` rows of the strip at a time: first, last, and the pixels under each weight of the kernel, and a 1.
+    """For `at_once` rows of the band at a time: first, last, and the pixels under each weight of the kernel, and a 1.
 
     Those are `(C·K·L + 1, rows·width)`, in scratch.
     """
     (K, L), C = kernel, picture.shape[3]
-    height = strip.bottom - strip.top
+    height = band.bottom - band.top
     tall, wide = stride * (height - 1) + K, stride * (width - 1) + L
-    window = picture.window(strip.n, start + stride * strip.top, start, tall, wide)
+    window = picture.window(band.n, start + stride * band.top, start, tall, wide)
     planes = scratch("planes", (C, tall, wide))
     planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
     for first, last in parts(height, -(-height // max(1, at_once))):
@@ -78,10 +78,10 @@ def _columns(
             (tall * wide, wide, 1, stride * wide, stride),
         )
         columns[-1] = 1
-        yield strip.top + first, strip.top + last, columns.reshape(len(columns), -1)
+        yield band.top + first, band.top + last, columns.reshape(len(columns), -1)
 
 
-def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Moments | None]:
+def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Measured]:
     """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
@@ -91,8 +91,8 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
     length = -(-W // L)
     wide = length * L + L - 1
 
-    def job(strip: Strip) -> Moments | None:
-        n, top, bottom = strip
+    def job(band: Band) -> Measured:
+        n, top, bottom = band
         rows = bottom - top
         tall = rows + K - 1
         lines = scratch("lines", (L, K * M, tall, length))
@@ -117,7 +117,7 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
         target = patch(y, n, top, 0)
         return finish(n, target, target, rows, W)
 
-    return parallel(job, strips(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
+    return parallel(job, bands(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
 
 
 def kernel_gradient(
@@ -136,14 +136,14 @@ def kernel_gradient(
     N, _, _, c = few.shape
     m = many.shape[3]
     top, left, height, width = area
-    todo = strips(N, height, _STRIP)
+    todo = bands(N, height, _BAND)
     at_once = _COLUMNS // (c * K * L * width)
 
     def job(share: tuple[int, int]) -> Array:
         total = np.zeros((c * K * L + 1, m), np.float32)
-        for strip in todo[slice(*share)]:
-            for first, last, columns in _columns(few, strip, start, kernel, width, stride, at_once):
-                pixels = many.window(strip.n, top + first, left, last - first, width).matrix(last - first, width)
+        for band in todo[slice(*share)]:
+            for first, last, columns in _columns(few, band, start, kernel, width, stride, at_once):
+                pixels = many.window(band.n, top + first, left, last - first, width).matrix(last - first, width)
                 total += columns @ pixels
         return total
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanostyle.arrays import Array, parallel, scratch
-from nanostyle.cpu.epilogue import Epilogue, Moments
+from nanostyle.cpu.epilogue import Epilogue, Measured
 from nanostyle.cpu.forms import Form
 from nanostyle.cpu.picture import Patch, Picture, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
@@ -173,9 +173,7 @@ def from_points(products: Array, matrix: Array, b: Array | None, block: Block, o
 # --- the convolution and the gradient to its kernel -------------------------------------------------------
 
 
-def convolve(
-    picture: Picture, w: Array, b: Array | None, form: Form, y: Array, finish: Epilogue
-) -> list[Moments | None]:
+def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, finish: Epilogue) -> list[Measured]:
     """Write the convolution of `picture` by the weights `w (3, 3, C, M)`, plus b, into the contiguous y `(N, H, W, M)`.
 
     Returns what `finish` returned, block by block.
@@ -184,7 +182,7 @@ def convolve(
     weights = points_of(w, form)
     P, size = len(form.kernel), len(form.output)
 
-    def job(block: Block) -> Moments | None:
+    def job(block: Block) -> Measured:
         products = multiply(to_points(picture, form.window, form.step, form.start, block, "points"), weights)
         height, width = block.rows * size, block.columns * size
         top, left = block.top * size, block.left * size
