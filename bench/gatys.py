@@ -21,7 +21,8 @@ def works(quick: bool) -> Sequence[Work]:
     # An iteration evaluates the loss and its gradient once, and now and then once more.
     flops = iterations * 2 * vgg_flops(vgg19(), size, size)
     name = f"{iterations} iterations {size}x{size}"
-    return [Work(name, lambda contestant: _optimise(contestant, size, iterations), flops, {"loss": 0.05}, rounds=3)]
+    tolerance = {"loss": 0.05}
+    return [Work(name, lambda c: _optimise(c, size, iterations), flops, tolerance, rounds=2, long=True)]
 
 
 def _optimise(contestant: str, size: int, iterations: int) -> Run:

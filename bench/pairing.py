@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -53,6 +53,8 @@ class Work:
         By a result's name, the largest relative error (in the Euclidean norm) that passes as the same.
     rounds : int
         How often all take their turn.
+    long : bool
+        A run is made of many like steps: one needs no warming up.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Work:
     flops: float
     tolerance: Mapping[str, float]
     rounds: int = 5
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    long: bool = False
 
 
 def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequence[str] | None = None) -> None:
@@ -148,8 +150,9 @@ def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dic
     arrays.set_threads(threads)
     torch.set_num_threads(threads)
     peak = gemm_peak()
-    for run in runs.values():
-        run()
+    if not work.long:
+        for run in runs.values():
+            run()
     begun, own = _busy(), time.process_time()
     start = time.perf_counter()
     seconds: dict[str, list[float]] = {name: [] for name in runs}
@@ -172,7 +175,6 @@ def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dic
         "gemm_peak_gflops": round(peak, 1),
         "share_of_gemm_peak": {name: round(value / peak, 3) for name, value in gflops.items()},
         "load_of_others": round(others, 3),
-        **work.notes,
     }
 
 
@@ -199,7 +201,7 @@ def _print(row: Mapping[str, Any]) -> None:
 
 
 def _peak_of(script: str, work: Work, contestant: str, options: argparse.Namespace) -> float:
-    """The peak of a fresh process in which `contestant` does `work` twice, on the most threads asked for."""
+    """The peak of a fresh process in which `contestant` does `work`, on the most threads asked for."""
     command = [sys.executable, "-m", f"bench.{script}", "--only", work.name, "--peak", contestant]
     command += ["--threads", str(max(options.threads)), *(["--quick"] if options.quick else [])]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -208,8 +210,8 @@ def _peak_of(script: str, work: Work, contestant: str, options: argparse.Namespa
 def _own_peak(work: Work, contestant: str) -> float:
     before = _resident_peak()
     run = work.build(contestant)
-    run()
-    run()
+    for _ in range(1 if work.long else 2):
+        run()
     return round(_resident_peak() - before, 1)
 
 
