@@ -5,6 +5,7 @@ column is a copy of whole lines. With few outputs, a line of the kernel is one l
 channels, and the K lines of the kernel are added up afterwards, plane by plane.
 """
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,8 +18,9 @@ from nanostyle.cpu.products import UNPACKED, parts, runs
 # Rows per band, the border rows of which are read twice; and elements of columns, and of results, at one time, so
 # that they stay in the cache.
 _BAND, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
-# Bytes of planes at one time.
-_PLANES = 1 << 22
+# Bytes of planes at one time; and the most results of a product with a transposed factor (`to_few`) that OpenBLAS
+# computes without packing.
+_PLANES, _TURNED = 1 << 24, 1200
 # Bands whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 
@@ -98,14 +100,22 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
         lines = scratch("lines", (L, K * M, tall, length))
         for first, last in parts(tall, -(-tall // 8)):
             window = picture.window(n, start + top + first, start, last - first, wide)
-            for phase in range(L):
-                pixels = strided(
-                    window.root,
-                    window.offset + phase * C,
-                    (last - first, L * C, length),
-                    (window.pitch, 1, L * C),
+            for phase, (begin, count, each) in itertools.product(range(L), runs(length, _TURNED // (K * M))):
+                np.matmul(
+                    weights,
+                    strided(
+                        window.root,
+                        window.offset + (phase + begin * L) * C,
+                        (last - first, count, L * C, each),
+                        (window.pitch, each * L * C, 1, L * C),
+                    ),
+                    out=strided(
+                        lines,
+                        (phase * K * M * tall + first) * length + begin,
+                        (last - first, count, K * M, each),
+                        (length, each, tall * length, 1),
+                    ),
                 )
-                np.matmul(weights, pixels, out=lines[phase].transpose(1, 0, 2)[first:last])
         total = lines[:, :M, :rows]
         for k in range(1, K):
             total += lines[:, k * M : (k + 1) * M, k : k + rows]
