@@ -22,6 +22,7 @@ from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.modelfile import load_model, save_model
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.stylize import style_sheet, stylize
+from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn import parameters, state
 from nanostyle.tensor import Tensor
 
@@ -145,7 +146,21 @@ def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer.Adam, "step", watched)
     steps = list(training(*data, tmp_path / "model.h5", steps=4, clip=0.01))
     assert all(step.gradient > 0.01 for step in steps)
-    assert lengths == pytest.approx([0.01] * 4, rel=1e-4)
+    kernels, norms = lengths[0::2], lengths[1::2]
+    assert np.hypot(kernels, norms) == pytest.approx([0.01] * 4, rel=1e-4)
+
+
+def test_gamma_and_beta_go_faster(data, tmp_path):
+    moved = {}
+    for factor in (1, 10):
+        output = tmp_path / f"{factor}.h5"
+        run = training(*data, output, steps=1, norm_rate=factor)
+        list(run)
+        moved[factor] = checkpoint(output).parameters
+    start = TransformerNet(load_model(tmp_path / "1.h5").net.config, np.random.default_rng(0))
+    for name, parameter in parameters(start).items():
+        way = {factor: np.abs(moved[factor][name] - parameter.data).max() for factor in moved}
+        assert way[10] == pytest.approx(way[1] * (1 if name.endswith("/weight") else 10), rel=0.01), name
 
 
 def test_the_model_is_the_average_of_the_weights(data, tmp_path):

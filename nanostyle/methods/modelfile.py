@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from nanostyle.weightfile import WeightFile
 IDENTITY = "photo"
 """The name of the style that gives the photo back."""
 
-Storage = Literal["float32", "float16"]
+Storage = Literal["float32", "float16", "uint8"]
 
 _KIND = "transformer"
 _THUMBNAIL = "thumbnails/{}"
@@ -41,7 +42,7 @@ class Model:
     source, license : str
         Where it comes from, and under what terms.
     storage : str
-        How the file keeps the numbers: float32 or float16.
+        How the file keeps the numbers: float32, float16 or uint8.
     """
 
     net: TransformerNet
@@ -69,6 +70,14 @@ class Model:
             near = difflib.get_close_matches(style, self.styles) or self.styles
             raise NanostyleError(f"there is no style {style!r} in this model; there is {', '.join(near)}")
         return self.styles.index(style)
+
+
+def storage_of(config: Mapping[str, Any]) -> Storage:
+    """How a model file says that it keeps its numbers; ValueError if it says nothing of the kind."""
+    match config["storage"]:
+        case "float32" | "float16" | "uint8" as storage:
+            return storage
+    raise ValueError("its storage must be float32, float16 or uint8")
 
 
 def save_model(path: str | os.PathLike[str], model: Model) -> None:
@@ -106,7 +115,7 @@ def load_model(path: str | os.PathLike[str]) -> Model:
         styles = [str(name) for name in file.config["styles"]]
         if len(styles) != net.styles or len(set(styles)) != len(styles):
             raise ValueError(f"it names {len(set(styles))} styles, its network has {net.styles}")
-        storage: Storage = "float16" if file.config["storage"] == "float16" else "float32"
+        storage = storage_of(file.config)
     except (NanostyleError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"cannot read {path}: its description is not that of a model ({error})") from error
     thumbnails = {

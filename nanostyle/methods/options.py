@@ -6,8 +6,18 @@ import numpy as np
 
 from nanostyle.methods.modelfile import Storage
 
-_ABOVE_0 = ("batch", "size", "lr", "lr_decay", "clip", "preview_every", "checkpoint_every")
-_FROM_0 = ("steps", "style_size", "content_weight", "style_weight", "tv_weight", "photo_weight", "ema", "seed")
+_ABOVE_0 = ("batch", "size", "lr", "norm_rate", "lr_decay", "clip", "preview_every", "checkpoint_every")
+_FROM_0 = (
+    "steps",
+    "style_size",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "photo_weight",
+    "photo_share",
+    "ema",
+    "seed",
+)
 
 # These may change when a run goes on: they have no say in how the weights move.
 FREE_ON_RESUME = frozenset({"steps", "preview_every", "checkpoint_every", "storage", "license"})
@@ -39,6 +49,14 @@ class TrainOptions:
             "choices": ("nearest", "fractional"),
         },
     )
+    backbone: str = field(
+        default="",
+        metadata={
+            "help": "predict: what looks at the paintings: a loss network (builtin, vgg16, vgg19 or a file;"
+            " default: as --loss-net), or conv, a small network trained from scratch."
+        },
+    )
+    finetune: bool = field(default=False, metadata={"help": "predict: train that loss network further."})
     loss_net: str = field(default="builtin", metadata={"help": "Loss network: builtin, vgg16, vgg19 or a file."})
     content_layers: tuple[str, ...] = field(
         default=(), metadata={"help": "Default: relu4_2 or the nearest that the loss network has."}
@@ -53,7 +71,15 @@ class TrainOptions:
         default=50.0,
         metadata={"help": "cin: how exactly the style `photo`, the end of --strength, gives the photo back."},
     )
+    photo_share: float = field(
+        default=0.125,
+        metadata={"help": "predict: the share of photos that are to come out as they went in, for --strength."},
+    )
     lr: float = field(default=0.001, metadata={"help": "Adam's rate at the start."})
+    norm_rate: float = field(
+        default=10.0,
+        metadata={"help": "Times the rate for gamma and beta: there are few, and they have far to go from 1 and 0."},
+    )
     lr_decay: float = field(default=0.1, metadata={"help": "The rate falls steadily to this part of it."})
     clip: float = field(
         default=10.0, metadata={"help": "Longest gradient (its norm over all parameters); longer ones are shortened."}
@@ -65,7 +91,8 @@ class TrainOptions:
     preview_every: int = field(default=500, metadata={"help": "Steps between previews."})
     checkpoint_every: int = field(default=500, metadata={"help": "Steps between checkpoints."})
     storage: Storage = field(
-        default="float32", metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16")}
+        default="float32",
+        metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16", "uint8")},
     )
     license: str = field(
         default="not stated", metadata={"help": "Terms under which the model may be used; written into it."}
@@ -77,8 +104,9 @@ class TrainOptions:
             least = "above 0" if name in _ABOVE_0 else "of 0 or more"
             if not (value >= 0 and np.isfinite(value)) or (name in _ABOVE_0 and value == 0):
                 raise ValueError(f"{name}: expected a number {least}, got {value}")
-        if self.ema >= 1:
-            raise ValueError(f"ema: expected a number below 1, as 0.999, got {self.ema}")
+        for name in ("ema", "photo_share"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)}")
 
     @property
     def style_side(self) -> int:

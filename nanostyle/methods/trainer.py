@@ -148,7 +148,10 @@ class _Run:
         self.trained = {name: p for name, p in parameters(task.net).items() if p.requires_grad}
         for parameter in self.trained.values():
             parameter.data = parameter.data.copy()  # what a model file gave is read-only
-        self.adam = Adam(self.trained, lr=options.lr)
+        norms = {name: p for name, p in self.trained.items() if name.endswith(("/gamma", "/beta"))}
+        kernels = {name: p for name, p in self.trained.items() if name not in norms}
+        # Each with what the rate is multiplied by.
+        self.adams = [(Adam(kernels), 1.0), (Adam(norms), options.norm_rate)]
         self.average = {name: p.data.copy() for name, p in self.trained.items()} if options.ema else {}
         self.step = 0
         self.rate = 1.0  # times the rate of the options: halved by every setback
@@ -205,8 +208,9 @@ class _Run:
         for parameter in self.trained.values():
             if parameter.grad is not None and shorten < 1:
                 parameter.grad *= shorten
-        self.adam.lr = rate
-        self.adam.step()
+        for adam, factor in self.adams:
+            adam.lr = rate * factor
+            adam.step()
         self.step += 1
         for name, average in self.average.items():
             # At first the plain mean of all steps: the random start is forgotten at once.
@@ -269,13 +273,8 @@ class _Run:
             "step": self.step,
             "rate": self.rate,
             "setbacks": self.setbacks,
-            "adam": self.adam.t,
         }
-        extras = {
-            f"{part}/{name}": to_host(value)
-            for part, values in (("m", self.adam.m), ("v", self.adam.v), ("average", self.average))
-            for name, value in values.items()
-        }
+        extras = {f"{part}/{name}": to_host(value) for part, home in self.moving() for name, value in home.items()}
         numbers = {name: to_host(value) for name, value in state(self.task.net).items()}
         file = WeightFile(_KIND, config, numbers, "a training with nanostyle", self.options.license, extras)
         weightfile.save(self.checkpoint, file)
@@ -286,13 +285,20 @@ class _Run:
         """Take everything up where `checkpoint` left it."""
         values = {name: to_device(value.copy(), self.device) for name, value in checkpoint.parameters.items()}
         set_state(self.task.net, values)
-        for part, home in (("m", self.adam.m), ("v", self.adam.v), ("average", self.average)):
+        for part, home in self.moving():
             for name in home:
                 home[name] = to_device(checkpoint.extras[f"{part}/{name}"], self.device)
-        self.step, self.adam.t = checkpoint.config["step"], checkpoint.config["adam"]
+        self.step = checkpoint.config["step"]
+        for adam, _ in self.adams:
+            adam.t = self.step
         self.rate, self.setbacks = checkpoint.config["rate"], checkpoint.config["setbacks"]
         for parameter in self.trained.values():
             parameter.grad = None
+
+    def moving(self) -> list[tuple[str, dict[str, Array]]]:
+        """What is kept for each trained parameter besides its value: Adam's means, the running average."""
+        means = [(part, home) for adam, _ in self.adams for part, home in (("m", adam.m), ("v", adam.v))]
+        return [*means, ("average", self.average)]
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of another training."""
