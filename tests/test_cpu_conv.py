@@ -317,17 +317,26 @@ def test_weights_in_training_are_read_at_every_call():
 def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
     form = forward(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
-    assert winograd.points_of(w, form) is not winograd.points_of(w, form)
+    assert winograd.points_of(w, form, 1) is not winograd.points_of(w, form, 1)
     w.flags.writeable = False
     gc.collect()
     before = len(winograd._frozen)
-    points = winograd.points_of(w, form)
-    assert winograd.points_of(w, form) is points
-    view = winograd.points_of(w.swapaxes(2, 3), form)
-    assert winograd.points_of(w.swapaxes(2, 3), form) is view and view is not points
+    points = winograd.points_of(w, form, 1)
+    assert winograd.points_of(w, form, 1) is points
+    view = winograd.points_of(w.swapaxes(2, 3), form, 1)
+    assert winograd.points_of(w.swapaxes(2, 3), form, 1) is view and view is not points
     assert len(winograd._frozen) == before + 2
     del w
     gc.collect()
+    assert len(winograd._frozen) == before
+
+
+def test_weights_for_many_tiles_are_not_kept():
+    form = forward(4, 1, 1, 1)
+    w = normal(np.random.default_rng(0), 3, 3, 5, 6)
+    w.flags.writeable = False
+    before = len(winograd._frozen)
+    winograd.points_of(w, form, winograd.AMORTISED)
     assert len(winograd._frozen) == before
 
 
@@ -336,9 +345,9 @@ def test_a_read_only_view_of_weights_in_training_is_not_kept():
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     view = w.view()
     view.flags.writeable = False
-    first = winograd.points_of(view, form).copy()
+    first = winograd.points_of(view, form, 1).copy()
     w *= 2
-    assert np.array_equal(winograd.points_of(view, form), 2 * first)
+    assert np.array_equal(winograd.points_of(view, form, 1), 2 * first)
 
 
 # --- the algorithms, along one axis -----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanostyle.arrays import Array, parallel, scratch
+from nanostyle.arrays import Array, empty, parallel, scratch
 from nanostyle.cpu.epilogue import Epilogue, Measured
 from nanostyle.cpu.forms import Form
 from nanostyle.cpu.picture import Patch, Picture, patch, strided
@@ -22,6 +22,9 @@ BLOCK_BYTES, WIDE = 5 << 19, 32
 # Sums over more channels than this are taken in parts: float32 rounds a long sum more than a tree of short ones,
 # and carrying the products back to pixels magnifies it.
 DEPTH = 128
+# From so many tiles on, carrying the weights to their points takes less than a twentieth of a convolution's time, and
+# the result, four times the weights, is not worth its memory. (Of a VGG up to relu4_1 it would be 110 MB.)
+AMORTISED = 256
 # Columns of weights per product, stored side by side.
 _COLUMNS = 64
 # Bytes of partial kernel gradients, and the most of them there may be.
@@ -56,13 +59,14 @@ def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = 128
 _frozen: dict[Any, tuple[Any, Array]] = {}
 
 
-def points_of(w: Array, form: Form) -> Array:
+def points_of(w: Array, form: Form, tiles: int) -> Array:
     """The weights `(3, 3, C, M)` at the form's points, in the order `multiply` reads: `(P, P, M/m, C, m)`.
 
-    For a read-only array the result is kept as long as the array lives; weights in training change at every step.
+    If they are for few tiles and the array is read-only, the result is kept as long as the array lives. Weights in
+    training change at every step.
     """
     owner = _read_only_owner(w)
-    if owner is None:
+    if owner is None or tiles >= AMORTISED:
         return _points_of(w, form)
     key = (w.__array_interface__["data"][0], w.shape, w.strides, form.kernel.tobytes())
     if key not in _frozen:
@@ -85,7 +89,7 @@ def _points_of(w: Array, form: Form) -> Array:
     m = _columns_per_product(M)
     P = len(form.kernel)
     w = np.ascontiguousarray(w.reshape(3, 3, C, M // m, m).transpose(0, 1, 3, 2, 4)).reshape(3, 3, C * M)
-    points = np.empty((P, P, C * M), np.float32)
+    points = empty((P, P, C * M))
     step = max(1, UNPACKED // (3 * 3 * P))
 
     def job(begin: int) -> None:
@@ -179,8 +183,9 @@ def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, 
     Returns what `finish` returned, block by block.
     """
     N, H, W, M = y.shape
-    weights = points_of(w, form)
     P, size = len(form.kernel), len(form.output)
+    down, across = -(-H // size), -(-W // size)
+    weights = points_of(w, form, N * down * across)
 
     def job(block: Block) -> Measured:
         products = multiply(to_points(picture, form.window, form.step, form.start, block, "points"), weights)
@@ -194,7 +199,7 @@ def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, 
         from_points(products, form.output, b, block, pixels)
         return finish(block.n, pixels, target, *inside)
 
-    return parallel(job, blocks(N, -(-H // size), -(-W // size), 4 * P * P * (picture.shape[3] + M)))
+    return parallel(job, blocks(N, down, across, 4 * P * P * (picture.shape[3] + M)))
 
 
 def kernel_gradient(x: Picture, g: Picture, form: Form) -> Array:
