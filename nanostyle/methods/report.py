@@ -13,7 +13,7 @@ import numpy as np
 from nanostyle.files import replacing
 
 _WIDTH, _HEIGHT, _MARGIN = 760, 260, 46
-_POINTS = 300
+_POINTS = 120
 _COLOURS = {"loss": "#222222", "content": "#1f77b4", "style": "#d62728", "tv": "#2ca02c", "photo": "#9467bd"}
 
 
@@ -132,7 +132,7 @@ def _curves(steps: Sequence[Mapping[str, Any]]) -> str:
     heights = [height for line in lines.values() for _, height in line]
     if not heights:
         return ""
-    low, high = math.floor(min(heights)), math.ceil(max(heights) + 1e-9)
+    low, high = min(heights) - 0.02, max(heights) + 0.02
 
     def place(step: float, height: float) -> str:
         across = _MARGIN + (_WIDTH - 2 * _MARGIN) * (step - x[0]) / max(1, x[-1] - x[0])
@@ -140,10 +140,11 @@ def _curves(steps: Sequence[Mapping[str, Any]]) -> str:
         return f"{across:.1f},{down:.1f}"
 
     parts = []
-    for power in range(low, high + 1):
-        start, end = place(x[0], power), place(x[-1], power)
+    marks = [m * 10.0**power for power in range(math.floor(low), math.ceil(high)) for m in (1, 2, 5)]
+    for mark in (mark for mark in marks if low < math.log10(mark) < high):
+        start, end = place(x[0], math.log10(mark)), place(x[-1], math.log10(mark))
         parts.append(f'<path d="M{start} L{end}" stroke="#dddddd" fill="none"/>')
-        parts.append(f'<text x="4" y="{float(start.split(",")[1]) + 4:.1f}" font-size="12">1e{power}</text>')
+        parts.append(f'<text x="4" y="{float(start.split(",")[1]) + 4:.1f}" font-size="12">{mark:g}</text>')
     for i, (name, line) in enumerate(lines.items()):
         colour = _COLOURS.get(name, "#888888")
         points = " ".join(place(step, height) for step, height in line)
@@ -154,7 +155,7 @@ def _curves(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _binned(x: Sequence[int], y: Sequence[float]) -> list[tuple[float, float]]:
-    """At most 300 points: the mean step and the logarithm of the mean value of as many stretches of the curve."""
+    """At most 120 points: the mean step and the logarithm of the mean value of as many stretches of the curve."""
     points = []
     for part in np.array_split(np.arange(len(x)), min(_POINTS, len(x))):
         values = np.array([y[i] for i in part], float)
