@@ -1,4 +1,4 @@
-"""Floor 3: contact sheets, grids of pictures with captions."""
+"""Floor 3: pictures with captions on one sheet: in a grid, or scattered over a map."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -34,8 +34,7 @@ def sheet(
     if not any(height for row in shapes for height, _ in row):
         raise ValueError("a contact sheet needs at least one picture")
 
-    font = ImageFont.load_default(size=max(11, cell // 14))
-    line = round(1.5 * font.getbbox("Äg")[3])
+    font, line = _font(cell)
     gap = max(4, cell // 16)
     longest_row = max(len(row) for row in rows)
     # A column of narrow pictures still has room for words.
@@ -66,6 +65,79 @@ def sheet(
     for texts, top, height in zip(captions, tops, heights, strict=False):
         for text, left, width in zip(texts, lefts, widths, strict=False):
             write(text, left + width / 2, top + height + line / 2, width, "mm")
+    return _printed(canvas, ink)
+
+
+def scatter(
+    pictures: Sequence[np.ndarray | None],
+    positions: np.ndarray,
+    *,
+    captions: Sequence[str],
+    cell: int = 112,
+    side: int = 1200,
+) -> np.ndarray:
+    """A map: (side, side, 3) float32 pixels in 0..1, `pictures` on white, each where `positions` (n, 2) say.
+
+    Positions are right and down, in any unit; they are scaled to fill the sheet, both axes alike. Pictures, scaled to a
+    long side of `cell`, that would cover one another are pushed apart. A caption stands below each; where there is no
+    picture it stands alone.
+
+    Raises
+    ------
+    ValueError
+        There is not one position and one caption for each picture, or the sheet is too small for one.
+    """
+    if positions.shape != (len(pictures), 2) or len(captions) != len(pictures):
+        raise ValueError(f"map: expected a position and a caption for each of {len(pictures)} pictures")
+    font, line = _font(2 * cell)
+    thumbs = [None if p is None else resize(p, fitted(p.shape[:2], cell)) for p in pictures]
+    box = np.array([cell, cell + line]) + 2
+    if side < 2 * max(box):
+        raise ValueError(f"map: expected a side of {2 * max(box)} pixels or more for pictures of {cell}, got {side}")
+    centres = _spread(positions, box, side)
+
+    canvas = np.ones((side, side, 3), dtype=np.float32)
+    ink = Image.new("L", (side, side))
+    draw = ImageDraw.Draw(ink)
+    for thumb, (x, y), text in zip(thumbs, centres, captions, strict=True):
+        below = y
+        if thumb is not None:
+            h, w = thumb.shape[:2]
+            top, left = int(y - line / 2 - h / 2), int(x - w / 2)
+            canvas[top : top + h, left : left + w] = np.clip(thumb, 0, 1)
+            below = top + h + line / 2
+        draw.text((x, below), _printable(text, font, cell), fill=255, font=font, anchor="mm")
+    return _printed(canvas, ink)
+
+
+def _spread(positions: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+    """`positions` in pixels of a square of `side`, moved no more than it takes to keep boxes of size `box` apart."""
+    extent = max(float(np.ptp(positions, axis=0).max(initial=0)), 1e-12)
+    middle = (positions.max(axis=0) + positions.min(axis=0)) / 2
+    # Boxes at one and the same place must part in some direction: a spiral has one for each.
+    turn = 2.4 * np.arange(len(positions))
+    nudge = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    centres = side / 2 + (positions - middle) / extent * (side - box.max()) + nudge
+    for _ in range(200):
+        apart = centres[:, None] - centres
+        overlap = box - np.abs(apart)
+        overlap[overlap.min(axis=2) <= 0] = 0
+        if not overlap.any(where=~np.eye(len(centres), dtype=bool)[..., None]):
+            break
+        # The shorter way out, half of it each.
+        shorter = overlap == overlap.min(axis=2, keepdims=True)
+        centres = centres + (0.5 * np.sign(apart) * overlap * shorter).sum(axis=1)
+        centres = np.clip(centres, box / 2, side - box / 2)
+    return centres
+
+
+def _font(cell: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+    """The font for captions of pictures of `cell` pixels, and the height of its lines."""
+    font = ImageFont.load_default(size=max(11, cell // 14))
+    return font, round(1.5 * font.getbbox("Äg")[3])
+
+
+def _printed(canvas: np.ndarray, ink: Image.Image) -> np.ndarray:
     return canvas * (1 - np.asarray(ink, dtype=np.float32)[..., None] / 255)
 
 

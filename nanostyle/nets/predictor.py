@@ -1,7 +1,7 @@
 """Floor 2: the style prediction network (Ghiasi 2017): from a painting to every gamma and beta of the transformer.
 
-    backbone     painting -> statistics: mean and deviation of every channel of several layers
-    bottleneck   statistics -> 100 numbers: the embedding, linear
+    backbone     painting -> statistics: mean and deviation of every channel of several layers, all 0 or more
+    bottleneck   their roots -> 100 numbers: the embedding, linear
     head         embedding -> gamma and beta of each styled layer, linear: 2,758 numbers at full width
 
 Departure. The paper's backbone is the Inception-v3 of a classifier, trained further on 80,000 paintings, and its
@@ -27,6 +27,9 @@ EMBEDDING = 100
 
 # The layers of a loss network whose statistics are taken, as far as it has them.
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+
+# The root of a number that may be 0 has a slope only if something is added.
+_ABOVE_0 = 1e-4
 
 _CONV_CHANNELS = (16, 32, 64, 128)
 
@@ -141,7 +144,7 @@ class StylePredictor:
     def calibrate(self, paintings: Sequence[Array]) -> None:
         """Take centre and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
         with no_grad():
-            statistics = [self.backbone(Tensor(p)).data[0] for p in paintings]
+            statistics = [self._statistics(Tensor(p)).data[0] for p in paintings]
         xp = module_of(statistics[0])
         values = xp.stack(statistics)
         spread = values.std(axis=0)
@@ -151,7 +154,11 @@ class StylePredictor:
 
     def embed(self, paintings: Any, *, training: bool = False) -> Tensor:
         """The embeddings `(N, 100)` of `paintings (N, H, W, 3)`, RGB in 0..1."""
-        return self.bottleneck((self.backbone(paintings, training=training) - self.center) / self.spread)
+        return self.bottleneck((self._statistics(paintings, training=training) - self.center) / self.spread)
+
+    def _statistics(self, paintings: Any, *, training: bool = False) -> Tensor:
+        """Roots of the statistics of the backbone: a few paintings have values far above all others."""
+        return ops.sqrt(self.backbone(paintings, training=training) + _ABOVE_0)
 
     def rows(self, embedding: Any) -> dict[str, Rows]:
         """Gamma and beta `(N, C)` of each styled layer for embeddings `(N, 100)`: the `style` of the transformer."""
