@@ -148,6 +148,13 @@ def test_moments_far_from_zero(mean, monkeypatch):
     np.testing.assert_allclose(ours[1], exact[1], rtol=2e-6)
 
 
+def test_variance_of_the_last_digits_over_many_strips():
+    """Strips' means that were rounded to float32 would add a hundredth."""
+    x = (1e5 + 0.02 * np.random.default_rng(0).standard_normal((1, 60, 50, 2))).astype(np.float32)
+    exact = PRIMITIVES["moments_of"].reference(x.astype(np.float64))
+    np.testing.assert_allclose(PRIMITIVES["moments_of"](x)[1], exact[1], rtol=1e-5)
+
+
 def test_gram_of_many_parts():
     x = np.random.default_rng(0).standard_normal((2, 100, 97, 6), np.float32) + 1
     exact = PRIMITIVES["gram_forward"].reference(x.astype(np.float64))
