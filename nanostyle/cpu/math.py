@@ -9,7 +9,7 @@ from nanostyle.cpu.strips import contiguous, row_strips
 def squared_distance_forward(a: Array, b: Array) -> Array:
     """See `ops.math.squared_distance_forward`. Float32 products over strips, added up in float64."""
     a, b = _flat(a), _flat(b)
-    strips = row_strips(*a.shape, 1)
+    strips = row_strips(a.shape[0], a.shape[1], 1)
 
     def job(strip: tuple[int, slice]) -> float:
         d = np.subtract(a[strip], b[strip], out=scratch("distance", a[strip].shape))
@@ -30,7 +30,7 @@ def squared_distance_da(g: Array, a: Array, b: Array) -> Array:
         np.subtract(a[strip], b[strip], out=out[strip])
         np.multiply(out[strip], np.float32(2 * g[strip[0]]), out=out[strip])
 
-    parallel(job, row_strips(*a.shape, 1))
+    parallel(job, row_strips(a.shape[0], a.shape[1], 1))
     return da
 
 
