@@ -8,7 +8,8 @@ from test_cli import failed, listing, run
 from nanostyle import image, weightfile
 from nanostyle.weightfile import WeightFile
 
-SMALL = "--steps 3 --size 32 --width 0.25 --batch 2 --checkpoint-every 2 --preview-every 3 --loss-net loss.h5".split()
+TINY = {"steps": 3, "size": 32, "width": 0.25, "batch": 2, "checkpoint-every": 2, "preview-every": 3}
+SMALL = ["--loss-net", "loss.h5", *(f"--{name}={value}" for name, value in TINY.items())]
 
 
 @pytest.fixture(scope="module")
