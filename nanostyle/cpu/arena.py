@@ -76,7 +76,11 @@ class _Loan:
 
 
 class Arena:
-    """Lends memory out. Slabs that are free are let go while more than 9/8 of the most in use at one time is held."""
+    """Lends memory out.
+
+    Before fresh memory is asked for, free slabs are let go until what is held will be at most 9/8 of the most that
+    was in use at one time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
