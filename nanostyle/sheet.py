@@ -89,7 +89,7 @@ def scatter(
     """
     if positions.shape != (len(pictures), 2) or len(captions) != len(pictures):
         raise ValueError(f"map: expected a position and a caption for each of {len(pictures)} pictures")
-    font, line = _font(2 * cell)
+    font, line = _font(cell)
     thumbs = [None if p is None else resize(p, fitted(p.shape[:2], cell)) for p in pictures]
     box = np.array([cell, cell + line]) + 2
     if side < 2 * max(box):

@@ -143,7 +143,9 @@ def test_an_unreadable_painting_costs_nothing_but_itself(data, tmp_path):
     paths[1].write_bytes(paths[1].read_bytes()[:200])
     paths[2].write_text("no picture")
     output = tmp_path / "any.h5"
-    assert len(list(training((data[0], tmp_path / "paintings"), output, steps=3, preview_every=3))) == 3
+    steps = list(training((data[0], tmp_path / "paintings"), output, steps=3, preview_every=3))
+    assert len(steps) == 3
+    assert steps[-1].skipped.keys() == set(paths[1:3])
     records = [json.loads(line) for line in (tmp_path / "any.training" / "log.jsonl").read_text().splitlines()]
     assert [r["styles"].keys() for r in records if "styles" in r] == [{"00"}]
 

@@ -59,6 +59,7 @@ class PredictTask:
             seed=options.seed + 1,
             colours=True,
         )
+        self.skipped = self._pictures.skipped
         self._batches: Generator[Pixels, None, None] | None = None
         self._next = 0
         move(net, device)
@@ -120,7 +121,7 @@ class PredictTask:
             measured[name] = losses
         own = [self.results(photo, [photo])[0][0] for photo in photos]
         rows = [[photo, own[i], *(column[i] for column in columns)] for i, photo in enumerate(photos)]
-        labels = ["", IDENTITY, *(f"{name} (unseen)" if name in self.held_out else name for name in measured)]
+        labels = ["", IDENTITY, *(f"unseen: {name}" if name in self.held_out else name for name in measured)]
         return sheet([[None, None, *thumbnails], *rows], column_labels=labels, cell=192), measured
 
     def results(self, painting: Pixels, photos: Sequence[Pixels]) -> tuple[list[Pixels], dict[str, float]]:

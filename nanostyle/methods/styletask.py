@@ -52,6 +52,7 @@ class StyleTask:
         device: str = "cpu",
     ) -> None:
         self.net, self.mode = net, mode
+        self.skipped: dict[Path, str] = {}  # each painting was read before: one that cannot be is an error
         identity = net.config["identity"]
         if IDENTITY in paintings:
             raise ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own; rename the file")

@@ -40,6 +40,8 @@ class Task(Protocol):
 
     net: Any
     """Holds the parameters; those that want a gradient are trained."""
+    skipped: dict[Path, str]
+    """Pictures of its own that could not be used so far, each with the reason."""
 
     def describe(self) -> dict[str, Any]:
         """What is trained: JSON values. A checkpoint of another description is refused."""
@@ -200,8 +202,11 @@ class _Run:
             self.save()
         preview = self.preview() if due_preview else None
         seconds = time.perf_counter() - start
-        skipped = self.pictures.skipped
-        return Step(self.step, options.steps, value, terms, rate, norm, seconds, skipped, preview)
+        return Step(self.step, options.steps, value, terms, rate, norm, seconds, self.skipped(), preview)
+
+    def skipped(self) -> dict[Path, str]:
+        """The pictures that could not be used so far, photos and others."""
+        return self.pictures.skipped | self.task.skipped
 
     def update(self, rate: float, shorten: float) -> None:
         """Adam's step, and the running average."""
@@ -237,9 +242,7 @@ class _Run:
         event = f"{' and '.join(bad)} infinite or NaN at step {where}: back to step {self.step}, half the rate"
         self.log.rewind(self.step)
         self.log.append({"step": self.step, "event": event})
-        return Step(
-            self.step, self.options.steps, loss, dict(terms), rate, norm, 0.0, self.pictures.skipped, event=event
-        )
+        return Step(self.step, self.options.steps, loss, dict(terms), rate, norm, 0.0, self.skipped(), event=event)
 
     # --- what is written ----------------------------------------------------------------------------------
 
@@ -354,7 +357,7 @@ class _Run:
             records=self.log.records,
             previews={step: image.thumbnail_jpeg(image.load(sheets[step]).pixels, side=1400) for step in shown},
             options=asdict(self.options) | self.task.describe(),
-            skipped=self.pictures.skipped,
+            skipped=self.skipped(),
         )
 
 

@@ -1,0 +1,230 @@
+"""Do paintings that were never trained on come out as well as those that were? Ghiasi 2017, figure 5, at this scale.
+
+    python bench/ghiasi.py [--counts 16 64 256 700] [--steps 4000] [--width 0.25] [--size 128] ...
+
+For each number of training styles a network is trained, all else equal, and the content and style loss (scale-free,
+without weights) are measured over photos that no training saw, for styles that were trained on and for paintings that
+were not; along --strength from 0 to 1; and whether works of one painter lie nearer to one another than to the rest.
+Stopped and started again, it goes on where it was: trainings resume, finished counts are not repeated.
+
+The data: folders of photos and of styles to train on, and of photos and of paintings to test with. A style to train on
+whose name shares a word with a test painting's is left out: it may be another picture of the same work.
+"""
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from nanostyle.data import load_short, style_files  # noqa: E402
+from nanostyle.files import replacing  # noqa: E402
+from nanostyle.image import find_pictures, save  # noqa: E402
+from nanostyle.methods.anystyle import predict_style, stylize_any  # noqa: E402
+from nanostyle.methods.models import loss_network  # noqa: E402
+from nanostyle.methods.objective import Objective  # noqa: E402
+from nanostyle.methods.options import TrainOptions  # noqa: E402
+from nanostyle.methods.predict import train_predict  # noqa: E402
+from nanostyle.methods.predictfile import Predictor, load_backbone, load_predictor  # noqa: E402
+from nanostyle.methods.stylemap import predicted_vectors, style_map  # noqa: E402
+from nanostyle.sheet import sheet  # noqa: E402
+from nanostyle.tensor import Tensor  # noqa: E402
+
+DATA = ROOT.parent / "shared" / "data"
+STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+SHOWN = (4, 8)  # photos and paintings on the sheet and along the strengths
+
+Pixels = np.ndarray
+Losses = dict[str, float]
+
+
+def words(name: str) -> set[str]:
+    """The words of four letters and more in the name of a file."""
+    return set(re.findall(r"[a-z]{4,}", name.lower()))
+
+
+def training_styles(folder: Path, tests: Sequence[str], seed: int) -> list[str]:
+    """The names of the styles that may be trained on, in a random order: the first n are the training set of n."""
+    # `style` and `target`: pictures whose names do not say what they are.
+    taken = {"style", "target"}.union(*map(words, tests))
+    names = [name for name in style_files([folder]) if not words(name) & taken]
+    return [names[i] for i in np.random.default_rng(seed).permutation(len(names))]
+
+
+class Judge:
+    """Measures stylised pictures with the loss network, against test photos and any paintings."""
+
+    def __init__(self, objective: Objective, photos: Mapping[str, Pixels]) -> None:
+        self.objective, self.photos = objective, photos
+
+    def losses(self, predictor: Predictor, painting: Pixels, photos: Sequence[Pixels], strength: float = 1) -> Losses:
+        """Content and style loss in the style of `painting`, as the mean over the photos."""
+        style = predict_style(predictor, painting, name="")
+        targets = self.objective.grams(painting[None])
+        found = [
+            self.objective.measure(Tensor(stylize_any(predictor, p, style, strength=strength)[None]), p[None], targets)
+            for p in photos
+        ]
+        return mean(found)
+
+    def over(self, predictor: Predictor, paintings: Sequence[Pixels]) -> dict[str, Any]:
+        """Mean and standard error over paintings, all photos."""
+        found = [self.losses(predictor, painting, list(self.photos.values())) for painting in paintings]
+        errors = {k: float(np.std([f[k] for f in found]) / len(found) ** 0.5) for k in found[0]}
+        return {**mean(found), "standard_error": errors, "paintings": len(found)}
+
+    def untouched(self, paintings: Sequence[Pixels]) -> float:
+        """The style loss of the photos themselves: where every method begins."""
+        return mean(
+            [
+                self.objective.measure(Tensor(photo[None]), photo[None], self.objective.grams(painting[None]))
+                for painting in paintings
+                for photo in self.photos.values()
+            ]
+        )["style"]
+
+
+def mean(losses: Sequence[Losses]) -> Losses:
+    """The mean of each term."""
+    return {name: float(np.mean([loss[name] for loss in losses])) for name in losses[0]}
+
+
+def pictures(files: Mapping[str, Path], size: int) -> dict[str, Pixels]:
+    """All of `files`, with the short side at `size`."""
+    return {name: load_short(file, size) for name, file in files.items()}
+
+
+def painter(name: str) -> str:
+    """Whose work it is: the last word of the name, as in `irises_van_gogh`; without `_` it is nobody's."""
+    return name.rpartition("_")[2] if "_" in name else name
+
+
+def examine(predictor: Predictor, judge: Judge, learnt: Mapping[str, Pixels], unseen: Mapping[str, Pixels]) -> Any:
+    """All that is measured of one trained network."""
+    photo_count, painting_count = SHOWN
+    few_photos, few = list(judge.photos.values())[:photo_count], list(unseen.values())[:painting_count]
+    along = {
+        f"{strength:.1f}": mean([judge.losses(predictor, painting, few_photos, strength) for painting in few])
+        for strength in STRENGTHS
+    }
+    styles = [predict_style(predictor, painting, name=name) for name, painting in unseen.items()]
+    plane = style_map(predicted_vectors(styles), list(unseen))
+    return {
+        "learnt": judge.over(predictor, list(learnt.values())),
+        "unseen": judge.over(predictor, list(unseen.values())),
+        "along_strength": along,
+        "kinship_of_painters": plane.kinship([painter(name) for name in unseen]),
+        "share_of_variance_on_the_map": plane.share,
+    }
+
+
+def draw(predictor: Predictor, photos: Mapping[str, Pixels], paintings: Mapping[str, Pixels]) -> Pixels:
+    """Photos x unseen paintings."""
+    some = list(photos.values())[: SHOWN[0]]
+    shown = dict(list(paintings.items())[: SHOWN[1]])
+    styles = [predict_style(predictor, painting, name=name) for name, painting in shown.items()]
+    rows = [[photo, *(stylize_any(predictor, photo, style) for style in styles)] for photo in some]
+    return sheet([[None, *shown.values()], *rows], column_labels=["", *shown], cell=192)
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| styles | learnt: content | style | unseen: content | style | style, unseen / learnt | painters' kinship |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for count, found in results["counts"].items():
+        a, b = found["learnt"], found["unseen"]
+        lines.append(
+            f"| {count} | {a['content']:.3f} | {a['style']:.3f} | {b['content']:.3f} | {b['style']:.3f}"
+            f" | {b['style'] / a['style']:.2f} | {found['kinship_of_painters']:.2f} |"
+        )
+    lines += ["", "| styles | " + " | ".join(f"strength {s:.1f}" for s in STRENGTHS) + " |"]
+    lines.append("| --- |" + " --- |" * len(STRENGTHS))
+    for count, found in results["counts"].items():
+        cells = [f"{v['content']:.3f} / {v['style']:.3f}" for v in found["along_strength"].values()]
+        lines.append(f"| {count}: content / style | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"The photos themselves have a style loss of {results['untouched']:.3f}."])
+
+
+def main() -> None:
+    """Train, measure, write, for each count."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, default=DATA / "photos")
+    parser.add_argument("--styles", type=Path, default=DATA / "styles")
+    parser.add_argument("--test-photos", type=Path, default=DATA / "demo" / "content")
+    parser.add_argument("--test-styles", type=Path, default=DATA / "demo" / "style")
+    parser.add_argument("--loss-net", default="vgg19")
+    parser.add_argument("--backbone", default="", help="default: as --loss-net")
+    parser.add_argument("--counts", type=int, nargs="+", default=[16, 64, 256, 700])
+    parser.add_argument("--judged", type=int, default=16, help="training styles that are measured")
+    parser.add_argument("--test-count", type=int, default=8, help="test photos")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=Path("ghiasi"), help="folder for models and checkpoints")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ghiasi.json")
+    a = parser.parse_args()
+
+    options = TrainOptions(
+        steps=a.steps,
+        batch=a.batch,
+        size=a.size,
+        width=a.width,
+        loss_net=a.loss_net,
+        backbone=a.backbone,
+        seed=a.seed,
+        checkpoint_every=250,
+        preview_every=1000,
+    )
+    network = loss_network(a.loss_net)
+    tests = style_files([a.test_styles])
+    unseen = pictures(tests, a.size)
+    photos = pictures({p.stem: p for p in find_pictures(a.test_photos)[: a.test_count]}, a.size)
+    judge = Judge(Objective(network, options), photos)
+    files, names = style_files([a.styles]), training_styles(a.styles, list(tests), a.seed)
+    a.work.mkdir(parents=True, exist_ok=True)
+
+    settings = json.loads(json.dumps({**asdict(options), "test_photos": list(photos), "test_styles": list(unseen)}))
+    results: dict[str, Any] = {"settings": settings, "counts": {}}
+    if a.output.exists() and (before := json.loads(a.output.read_text()))["settings"] == settings:
+        results = before
+    results.setdefault("untouched", judge.untouched(list(unseen.values())))
+
+    for count in sorted({min(count, len(names)) for count in a.counts}):
+        if str(count) in results["counts"]:
+            continue
+        begin = time.perf_counter()
+        chosen = {name: files[name] for name in names[:count]}
+        model = a.work / f"{count}.h5"
+        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed)
+        for step in train_predict(
+            find_pictures(a.photos), chosen, network, options, model, backbone=backbone, resume=True
+        ):
+            if step.step % 50 == 0:
+                print(f"\r{count} styles, step {step.step}, loss {step.loss:.3f}", end="", flush=True)
+        predictor = load_predictor(model)
+        learnt = pictures(dict(list(chosen.items())[: a.judged]), a.size)
+        found = examine(predictor, judge, learnt, unseen)
+        found["seconds"] = round(time.perf_counter() - begin)
+        results["counts"][str(count)] = found
+        save(a.work / f"{count}.png", draw(predictor, photos, unseen))
+        a.output.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(a.output) as temporary:
+            temporary.write_text(json.dumps(results, indent=1) + "\n")
+        print("\n" + table(results))
+
+
+if __name__ == "__main__":
+    main()
