@@ -217,19 +217,23 @@ class Residual:
 
 
 class Linear:
-    """`x @ weight + bias`, from C numbers to M.
+    """`x @ weight · 10/√C + bias`, from C numbers to M; without `bias` nothing is added.
 
-    `deviation` is that of the weights at the start; by default 1/√C, which keeps the size of what comes in.
+    Adam moves every weight by the same step, so without the division the result would move the faster the more inputs
+    there are (the equalised rate of Karras 2018, section 4.1); without the 10, what it says of each style would be
+    learnt later than the kernels that it steers (style prediction, 400 steps: a tenth less of all the loss with it).
+    The result starts with `deviation` times that of the inputs.
     """
 
-    def __init__(self, rng: np.random.Generator, C: int, M: int, *, deviation: float | None = None) -> None:
-        scale = np.float32(C**-0.5 if deviation is None else deviation)
-        self.weight = _parameter(rng.standard_normal((C, M), np.float32) * scale)
-        self.bias = _parameter(np.zeros(M))
+    def __init__(self, rng: np.random.Generator, C: int, M: int, *, deviation: float = 1.0, bias: bool = True) -> None:
+        self._gain = 10 * C**-0.5
+        self.weight = _parameter(rng.standard_normal((C, M), np.float32) * np.float32(deviation / 10))
+        self.bias = _parameter(np.zeros(M)) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         """The layer's result `(N, M)` for `x (N, C)`."""
-        return ops.matmul(x, self.weight) + self.bias
+        y = ops.matmul(x, self.weight) * self._gain
+        return y if self.bias is None else y + self.bias
 
 
 # --- what a network holds ---------------------------------------------------------------------------------

@@ -136,3 +136,19 @@ def test_gradients_reach_rows_that_are_tensors(rng):
     x = rng.random((2, 5, 5, 3))
     nn.PredictedNorm(3)(x, relu=False, style=(gamma, beta), training=False).backward(rng.random(x.shape))
     assert gamma.grad.shape == beta.grad.shape == (2, 3)
+
+
+def test_a_linear_layer_starts_with_the_size_of_its_inputs_and_moves_as_fast_with_many_as_with_few():
+    rng = np.random.default_rng(0)
+    moved = []
+    for C in (100, 2500):
+        layer = nn.Linear(rng, C, 300, deviation=0.5)
+        x = rng.standard_normal((8, C)).astype(np.float32)
+        start = layer(x).data
+        assert start.shape == (8, 300)
+        assert start.std() == pytest.approx(0.5, rel=0.1)
+        layer.weight.data += 1e-3 * rng.choice([-1, 1], layer.weight.shape).astype(np.float32)
+        moved.append((layer(x).data - start).std())
+    assert moved[0] == pytest.approx(moved[1], rel=0.1)
+    assert moved[0] == pytest.approx(0.01, rel=0.1)
+    assert set(nn.parameters(nn.Linear(rng, 3, 2, bias=False))) == {"weight"}

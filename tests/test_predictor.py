@@ -32,7 +32,7 @@ def test_the_paper_s_counts():
     rows = net.predictor.rows(embedding)
     assert sum(part.shape[1] for row in rows.values() for part in row) == 2758
     named = parameters(net)
-    assert named["predictor/head/weight"].data.size + named["predictor/head/bias"].data.size == 278_558
+    assert sum(named[f"predictor/{name}"].data.size for name in ("head/weight", "gamma", "beta")) == 278_558
     kernels = sum(p.data.size for name, p in named.items() if name.startswith("transformer") and "norm" not in name)
     assert kernels == 1_674_432
     # Batch norm stands in the first three layers and nowhere else.
@@ -46,14 +46,25 @@ def test_the_paper_s_counts():
 def test_rows_are_named_in_the_order_of_the_head():
     net = prediction_net()
     predictor = net.predictor
-    values = np.arange(predictor.head.bias.shape[0], dtype=np.float32)
+    channels = [C for _, C in net.transformer.styled_layers]
     predictor.head.weight.data = np.zeros_like(predictor.head.weight.data)
-    predictor.head.bias.data = values
+    predictor.gamma.data = np.arange(sum(channels), dtype=np.float32)
+    predictor.beta.data = -predictor.gamma.data
     rows = predictor.rows(np.zeros((3, EMBEDDING), np.float32))
     assert list(rows) == [name for name, _ in net.transformer.styled_layers]
-    flat = [part.data for row in rows.values() for part in row]
-    np.testing.assert_array_equal(np.concatenate(flat, axis=1), np.tile(values, (3, 1)))
-    assert [part.shape[1] for part in flat][-4:] == [4, 4, 3, 3]
+    for i, sign in enumerate((1, -1)):
+        parts = [row[i].data for row in rows.values()]
+        assert [part.shape for part in parts] == [(3, C) for C in channels]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=1), np.tile(sign * predictor.gamma.data, (3, 1)))
+
+
+def test_gamma_and_beta_are_linear_in_the_embedding():
+    predictor = prediction_net().predictor
+    a, b = np.random.default_rng(0).standard_normal((2, 1, EMBEDDING)).astype(np.float32)
+    for name, halfway in predictor.rows((a + b) / 2).items():
+        for i, value in enumerate(halfway):
+            ends = (predictor.rows(x)[name][i].data for x in (a, b))
+            np.testing.assert_allclose(value.data, sum(ends) / 2, atol=1e-6)
 
 
 def test_at_the_start_gamma_is_about_1_and_beta_about_0():
@@ -76,7 +87,7 @@ def test_an_embedding_is_linear_in_the_roots_of_the_statistics():
         part for f in features.values() for part in (f.data.mean(axis=(1, 2)), np.sqrt(f.data.var(axis=(1, 2)) + 1e-5))
     ]
     roots = np.sqrt(np.concatenate(statistics, axis=1) + 1e-4)
-    expected = (roots - predictor.center) / predictor.spread @ predictor.bottleneck.weight.data
+    expected = (roots - predictor.center) / predictor.spread @ predictor.bottleneck.weight.data * 10 / np.sqrt(20)
     np.testing.assert_allclose(predictor.embed(x).data, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -177,7 +188,7 @@ def test_the_gradient_of_the_whole_chain(kind):
     named = parameters(net)
     assert all(p.grad is not None and p.grad.dtype == np.float64 for p in named.values())
     # Each part of the chain along a direction of its own: a sum over all would hide what is small.
-    for part in ("transformer", "predictor/backbone", "predictor/bottleneck", "predictor/head"):
+    for part in ("transformer", "predictor/backbone", "predictor/bottleneck", "predictor/head", "predictor/gamma"):
         chosen = [p for name, p in named.items() if name.startswith(part)]
         directions = [rng.standard_normal(p.shape) for p in chosen]
         analytic = sum(float(np.vdot(p.grad, d)) for p, d in zip(chosen, directions, strict=True))

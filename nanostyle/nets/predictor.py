@@ -134,12 +134,11 @@ class StylePredictor:
         self.center = np.zeros(backbone.width, np.float32)
         self.spread = np.ones(backbone.width, np.float32)
         self.bottleneck = Linear(rng, backbone.width, EMBEDDING)
-        self.head = Linear(rng, EMBEDDING, 2 * sum(C for _, C in styled_layers), deviation=0.01)
+        channels = sum(C for _, C in styled_layers)
+        # Gamma and beta of no style in particular, and what an embedding adds: at first little.
+        self.gamma, self.beta = (Tensor(make(channels, np.float32), requires_grad=True) for make in (np.ones, np.zeros))
+        self.head = Linear(rng, EMBEDDING, 2 * channels, deviation=0.1, bias=False)
         self._styled_layers = list(styled_layers)
-        start = 0
-        for _, C in self._styled_layers:  # at the start every gamma is about 1, every beta about 0
-            self.head.bias.data[start : start + C] = 1
-            start += 2 * C
 
     def calibrate(self, paintings: Sequence[Array]) -> None:
         """Take centre and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
@@ -162,13 +161,14 @@ class StylePredictor:
 
     def rows(self, embedding: Any) -> dict[str, Rows]:
         """Gamma and beta `(N, C)` of each styled layer for embeddings `(N, 100)`: the `style` of the transformer."""
-        values = self.head(embedding)
+        added, channels = self.head(embedding), len(self.gamma.data)
+        gammas = self.gamma + ops.narrow(added, start=0, length=channels)
+        betas = self.beta + ops.narrow(added, start=channels, length=channels)
         rows: dict[str, Rows] = {}
         start = 0
         for name, C in self._styled_layers:
-            gamma, beta = (ops.narrow(values, start=start + offset, length=C) for offset in (0, C))
-            rows[name] = gamma, beta
-            start += 2 * C
+            rows[name] = ops.narrow(gammas, start=start, length=C), ops.narrow(betas, start=start, length=C)
+            start += C
         return rows
 
 
