@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.arrays import Array, empty, module_of
+from nanostyle.arrays import Array, empty, module_of, primitive
 
 Vjp = Callable[[Array], Array]
 
@@ -35,6 +35,12 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         _recording.reset(token)
+
+
+@primitive
+def add_up(a: Array, b: Array, *, out: Array) -> Array:
+    """`a + b`, of one shape, written to `out`, which may be `a`: two gradients of one tensor."""
+    return module_of(a).add(a, b, out=out)
 
 
 class Tensor:
@@ -121,12 +127,12 @@ class Tensor:
                 key = source._serial
                 if key not in gradients:
                     gradients[key], pending[key] = part, source
-                elif key in ours:
-                    gradients[key] += part
                 else:
-                    total = empty(part.shape, part.dtype, like=part)
-                    gradients[key] = module_of(part).add(gradients[key], part, out=total)
+                    so_far = gradients[key]
+                    total = so_far if key in ours else empty(part.shape, part.dtype, like=part)
+                    gradients[key] = add_up(so_far, part, out=total)
                     ours.add(key)
+                    del so_far, total
                 # Nothing that is spent may outlive this turn: the next one allocates.
                 del part, vjp
             del g, edges

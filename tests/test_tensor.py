@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nanostyle import ops
-from nanostyle.tensor import Tensor, no_grad, op
+from nanostyle.tensor import Tensor, add_up, no_grad, op
 
 
 def leaf(*shape):
@@ -36,6 +36,17 @@ def test_two_leaves_never_share_one_gradient():
     (a + b).backward(np.ones(3))
     a.grad += 1
     np.testing.assert_array_equal(b.grad, np.ones(3))
+
+
+@pytest.mark.parametrize("shape", [(3,), (700, 1500), (2, 3, 4)])
+def test_gradients_are_added_up_alike_on_strips_and_plainly(shape):
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
+    expected = a + b
+    for left, right in ((a, b), (a.T.copy().T, b), (a, np.repeat(b[..., None], 2, -1)[..., 0])):
+        np.testing.assert_array_equal(add_up(left, right, out=np.empty(shape, np.float32)), expected)
+    add_up(a, b, out=a)
+    np.testing.assert_array_equal(a, expected)
 
 
 def test_ten_thousand_ops_deep():
