@@ -129,8 +129,9 @@ def test_a_backbone_is_made_again_from_its_config_and_parameters():
 
 def test_a_network_without_the_layers_is_refused():
     config, weights = vgg_parts(channels=(4,))
-    with pytest.raises(ValueError, match=r"expected a network with relu1_1, .* got one with conv1_1$"):
-        VggBackbone({**config, "layers": ["conv1_1"]}, weights)
+    for name in ("conv1_1", "relu1_1"):
+        with pytest.raises(ValueError, match=f"expected a network with relu1_1, .* got one with {name}$"):
+            VggBackbone({**config, "layers": [name]}, weights)
 
 
 def test_changed_weights_are_used():

@@ -60,9 +60,9 @@ class VggBackbone:
     def __init__(self, config: Mapping[str, Any], parameters: Mapping[str, Array], *, device: str = "cpu") -> None:
         names = list(config["layers"])
         self._layers = [name for name in _LAYERS if name in names]
-        if not self._layers:
+        names = names[: names.index(self._layers[-1]) + 1] if self._layers else names
+        if not self._layers or not any(name.startswith("conv") for name in names):
             raise ValueError(f"backbone: expected a network with {', '.join(_LAYERS)}, got one with {', '.join(names)}")
-        names = names[: names.index(self._layers[-1]) + 1]
         self._network = network = LossNetwork({**config, "layers": names}, parameters, device=device)
         for name, kernel in network.weights.items():
             layer = _Kernel(*kernel)
@@ -85,7 +85,12 @@ class VggBackbone:
     @property
     def width(self) -> int:
         """The number of statistics."""
-        return 2 * sum(self._network.weights[name.replace("relu", "conv")][0].shape[3] for name in self._layers)
+        width, channels = 0, 3
+        for name in self._network.layers:
+            if name.startswith("conv"):
+                channels = self._network.weights[name][0].shape[3]
+            width += 2 * channels * (name in self._layers)
+        return width
 
     def __call__(self, x: Any, *, training: bool = False) -> Tensor:
         """The statistics `(N, width)` of pictures `x (N, H, W, 3)`, RGB in 0..1; `training` makes no difference."""
