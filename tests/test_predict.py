@@ -150,6 +150,15 @@ def test_an_unreadable_painting_costs_nothing_but_itself(data, tmp_path):
     assert [r["styles"].keys() for r in records if "styles" in r] == [{"00"}]
 
 
+def test_without_a_usable_painting_there_is_nothing_to_learn(data, tmp_path):
+    with pytest.raises(ValueError, match="styles: expected paintings to learn from"):
+        task_of({})
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    with pytest.raises(NanostyleError, match=r"none of the 1 pictures can be used for training; the first: .*bad\.png"):
+        task_of({"bad": bad})
+
+
 def test_previews_show_paintings_that_are_not_trained_on(data, tmp_path):
     tiny.write_pictures(tmp_path / "paintings", 31, size=(33, 36))
     files = style_files([tmp_path / "paintings"])

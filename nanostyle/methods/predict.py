@@ -1,7 +1,7 @@
 """Floor 4: a network that takes up the style of any painting (Ghiasi 2017): how it is trained."""
 
 import hashlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,20 @@ class PredictTask:
     ----------
     paintings
         Name to file.
+
+    Raises
+    ------
+    ValueError
+        There are no paintings.
+    NanostyleError
+        None of them can be used.
     """
 
     def __init__(
         self, net: PredictionNet, paintings: Mapping[str, Path], objective: Objective, *, device: str = "cpu"
     ) -> None:
+        if not paintings:
+            raise ValueError("styles: expected paintings to learn from, the more the better; got none")
         self.net = net
         self._objective, self._device = objective, device
         options = objective.options
@@ -137,7 +146,7 @@ class PredictTask:
             results.append(to_host(y.data)[0])
         return results, {term: float(np.mean([loss[term] for loss in losses])) for term in losses[0]}
 
-    def predictor(self, recipe: Mapping[str, Any]) -> Predictor:
+    def model(self, recipe: Mapping[str, Any]) -> Predictor:
         """The network as it is now, with what belongs into its file."""
         options = self._objective.options
         return Predictor(
@@ -152,7 +161,7 @@ class PredictTask:
 
     def save(self, path: Path, recipe: dict[str, Any]) -> None:
         """Write the model."""
-        save_predictor(path, self.predictor(recipe))
+        save_predictor(path, self.model(recipe))
 
 
 def train_predict(
@@ -166,7 +175,7 @@ def train_predict(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train a prediction network on `paintings`; yields steps and raises as `trainer.train` does.
 
     Parameters
