@@ -1,6 +1,7 @@
 """Floor 5: `nanostyle train`, `add-style` and `styles`: making trained models, and seeing what is in them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.methods.cin import add_style as train_new_styles
 from nanostyle.methods.cin import train_cin
 from nanostyle.methods.feedforward import train_feedforward
-from nanostyle.methods.modelfile import load_model
+from nanostyle.methods.modelfile import IDENTITY, load_model
 from nanostyle.methods.models import loss_network
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.stylize import style_sheet
@@ -90,7 +91,7 @@ def train(
     device = arrays.pick_device(device)
     options = take(TrainOptions, values)
     photos = image.find_pictures(content)
-    paintings = style_files(styles)
+    paintings = style_files(styles, taken=(IDENTITY,))
     network = loss_network(options.loss_net, device=device)
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "device": device}
     if mode == "cin":
@@ -137,7 +138,7 @@ def add_style(
     steps = train_new_styles(
         model,
         image.find_pictures(content),
-        style_files(art),
+        style_files(art, taken=(IDENTITY,)),
         loss_network(options.loss_net, device=device),
         options,
         output,
@@ -197,16 +198,17 @@ def _weights(given: tuple[str, ...]) -> dict[str, float]:
     return weights
 
 
-def _watch(steps: Iterator[Step], output: Path, *, quiet: bool) -> None:
+def _watch(steps: Generator[Step, None, None], output: Path, *, quiet: bool) -> None:
     """Show the training as it goes, and what came of it."""
     progress = Progress(output.name, quiet=quiet)
     last: Step | None = None
     try:
-        for last in steps:
-            progress.show(last.step, last.steps, f"loss {last.loss:.4g}  {shares(last.terms)}")
-            if last.event and not quiet:
-                progress.close()
-                click.echo(last.event, err=True)
+        with closing(steps):  # whatever stops the loop, what has been reached is saved
+            for last in steps:
+                progress.show(last.step, last.steps, f"loss {last.loss:.4g}  {shares(last.terms)}")
+                if last.event and not quiet:
+                    progress.close()
+                    click.echo(last.event, err=True)
     finally:
         progress.close()
     if last is not None and last.skipped and not quiet:

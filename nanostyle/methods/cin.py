@@ -1,6 +1,6 @@
 """Floor 4: one network, many styles (Dumoulin 2017), and new styles for a trained network."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def train_cin(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train a network with one row of gamma and beta per painting; yields steps and raises as `trainer.train` does.
 
     Departure from the paper: the first row is the style `photo`, which gives the photo back, so that mixing with it is
@@ -65,11 +65,12 @@ def add_style(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train gamma and beta of new styles for the trained `model`; write it, with them at the end, to `output`.
 
     Everything else is frozen, and the old rows are copied, so the old styles' pictures stay the same to the bit
-    (Dumoulin 2017, section 3.2). Width and storage are the model's own (float32 in place of uint8). Parameters are those of `train_cin`.
+    (Dumoulin 2017, section 3.2). Width and storage are the model's own, float32 in place of uint8. Parameters are those
+    of `train_cin`.
 
     Raises
     ------

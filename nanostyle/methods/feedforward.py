@@ -1,6 +1,6 @@
 """Floor 4: one network, one style (Johnson 2016, with the instance norm of Ulyanov 2016)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ def train_feedforward(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train a network to give photos the style of `painting`; yields steps and raises as `trainer.train` does.
 
     `network` is the loss network, on the same device.

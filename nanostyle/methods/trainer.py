@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,7 +106,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     device: str = "cpu",
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Train `task.net` on `photos` and write the model to `output`; yields a `Step` after each step.
 
     The model is written with every checkpoint, so there is always one to look at. A loss that is not a finite number
@@ -162,7 +162,7 @@ class _Run:
 
     # --- the loop -----------------------------------------------------------------------------------------
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Generator[Step, None, None]:
         """Train to the last step."""
         if self.step >= self.options.steps:
             self.save()  # nothing to train, but a model to write
