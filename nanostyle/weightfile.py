@@ -23,7 +23,15 @@ from nanostyle.untrusted import quoted, reading
 
 FORMAT = "nanostyle"
 VERSION = 1
-FILES = {"builtin": "loss.h5", "vgg16": "vgg16.h5", "vgg19": "vgg19.h5"}
+# Networks known by name: their files, and the command that makes or gets one.
+FILES = {"builtin": "loss.h5", "vgg16": "vgg16.h5", "vgg19": "vgg19.h5", "any": "any.h5", "styles": "styles.h5"}
+_COMMANDS = {
+    "builtin": "nanostyle weights fetch vgg19",
+    "vgg16": "nanostyle weights fetch vgg16",
+    "vgg19": "nanostyle weights fetch vgg19",
+    "any": "nanostyle train --mode predict",
+    "styles": "nanostyle train --mode cin",
+}
 
 Storage: TypeAlias = Literal["float32", "float16", "uint8"] | None
 
@@ -314,7 +322,7 @@ def cache_folder() -> Path:
 
 
 def find(name: str | os.PathLike[str]) -> Path:
-    """The file of a network: `name` is "builtin", "vgg16", "vgg19", or the path of a file.
+    """The file of a network: `name` is one of `FILES`, or the path of a file.
 
     A name is looked for in the folder `NANOSTYLE_WEIGHTS` names, in the package, in a checkout, in the user's cache.
 
@@ -338,8 +346,7 @@ def find(name: str | os.PathLike[str]) -> Path:
             return candidate
     raise FileNotFoundError(
         f"there are no weights for {name}: looked for {', '.join(map(str, candidates))}; "
-        f"get {'others' if name == 'builtin' else 'them'} with: "
-        f"nanostyle weights fetch {'vgg19' if name == 'builtin' else name}"
+        f"get {'others' if name == 'builtin' else 'them'} with: {_COMMANDS[str(name)]}"
     )
 
 

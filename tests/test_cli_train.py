@@ -1,5 +1,7 @@
 """Training and trained models from the command line: one path through all of it, and what goes wrong."""
 
+import json
+
 import numpy as np
 import pytest
 from networks import vgg_parts
@@ -86,7 +88,7 @@ def test_resume_goes_on(folder):
         (["--model", "many.h5"], ["paintings0, paintings1"]),
         (["--model", "many.h5", "--style", "painting1"], ["no style 'painting1'", "paintings1"]),
         (["--model", "many.h5", "--style", "paintings0", "--style-image", "new.png"], ["got both"]),
-        (["--style", "paintings0"], ["--model"]),
+        (["--style", "paintings0"], ["style"]),
         (["--model", "loss.h5"], ["loss.h5"]),
         (["--model", "none.h5"], ["none.h5"]),
         (["--model", "one.h5", "--method", "cin"], ["feedforward"]),
@@ -116,3 +118,57 @@ def test_train_refuses(folder, args, words):
     before = listing(folder)
     failed(run("train", *SMALL, *args, "-o", "bad.h5", cwd=folder), *words)
     assert listing(folder) == before
+
+
+# --- any painting -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def any_model(folder):
+    args = ["--mode", "predict", "--content", "photos", "--styles", "paintings", *SMALL, "-o", "any.h5"]
+    result = run("train", *args, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    return "any.h5"
+
+
+def test_any_painting_in_one_pass(folder, any_model):
+    result = stylize(folder, "--style-image", "new.png", "--model", any_model, "--save-style", "mine.h5", "-o", "a.png")
+    assert result.returncode == 0, result.stderr
+    assert "method predict" in result.stderr
+    assert stylize(folder, "--style", "mine.h5", "--model", any_model, "-o", "b.png").returncode == 0
+    a, b = (image.load(folder / name).pixels for name in ("a.png", "b.png"))
+    np.testing.assert_array_equal(a, b)
+    assert a.shape == (40, 48, 3)
+    mix = ["--style-image", "new.png", "--style-image", "paintings/paintings0.png", "--weight", "1", "--weight", "2"]
+    assert stylize(folder, *mix, "--model", any_model, "--strength", "0.4", "-o", "c.png").returncode == 0
+
+
+def test_the_built_in_model_is_the_default(folder, any_model):
+    (folder / "builtin").mkdir(exist_ok=True)
+    for source, name in ((any_model, "any.h5"), ("many.h5", "styles.h5")):
+        (folder / "builtin" / name).write_bytes((folder / source).read_bytes())
+    where = {"NANOSTYLE_WEIGHTS": str(folder / "builtin")}
+    result = run("stylize", "photos/photos1.png", "--style-image", "new.png", "-o", "d.png", cwd=folder, **where)
+    assert result.returncode == 0 and "method predict, model" in result.stderr, result.stderr
+    result = run("stylize", "photos/photos1.png", "--style", "paintings1", "-o", "e.png", cwd=folder, **where)
+    assert result.returncode == 0 and "method cin, model" in result.stderr, result.stderr
+
+
+def test_style_map(folder, any_model):
+    result = run("style-map", "paintings", "new.png", "--model", any_model, "-o", "map.png", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("paintings0: ") and len(result.stdout.splitlines()) == 3
+    assert image.load(folder / "map.png").pixels.shape[1] > 500
+    assert run("style-map", "--model", "many.h5", "-o", "map2.png", cwd=folder).returncode == 0
+    failed(run("style-map", "--model", any_model, "-o", "map3.png", cwd=folder), "add ART")
+
+
+def test_evaluate(folder, any_model):
+    judge = ["--content", "photos", "--size", "32", "--photos", "2", "--iterations", "3", "--loss-net", "loss.h5"]
+    for model in ("many.h5", any_model):
+        result = run("evaluate", model, "--styles", "paintings", *judge, "--json", "s.json", cwd=folder)
+        assert result.returncode == 0, result.stderr
+        scores = json.loads((folder / "s.json").read_text())
+        assert [score["style"] for score in scores] == ["paintings0", "paintings1"]
+        assert "paintings1" in result.stdout and len(scores[0]["iterations"]) == 2
+    failed(run("evaluate", "one.h5", "--styles", "paintings", *judge, cwd=folder), "new")

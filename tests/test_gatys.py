@@ -9,7 +9,7 @@ from networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 from nanostyle.convert import convert
 from nanostyle.gradcheck import gradcheck
 from nanostyle.losses import content_loss, style_loss
-from nanostyle.methods.gatys import Diverged, GatysOptions, _Objective, gatys, layer_weights, normalised, pyramid
+from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, layer_weights, normalised, pyramid
 from nanostyle.methods.models import loss_network
 from nanostyle.ops import gram, total_variation
 from nanostyle.tensor import Tensor, no_grad
@@ -198,7 +198,7 @@ def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
     options = GatysOptions(iterations=50, init=init)
     steps = list(gatys(photo, [art], network, options))
 
-    objective = _Objective(
+    objective = PixelObjective(
         network, options, layer_weights(network.content_layers), layer_weights(network.style_layers), "cpu"
     )
     objective.aim(photo, [art], [1.0])

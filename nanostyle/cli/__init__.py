@@ -5,6 +5,7 @@ import sys
 import click
 
 import nanostyle
+from nanostyle.cli.models import evaluate_command, style_map_command
 from nanostyle.cli.stylize import stylize
 from nanostyle.cli.terminal import fail
 from nanostyle.cli.tools import bench, gradcheck, info
@@ -36,5 +37,16 @@ def command() -> None:
     """Neural style transfer from scratch on NumPy and CuPy."""
 
 
-for member in (stylize, train, add_style, styles, weights, gradcheck, bench, info):
+for member in (
+    stylize,
+    train,
+    add_style,
+    styles,
+    style_map_command,
+    evaluate_command,
+    weights,
+    gradcheck,
+    bench,
+    info,
+):
     command.add_command(member)

@@ -13,12 +13,13 @@ from nanostyle.cli.options import common, options_of, overwrite_option, take
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
 from nanostyle.image import Picture
+from nanostyle.methods.anystyle import blend, predict_style, stylize_any
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
-from nanostyle.methods.modelfile import load_model
-from nanostyle.methods.models import default_loss_network, loss_network
+from nanostyle.methods.modelfile import Model
+from nanostyle.methods.models import built_in, default_loss_network, loss_network, trained_model
+from nanostyle.methods.predictfile import Predictor, load_style, save_style
 from nanostyle.methods.stylize import stylize as stylize_once
-from nanostyle.nn import move
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,22 @@ class Method:
     type=click.Path(path_type=Path),
     help="A painting; may be repeated, to blend.",
 )
-@click.option("--style", "styles", metavar="NAME", multiple=True, help="A style of --model; may be repeated, to blend.")
-@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model.")
+@click.option(
+    "--style",
+    "styles",
+    metavar="NAME|FILE",
+    multiple=True,
+    help="A style of a trained model, or one saved by --save-style; may be repeated, to blend.",
+)
+@click.option(
+    "--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: the built-in ones."
+)
+@click.option(
+    "--save-style",
+    metavar="FILE.h5",
+    type=click.Path(path_type=Path),
+    help="predict: keep what the network sees in the paintings, for --style.",
+)
 @click.option("--weight", "weights", multiple=True, type=float, help="Share of each style, in order. Default: equal.")
 @click.option(
     "--strength",
@@ -63,10 +78,10 @@ class Method:
 )
 @click.option(
     "--method",
-    type=click.Choice(["auto", "gatys", "cin", "feedforward"]),
+    type=click.Choice(["auto", "predict", "cin", "feedforward", "gatys"]),
     default="auto",
     show_default=True,
-    help="gatys optimises the pixels; the others are what --model holds.",
+    help="gatys optimises the pixels; the others are one pass through a trained model.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Long side of the result in pixels. Default: the photo's.")
 @click.option(
@@ -100,7 +115,7 @@ def stylize(
     debug: bool,
     **values: Any,
 ) -> None:
-    """Give each PHOTO the style of a painting, or a style of a trained model.
+    """Give each PHOTO the style of a painting, or a style that a trained model knows.
 
     The options from --loss-net on are those of the method gatys.
 
@@ -112,7 +127,7 @@ def stylize(
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
     paths = list(_photos(photos))
-    names = [*(path.stem for path in values["style_images"]), *values["styles"]]
+    names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
     targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output, overwrite)
     method = _method(values, device)
     if not quiet:
@@ -134,22 +149,28 @@ def stylize(
 
 
 def _method(values: dict[str, Any], device: str) -> Method:
-    """The method that the options ask for, ready to work."""
-    wish, trained = values["method"], values["model"] is not None or values["styles"]
-    if values["style_images"] and trained:
-        raise click.UsageError("stylize: expected --style-image, or --model and --style, got both")
-    if not values["style_images"] and not trained:
-        raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --model FILE")
-    if trained:
-        method = _trained(values, device)
-        if wish not in ("auto", method.facts["method"]):
-            raise click.UsageError(
-                f"stylize: {values['model']} is a model of method {method.facts['method']}, not {wish}"
-            )
-        return method
-    if wish not in ("auto", "gatys"):
-        raise click.UsageError(f"stylize: method {wish} takes --model FILE and --style NAME, not --style-image")
-    return _gatys(values, device)
+    """The method that the options ask for, ready to work; `auto` is told by the style and by the model's file."""
+    wish, paintings, styles, model = (values[name] for name in ("method", "style_images", "styles", "model"))
+    if paintings and styles:
+        raise click.UsageError("stylize: expected --style-image or --style, got both")
+    if not paintings and not styles and model is None:
+        raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --style NAME")
+    saved = any(Path(name).suffix == ".h5" for name in styles)
+    if model is None and wish != "gatys":
+        model = built_in("any" if paintings or saved else "styles")
+    if wish == "gatys" or (model is None and wish == "auto" and paintings):
+        if not paintings:
+            raise click.UsageError("stylize: method gatys takes --style-image ART, not --style")
+        return _gatys(values, device)
+    # With no file of that name this says where it was looked for.
+    path = model or weightfile.find("any" if paintings or saved else "styles")
+    trained = trained_model(path, device=device)
+    method = _any(trained, path, values) if isinstance(trained, Predictor) else _trained(trained, path, values, device)
+    if wish not in ("auto", method.facts["method"]):
+        raise click.UsageError(f"stylize: {path} is a model of method {method.facts['method']}, not {wish}")
+    if values["save_style"] and not isinstance(trained, Predictor):
+        raise click.UsageError("stylize: --save-style is for --style-image with method predict")
+    return method
 
 
 def _gatys(values: dict[str, Any], device: str) -> Method:
@@ -175,34 +196,51 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
     return Method(f"method gatys, loss network {path}", facts, stages)
 
 
-def _trained(values: dict[str, Any], device: str) -> Method:
-    path = values["model"]
-    if path is None:
-        raise click.UsageError("stylize: --style needs the model that has it; add --model FILE")
-    model = load_model(path)
-    move(model.net, device)
-    kind = "cin" if model.net.styled_layers else "feedforward"
+def _trained(model: Model, path: Path, values: dict[str, Any], device: str) -> Method:
+    if values["style_images"]:
+        raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
 
-    def stages(picture: Picture) -> Iterator[Stage]:
-        pixels = stylize_once(
+    def render(photo: Pixels) -> Pixels:
+        return stylize_once(
             model,
-            picture.pixels,
+            photo,
             styles=values["styles"],
             weights=values["weights"],
             strength=values["strength"],
             device=device,
         )
+
+    return _one_pass("cin" if model.net.styled_layers else "feedforward", path, values, render)
+
+
+def _any(predictor: Predictor, path: Path, values: dict[str, Any]) -> Method:
+    styles = [
+        *(predict_style(predictor, image.load(p).pixels, name=p.stem) for p in values["style_images"]),
+        *(load_style(name) for name in values["styles"]),
+    ]
+    style = blend(styles, values["weights"])
+    if values["save_style"]:
+        save_style(values["save_style"], style)
+    strength = values["strength"]
+    return _one_pass("predict", path, values, lambda photo: stylize_any(predictor, photo, style, strength=strength))
+
+
+def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[Pixels], Pixels]) -> Method:
+    """A method that is one pass of a trained network."""
+
+    def stages(picture: Picture) -> Iterator[Stage]:
+        pixels = render(picture.pixels)
         yield Stage(1, 1, "", lambda: pixels, {})
 
     facts = {
-        "method": kind,
+        "method": name,
         "model": path.name,
         "model_sha256": weightfile.sha256(path),
-        "styles": list(values["styles"]),
+        "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
         "weights": list(values["weights"]),
         "strength": values["strength"],
     }
-    return Method(f"method {kind}, model {path}", facts, stages)
+    return Method(f"method {name}, model {path}", facts, stages)
 
 
 def _stylize_one(

@@ -18,6 +18,8 @@ from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.modelfile import IDENTITY, load_model
 from nanostyle.methods.models import loss_network
 from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.predict import train_predict
+from nanostyle.methods.predictfile import load_backbone
 from nanostyle.methods.stylize import style_sheet
 from nanostyle.methods.trainer import Step, training_folder
 from nanostyle.nn import move
@@ -45,9 +47,9 @@ output_option = click.option(
 @click.command()
 @click.option(
     "--mode",
-    type=click.Choice(["feedforward", "cin"]),
+    type=click.Choice(["feedforward", "cin", "predict"]),
     required=True,
-    help="feedforward: one style; cin: many styles in one network.",
+    help="feedforward: one style; cin: many styles in one network; predict: any painting.",
 )
 @content_option
 @click.option(
@@ -86,6 +88,7 @@ def train(
     \b
     nanostyle train --mode feedforward --content photos/ --styles wave.jpg -o wave.h5
     nanostyle train --mode cin --content photos/ --styles paintings/ --width 0.5 --steps 10000 -o many.h5
+    nanostyle train --mode predict --content photos/ --styles museum/ --width 0.5 -o any.h5
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
@@ -96,10 +99,14 @@ def train(
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "device": device}
     if mode == "cin":
         steps = train_cin(photos, paintings, network, options, output, weights=_weights(weights), **how)
-    elif len(paintings) == 1 and not weights:
+    elif mode == "predict" and not weights:
+        backbone = load_backbone(options.backbone or options.loss_net, seed=options.seed, device=device)
+        steps = train_predict(photos, paintings, network, options, output, backbone=backbone, **how)
+    elif mode == "feedforward" and len(paintings) == 1 and not weights:
         steps = train_feedforward(photos, next(iter(paintings.values())), network, options, output, **how)
     else:
-        raise ValueError(f"train: mode feedforward takes one painting and no --weight, got {len(paintings)} paintings")
+        takes = "one painting and no --weight" if mode == "feedforward" else "no --weight"
+        raise ValueError(f"train: mode {mode} takes {takes}, got {len(paintings)} paintings and {len(weights)} weights")
     _watch(steps, output, quiet=quiet)
 
 

@@ -122,7 +122,7 @@ def gatys(
     for size, count in zip(sizes, counts, strict=True):
         photo = resize(content, size)
         pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
-        objective = _Objective(network, options, content_layers, style_layers, device)
+        objective = PixelObjective(network, options, content_layers, style_layers, device)
         objective.aim(photo, [_style_size(s, size, options.style_scale) for s in styles], shares)
         for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
@@ -133,7 +133,7 @@ def gatys(
 
 
 def _minimise(
-    objective: "_Objective", x: Array, options: GatysOptions, count: int
+    objective: "PixelObjective", x: Array, options: GatysOptions, count: int
 ) -> Iterator[tuple[float, dict[str, float], Array]]:
     """The start and then `count` points on the way down, fewer where nothing is left to gain: loss, terms, pixels."""
     if options.optimizer == "lbfgs":
@@ -155,7 +155,7 @@ def _minimise(
         raise ValueError(f"optimizer: expected lbfgs or adam, got {options.optimizer!r}")
 
 
-class _Objective:
+class PixelObjective:
     """The loss of a picture and its gradient: what the optimisers call."""
 
     def __init__(
@@ -181,6 +181,7 @@ class _Objective:
                 self.styles.append((share, {name: gram(f).data for name, f in features.items()}))
 
     def __call__(self, pixels: Array) -> tuple[float, Array, dict[str, float]]:
+        """The loss of the picture `pixels` `(1, H, W, 3)`, its gradient, and its terms, weighted."""
         x = Tensor(pixels, requires_grad=True)
         features = self.network.features(x, {*self.content_layers, *self.style_layers})
         scale = self.options.loss_scale

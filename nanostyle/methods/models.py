@@ -5,7 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from nanostyle import weightfile
+from nanostyle.methods.modelfile import Model, load_model
+from nanostyle.methods.predictfile import Predictor, load_predictor
 from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nn import move
 
 
 def loss_network(name: str | os.PathLike[str], **options: Any) -> LossNetwork:
@@ -21,6 +24,28 @@ def loss_network(name: str | os.PathLike[str], **options: Any) -> LossNetwork:
     weights = weightfile.load(weightfile.find(name), "features")
     weightfile.check_features(weights)
     return LossNetwork(weights.config, weights.parameters, **options)
+
+
+def trained_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Model | Predictor:
+    """The trained network in `path`, of one style, of many, or one for any painting, onto `device`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is damaged, or of another kind.
+    """
+    if weightfile.load(path, ("transformer", "predictor")).kind == "predictor":
+        return load_predictor(path, device=device)
+    model = load_model(path)
+    move(model.net, device)
+    return model
+
+
+def built_in(name: str) -> Path | None:
+    """The file of the built-in model `any` or `styles`, or None where it is not installed."""
+    return next((path for path in weightfile.places(name) if path.is_file()), None)
 
 
 def default_loss_network() -> Path:

@@ -1,0 +1,162 @@
+"""Floor 5: `nanostyle evaluate` and `nanostyle style-map`: what a trained model is worth, and how it sees styles."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from nanostyle import arrays, image
+from nanostyle.cli.options import common, overwrite_option
+from nanostyle.data import load_short, samples, style_files
+from nanostyle.errors import NanostyleError
+from nanostyle.files import replacing
+from nanostyle.methods.anystyle import predict_style, stylize_any
+from nanostyle.methods.evaluate import Pixels, evaluate
+from nanostyle.methods.gatys import GatysOptions
+from nanostyle.methods.modelfile import IDENTITY, Model
+from nanostyle.methods.models import built_in, loss_network, trained_model
+from nanostyle.methods.predictfile import Predictor
+from nanostyle.methods.stylemap import predicted_vectors, row_vectors, style_map
+from nanostyle.methods.stylize import stylize
+
+
+@click.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--content", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Photos to judge by.")
+@click.option(
+    "--styles",
+    metavar="FILE|DIR",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The paintings, named as the model's styles; may be repeated.",
+)
+@click.option("--photos", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many photos.")
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Short side of the photos.")
+@click.option("--style-size", type=click.IntRange(min=16), help="Short side of the paintings. Default: as --size.")
+@click.option("--loss-net", metavar="NAME|FILE", default="builtin", show_default=True, help="The judge.")
+@click.option("--content-weight", type=float, default=1.0, show_default=True)
+@click.option("--style-weight", type=float, default=5.0, show_default=True)
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How far Gatys' method goes to catch up; 0 leaves it out.",
+)
+@click.option(
+    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the scores there too."
+)
+@common
+def evaluate_command(
+    model: Path,
+    content: Path,
+    styles: tuple[Path, ...],
+    count: int,
+    size: int,
+    style_size: int | None,
+    loss_net: str,
+    content_weight: float,
+    style_weight: float,
+    iterations: int,
+    json_file: Path | None,
+    device: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Score MODEL: content and style loss per style, and after how many iterations Gatys' method is as good.
+
+    \b
+    nanostyle evaluate many.h5 --content unseen/ --styles paintings/ --loss-net vgg19 --json scores.json
+    """
+    arrays.set_threads(threads)
+    device = arrays.pick_device(device)
+    trained = trained_model(model, device=device)
+    files = style_files(styles)
+    if isinstance(trained, Model):
+        files = {name: file for name, file in files.items() if name in trained.styles}
+        if not files:
+            raise NanostyleError(
+                f"evaluate: no painting is named as a style of {model}, which knows"
+                f" {', '.join(name for name in trained.styles if name != IDENTITY)}"
+            )
+    paintings = {name: load_short(file, style_size or size) for name, file in files.items()}
+    options = GatysOptions(
+        iterations=iterations, content_weight=content_weight, style_weight=style_weight, tv_weight=0.0
+    )
+    scores = []
+    click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
+    for score in evaluate(
+        _renderer(trained, paintings, device),
+        samples(image.find_pictures(content), count, size),
+        paintings,
+        loss_network(loss_net, device=device),
+        options,
+        device=device,
+    ):
+        scores.append(score)
+        k = score.median_iterations
+        told = "" if not iterations else f"> {iterations}" if np.isinf(k) else f"{k:g}"
+        click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
+    if json_file is not None:
+        with replacing(json_file) as temporary:
+            temporary.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+
+
+def _renderer(trained: Model | Predictor, paintings: dict[str, Pixels], device: str) -> Callable[[str, Pixels], Pixels]:
+    """From a style's name and a photo to the picture."""
+    if isinstance(trained, Model):
+        return lambda name, photo: stylize(trained, photo, styles=[name], device=device)
+    styles = {name: predict_style(trained, painting, name=name) for name, painting in paintings.items()}
+    return lambda name, photo: stylize_any(trained, photo, styles[name])
+
+
+@click.command("style-map")
+@click.argument("art", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="Default: the built-in one.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("map.png"), show_default=True, help="The map."
+)
+@overwrite_option
+@common
+def style_map_command(
+    art: tuple[Path, ...],
+    model: Path | None,
+    output: Path,
+    overwrite: bool,
+    device: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Draw a map of paintings, on which similar styles lie close, and list each one's nearest.
+
+    With --model a network for any painting, ART are files or folders; with one of many styles, without ART, its own.
+    """
+    arrays.set_threads(threads)
+    path = model or built_in("any")
+    if path is None:
+        raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
+    image.check_writable(output, overwrite=overwrite)
+    trained = trained_model(path, device=arrays.pick_device(device))
+    if isinstance(trained, Model):
+        if art:
+            raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")
+        vectors, names, pictures = row_vectors(trained)
+    else:
+        if not art:
+            raise click.UsageError("style-map: expected paintings, got none; add ART")
+        files = style_files(art)
+        loaded = {name: image.load(file).pixels for name, file in files.items()}
+        vectors = predicted_vectors([predict_style(trained, pixels, name=name) for name, pixels in loaded.items()])
+        names, pictures = list(files), list(loaded.values())
+    found = style_map(vectors, names)
+    for i, name in enumerate(names):
+        click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
+    image.save(output, found.draw(pictures))
+    if not quiet:
+        click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)
