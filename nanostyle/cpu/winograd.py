@@ -90,7 +90,8 @@ def _points_of(w: Array, form: Form) -> Array:
     P = len(form.kernel)
     w = np.ascontiguousarray(w.reshape(3, 3, C, M // m, m).transpose(0, 1, 3, 2, 4)).reshape(3, 3, C * M)
     points = empty((P, P, C * M))
-    step = max(1, UNPACKED // (3 * 3 * P))
+    # In four parts at least, for the threads.
+    step = max(1, min(UNPACKED // (3 * 3 * P), -(-C * M // 4)))
 
     def job(begin: int) -> None:
         part = w[:, :, begin : begin + step]
