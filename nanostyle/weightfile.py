@@ -250,7 +250,7 @@ def check_features(weights: WeightFile) -> None:
     The config: `layers`, names in order, each a conv, a relu or a pool by its prefix; `padding` "zero" or "reflect";
     `pooling` "max" or "avg"; `preprocess`: `order` ("RGB" or "BGR"), `scale`, `mean`, `std`, by which a picture in 0..1
     becomes (picture[..., order]·scale - mean) / std. Each conv has `NAME/weight` (K, K, Cin, Cout), K odd, and
-    `NAME/bias` (Cout,); the channels chain, from 3.
+    `NAME/bias` (Cout,); the channels chain, from 3. A relu may have `NAME/map` (C, M), through which it is read.
 
     Raises
     ------
@@ -294,7 +294,13 @@ def _wrong_parameters(layers: list[str], parameters: Mapping[str, np.ndarray]) -
     wrong = []
     left = set(parameters)
     channels = 3
-    for layer in (name for name in layers if name.startswith("conv")):
+    for layer in layers:
+        if layer.startswith("relu") and (matrix := parameters.get(f"{layer}/map")) is not None:
+            left.remove(f"{layer}/map")
+            if matrix.ndim != 2 or matrix.shape[0] != channels:
+                wrong.append(f"{layer}/map is {matrix.shape}, must be ({channels}, M)")
+        if not layer.startswith("conv"):
+            continue
         weight, bias = (parameters.get(f"{layer}/{part}") for part in ("weight", "bias"))
         left -= {f"{layer}/weight", f"{layer}/bias"}
         if weight is None or bias is None:

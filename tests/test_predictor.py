@@ -119,6 +119,12 @@ def test_the_backbone_has_no_layers_below_its_last_statistics():
     assert ConvBackbone(np.random.default_rng(0))(pictures()).shape == (2, ConvBackbone.width)
 
 
+def test_a_backbone_reads_its_layers_without_maps():
+    config, weights = vgg_parts()
+    mapped = VggBackbone(config, {**weights, "relu2_1/map": -np.ones((6, 6), np.float32)})
+    np.testing.assert_array_equal(mapped(pictures()).data, VggBackbone(config, weights)(pictures()).data)
+
+
 def test_a_backbone_is_made_again_from_its_config_and_parameters():
     caffe = {"order": "BGR", "scale": 255.0, "mean": [103.9, 116.8, 123.7], "std": [58.0, 57.0, 57.5]}
     first = VggBackbone(*vgg_parts(preprocess=caffe, padding="reflect", pooling="avg"))

@@ -8,6 +8,7 @@ from networks import CAFFE, REAL_VGG19, TORCH, needs_real_vgg19, tiny_vgg, vgg_p
 from nanostyle import weightfile
 from nanostyle.arrays import reference_only
 from nanostyle.convert import convert
+from nanostyle.gradcheck import gradcheck
 from nanostyle.losses import content_loss, style_loss
 from nanostyle.methods.models import loss_network
 from nanostyle.nets.vgg import LossNetwork
@@ -140,6 +141,20 @@ def test_defaults_are_those_the_network_has():
     network = tiny_vgg()
     assert network.style_layers == ["relu1_1", "relu2_1", "relu3_1"]
     assert network.content_layers == ["relu3_1"]
+
+
+def test_a_layer_with_a_map_is_read_through_it_and_the_next_goes_on_without():
+    config, parameters = vgg_parts()
+    matrix = np.random.default_rng(3).standard_normal((6, 4))
+    plain = LossNetwork(config, parameters, dtype=np.float64)
+    mapped = LossNetwork(config, {**parameters, "relu2_1/map": matrix}, dtype=np.float64)
+    x = picture(12, 10)
+    before, after = (network.features(Tensor(x), ["relu2_1", "relu3_1"]) for network in (plain, mapped))
+    np.testing.assert_allclose(after["relu2_1"].data, before["relu2_1"].data @ matrix, rtol=1e-12)
+    np.testing.assert_array_equal(after["relu3_1"].data, before["relu3_1"].data)
+    for f in (gram, lambda features: features * features):
+        check = gradcheck(lambda x, f=f: f(mapped.features(x, ["relu2_1"])["relu2_1"]), [x])
+        assert check.error < 1e-6
 
 
 def test_weights_are_frozen():

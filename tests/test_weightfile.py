@@ -213,7 +213,8 @@ def test_a_file_of_another_program(tmp_path):
 
 def change(path, name, array):
     with h5py.File(path, "r+") as file:
-        del file[name]
+        if name in file:
+            del file[name]
         if array is not None:
             file[name] = array
 
@@ -228,6 +229,8 @@ def change(path, name, array):
         ("conv2_1/weight", np.zeros((2, 2, 4, 5), np.float32), "with K odd"),
         ("conv2_1/weight", np.float32(0), "conv2_1/weight is ()"),
         ("conv2_1/weight", np.full((3, 3, 4, 5), np.nan, np.float32), "'conv2_1/weight' holds NaN or infinity"),
+        ("relu2_1/map", np.zeros((4, 3), np.float32), "relu2_1/map is (4, 3), must be (5, M)"),
+        ("relu2_1/map", np.zeros(5, np.float32), "relu2_1/map is (5,), must be (5, M)"),
         ("conv2_1/weight", "text", "'conv2_1/weight' is not an array of numbers"),
     ],
 )

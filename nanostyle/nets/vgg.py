@@ -29,7 +29,8 @@ class LossNetwork:
         `pooling`: max or avg; `preprocess`: `order` (RGB or BGR), `scale`, `mean`, `std`: the network was trained on
         `(picture[order]·scale - mean) / std`, with pictures in 0..1.
     parameters : mapping
-        `conv1_1/weight` `(K, K, C, M)`, `conv1_1/bias` `(M,)`, and so on.
+        `conv1_1/weight` `(K, K, C, M)`, `conv1_1/bias` `(M,)`, and so on. A layer may have a `relu1_1/map` `(C, M)`:
+        who asks for that layer gets its features times the map, while the next layer goes on from the features.
     padding, pooling : str, optional
         In place of those of the config.
     dtype
@@ -68,6 +69,11 @@ class LossNetwork:
                 if name == first:
                     w = w.astype(np.float64)[:, :, order] * factor
                 self.weights[name] = self._frozen(w, dtype, device), self._frozen(b, dtype, device)
+        self.maps = {
+            name: self._frozen(parameters[f"{name}/map"][None, None], dtype, device)
+            for name in self.layers
+            if f"{name}/map" in parameters
+        }
 
     @staticmethod
     def _frozen(x: npt.NDArray[Any], dtype: npt.DTypeLike, device: str) -> Array:
@@ -131,7 +137,7 @@ class LossNetwork:
             else:
                 x = max_pool(x) if self.pooling == "max" else avg_pool(x)
             if name in wanted:
-                out[name] = x
+                out[name] = conv2d(x, self.maps[name]) if name in self.maps else x
                 if len(out) == len(wanted):
                     break
         return out

@@ -1,0 +1,151 @@
+"""The built-in loss network against the real VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.compact`.
+
+For photos x paintings: the content and style loss, by VGG-19, of what Gatys' method makes with the slim network, as
+multiples of those with VGG-19 itself, after as many iterations with the same options, and the time of an iteration with
+each, measured in turns. What VGG-19 made is kept in `runs/`, as it is the same every time.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from statistics import geometric_mean, median
+from typing import Any
+
+import numpy as np
+
+from nanostyle.arrays import set_threads, threads
+from nanostyle.data import Pixels
+from nanostyle.files import replacing
+from nanostyle.image import load, save
+from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys, layer_weights
+from nanostyle.methods.models import loss_network
+from nanostyle.nets.vgg import LossNetwork
+from nanostyle.sheet import sheet
+from nanostyle.weightfile import find, sha256
+
+ROOT = Path(__file__).parent.parent
+DEMO = ROOT.parent / "shared" / "data" / "demo"
+PHOTOS = ("tubingen", "chelsea", "kodim08", "golden_gate", "astronaut", "lion")
+PAINTINGS = (
+    "starry_night_van_gogh",
+    "great_wave_hokusai",
+    "composition_vii_kandinsky",
+    "water_lilies_monet",
+    "udnie_picabia",
+    "scream_munch",
+)
+
+Losses = dict[str, float]
+
+
+def stylised(photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
+    """What Gatys' method makes."""
+    *_, last = gatys(photo, [painting], network, options)
+    return last.pixels
+
+
+def remembered(file: Path, photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
+    """`stylised`, from `file` if it was made before."""
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, stylised(photo, painting, network, options))
+    return np.load(file)
+
+
+def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: LossNetwork) -> dict[str, Losses]:
+    """Content and style loss of each picture by the network `judge`, relative and without weights."""
+    options = GatysOptions(style_weight=1, pyramid=False)
+    content, style = layer_weights(judge.content_layers), layer_weights(judge.style_layers)
+    objective = PixelObjective(judge, options, content, style, "cpu")
+    objective.aim(photo, [painting], [1.0])
+    terms = {name: objective(pixels[None])[2] for name, pixels in made.items()}
+    return {name: {"content": t["content"], "style": t["style"]} for name, t in terms.items()}
+
+
+def seconds_per_iteration(networks: Mapping[str, LossNetwork], size: int, rounds: int, iterations: int = 6) -> Losses:
+    """The median time of an iteration with each network at `size` x `size` pixels, measured in turns."""
+    rng = np.random.default_rng(0)
+    photo, painting = rng.random((2, size, size, 3), np.float32)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for _ in range(rounds):
+        for name, network in networks.items():
+            marks = []
+            for _ in gatys(photo, [painting], network, GatysOptions(iterations=iterations, pyramid=False)):
+                marks.append(time.perf_counter())
+            times[name] += list(np.diff(marks)[1:])
+    return {name: median(found) for name, found in times.items()}
+
+
+def main() -> None:
+    """Run the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loss-net", default="builtin")
+    parser.add_argument("--judge", default="vgg19")
+    parser.add_argument("--data", type=Path, default=DEMO, help="a folder with the folders content and style")
+    parser.add_argument("--photos", nargs="+", default=PHOTOS)
+    parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
+    parser.add_argument("--size", type=int, default=256, help="long side")
+    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "compact")
+    parser.add_argument("--timing", type=int, default=384, help="side of the picture for timing; 0: no timing")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "compact.json")
+    parser.add_argument("--sheet", type=Path, help="a PNG of photo, painting and both results")
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args()
+    set_threads(given.threads)
+
+    networks = {"vgg19": loss_network(given.judge), "slim": loss_network(given.loss_net)}
+    options = GatysOptions(iterations=given.iterations, pyramid=False)
+    files = {"vgg19": sha256(find(given.judge)), "slim": sha256(find(given.loss_net))}
+    pairs: dict[str, Any] = {}
+    rows, captions = [], []
+    for photo_name in given.photos:
+        for painting_name in given.paintings:
+            photo = load(given.data / "content" / f"{photo_name}.jpg", size=given.size).pixels
+            painting = load(given.data / "style" / f"{painting_name}.jpg", size=given.size).pixels
+            stem = f"{photo_name}-{painting_name}-{given.size}-{given.iterations}"
+            made = {
+                name: remembered(given.cache / f"{stem}-{files[name][:12]}.npy", photo, painting, network, options)
+                for name, network in networks.items()
+            }
+            found = judge({"photo": photo, **made}, photo, painting, networks["vgg19"])
+            ratio = {term: found["slim"][term] / found["vgg19"][term] for term in ("content", "style")}
+            pairs[f"{photo_name} x {painting_name}"] = {**found, "ratio": ratio}
+            print(f"{stem}: content x{ratio['content']:.2f}, style x{ratio['style']:.2f}", flush=True)
+            rows.append([photo, painting, made["vgg19"], made["slim"]])
+            captions.append(["", "", *(f"c {found[n]['content']:.2f} s {found[n]['style']:.4f}" for n in made)])
+
+    results: dict[str, Any] = {
+        "files": files,
+        "size": given.size,
+        "iterations": given.iterations,
+        "pairs": pairs,
+        "ratio": summary([pair["ratio"] for pair in pairs.values()]),
+    }
+    if given.timing:
+        seconds = seconds_per_iteration(networks, given.timing, given.rounds)
+        speed = {"side": given.timing, "threads": threads(), "seconds": seconds}
+        results["time"] = {**speed, "times_faster": seconds["vgg19"] / seconds["slim"]}
+        print(results["time"])
+    print(json.dumps(results["ratio"]))
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(given.output) as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    if given.sheet:
+        save(given.sheet, sheet(rows, column_labels=["photo", "painting", "VGG-19", "slim"], captions=captions))
+
+
+def summary(ratios: list[Losses]) -> dict[str, Any]:
+    """Over the pairs: the geometric mean, the worst, and how many keep to 1.3 times the content and twice the style."""
+    columns = {term: [r[term] for r in ratios] for term in ("content", "style")}
+    within = sum(r["content"] <= 1.3 and r["style"] <= 2 for r in ratios)
+    means = {term: {"mean": geometric_mean(values), "worst": max(values)} for term, values in columns.items()}
+    return {**means, "within": within, "pairs": len(ratios)}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The models that ship: what is promised of their files, and that they do their work."""
+
+import numpy as np
+import pytest
+from networks import REAL_VGG19, needs_real_vgg19
+from test_cli import ROOT
+
+from nanostyle import weightfile
+from nanostyle.convert import convert
+from nanostyle.image import load
+from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.models import default_loss_network, loss_network
+from nanostyle.ops import gram
+from nanostyle.tensor import Tensor, no_grad
+
+BUILTIN = ROOT / "weights" / "builtin"
+LOSS = BUILTIN / "loss.h5"
+LEVELS = ["relu1_1", "relu2_1", "relu3_1", "relu4_1"]
+
+
+@pytest.fixture(autouse=True)
+def nothing_but_the_checkout(monkeypatch):
+    monkeypatch.delenv("NANOSTYLE_WEIGHTS", raising=False)
+
+
+def grams(network, pixels):
+    with no_grad():
+        return {name: gram(f).data[0] for name, f in network.features(Tensor(pixels[None]), LEVELS).items()}
+
+
+def photo(size=128):
+    return load(ROOT / "docs" / "photo.jpg", size=size).pixels
+
+
+def painting(size=128):
+    return load(ROOT / "docs" / "painting.jpg", size=size).pixels
+
+
+def test_every_built_in_file_has_its_checksum():
+    lines = (ROOT / "weights" / "SHA256SUMS").read_text().splitlines()
+    sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
+    assert sums == {f"builtin/{path.name}": weightfile.sha256(path) for path in BUILTIN.glob("*.h5")}
+
+
+def test_the_loss_network_is_small_and_names_its_origin():
+    assert LOSS.stat().st_size <= 1_500_000
+    weights = weightfile.load(LOSS, "features")
+    assert "VGG-19" in weights.source and weights.license == "CC-BY-4.0"
+    assert weightfile.find("builtin") == default_loss_network() == LOSS
+
+
+def test_its_features_are_what_they_were():
+    """Means over a picture of waves: a changed file, or a changed reading of it, is seen."""
+    y, x = np.mgrid[0:64, 0:64] / 64
+    waves = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * x - 5 * y), np.sin(20 * x * y)], axis=2)
+    with no_grad():
+        found = loss_network("builtin").features(Tensor((0.5 + 0.4 * waves).astype(np.float32)[None]), LEVELS)
+    scale = {name: float(np.sqrt((f.data**2).mean())) for name, f in found.items()}
+    assert scale == pytest.approx(RECORDED, rel=1e-3)
+
+
+RECORDED = {"relu1_1": 7.34442, "relu2_1": 4.48877, "relu3_1": 6.0888, "relu4_1": 3.59122}
+
+
+def test_gatys_with_it_brings_the_style_closer():
+    options = GatysOptions(iterations=15)
+    first, *_, last = gatys(photo(), [painting()], loss_network("builtin"), options)
+    assert last.terms["style"] < 0.3 * first.terms["style"]
+
+
+@needs_real_vgg19
+def test_what_it_calls_style_vgg19_calls_style(tmp_path):
+    """Gatys with the slim network, judged by the real one: the style loss falls to a fraction there too."""
+    convert(REAL_VGG19, tmp_path / "vgg19.h5")
+    real, slim = loss_network(tmp_path / "vgg19.h5"), loss_network("builtin")
+    target = grams(real, painting())
+
+    def style(pixels):
+        found = grams(real, pixels)
+        return np.mean([((found[n] - target[n]) ** 2).sum() / (target[n] ** 2).sum() for n in LEVELS])
+
+    *_, last = gatys(photo(), [painting()], slim, GatysOptions(iterations=40))
+    assert style(last.pixels) < 0.3 * style(photo())

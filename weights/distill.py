@@ -1,0 +1,410 @@
+"""Make the built-in loss network, `weights/builtin/loss.h5`: a slim VGG-19 that stands in for the real one.
+
+    python -m weights.distill --teacher vgg19.h5 --photos DIR --styles DIR [--steps 1500] [--resume] -o loss.h5
+
+1. *Prune*. Layer by layer some channels of VGG-19 are kept: those from which the others follow best by a linear map.
+   The weights that lead to them are fitted by least squares to what VGG-19 has there, given what the slim network has.
+2. *Train*. VGG-19's features at four levels must follow from the slim ones by a linear map, and so must the Gram
+   matrices and how far each is from that of the style. On photos, on paintings, and on what Gatys' method makes on its
+   way from one to the other with the slim network as it then is: wherever the slim network can be fooled, the
+   optimiser of the pixels goes, so that is where it must learn.
+3. *Fold*. What matters of a map M is how it measures: |M x|² = x·P x with P = M Mᵀ. The file holds a root of P per
+   level, `relu3_1/map`, so that features read through it have the distances and Gram matrices of VGG-19's.
+
+The same arguments give the same file, stopped and resumed or not. Beside the output's name stands what is needed to
+resume, `NAME.training.h5`, and the errors on pictures that are kept out, `NAME.training.json`.
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanostyle import weightfile
+from nanostyle.arrays import set_threads
+from nanostyle.data import Pictures, Pixels
+from nanostyle.files import replacing
+from nanostyle.image import find_pictures
+from nanostyle.losses import style_loss
+from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.models import loss_network
+from nanostyle.nets.vgg import STYLE_LAYERS, LossNetwork
+from nanostyle.ops import conv2d, gram, matmul, reshape, squared_distance
+from nanostyle.optim import Adam
+from nanostyle.tensor import Tensor, no_grad
+from nanostyle.weightfile import WeightFile
+
+LEVELS = STYLE_LAYERS[:4]
+WIDTHS = (16, 32, 40, 64, 80, 80, 80, 96, 256)
+"""Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1; VGG-19 has 64 to 512."""
+
+SIZE = 128
+_SAMPLES = 48  # pictures to prune with
+_PATCHES = 400  # places in each of them
+_JOURNEYS = 60  # journeys that are remembered
+_JOURNEY_EVERY = 8  # steps between a new journey and the next
+_STOPS = (2, 6, 18, 50)  # iterations of Gatys' method at which the picture is looked at
+_KEPT_OUT = 24  # photos and styles that no training sees
+_CHECKPOINT_EVERY = 50
+
+# Seeds of what is drawn at random, so that the streams never meet.
+_PHOTOS, _STYLES, _JOURNEY, _STEP, _TEST = range(5)
+
+
+# --- pruning --------------------------------------------------------------------------------------------------
+
+
+def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int], seed: int) -> dict[str, np.ndarray]:
+    """The parameters of a network of `widths` channels per convolution that does what `teacher` does, as far as it can.
+
+    The weights are those for pictures in 0..1 minus the teacher's mean.
+    """
+    parameters: dict[str, np.ndarray] = {}
+    for name, width in zip(convolutions(teacher.layers), widths, strict=True):
+        aims = [features(teacher, p, name) for p in pictures]
+        kept = choose(sum(moments(np.maximum(z, 0)) for z in aims), width)
+        before = teacher.layers[: teacher.layers.index(name)]
+        slim = LossNetwork(config_of(teacher, before), parameters) if before else None
+        rng = np.random.default_rng(seed)
+        rows, columns = [], []
+        for picture, z in zip(pictures, aims, strict=True):
+            x = features(slim, picture, before[-1]) if slim else picture - teacher.mean
+            places = rng.integers(x.shape[0] * x.shape[1], size=_PATCHES)
+            rows.append(patches(x)[places])
+            columns.append(z.reshape(-1, z.shape[2])[places][:, kept])
+        solution = least_squares(np.concatenate(rows), np.concatenate(columns))
+        C = rows[0].shape[1] // 9
+        parameters[f"{name}/weight"] = solution[:-1].reshape(3, 3, C, width).astype(np.float32)
+        parameters[f"{name}/bias"] = solution[-1].astype(np.float32)
+    return parameters
+
+
+def choose(K: np.ndarray, count: int) -> np.ndarray:
+    """Which `count` channels tell most of all of them, one by one, by the matrix `K (C, C)` of their second moments."""
+    R, kept = K.astype(np.float64), []
+    for _ in range(count):
+        own = np.diag(R).copy()
+        own[own < 1e-9 * np.trace(K)] = np.inf
+        best = int(np.argmax((R * R).sum(axis=1) / own))
+        kept.append(best)
+        R = R - np.outer(R[best], R[best]) / R[best, best]
+    return np.array(kept)
+
+
+def moments(x: np.ndarray) -> np.ndarray:
+    """`(C, C)`: the second moments of `x (H, W, C)`."""
+    flat = x.reshape(-1, x.shape[2])
+    return flat.T @ flat / len(flat)
+
+
+def patches(x: np.ndarray) -> np.ndarray:
+    """`(H·W, 9·C + 1)`: the 3 x 3 neighbourhood of every pixel of `x (H, W, C)`, mirrored at the border, and a 1."""
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    view = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
+    return np.concatenate([view.reshape(x.shape[0] * x.shape[1], -1), np.ones((x.shape[0] * x.shape[1], 1))], axis=1)
+
+
+def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
+    """`X` with the least |A X - B|², held back a little where the data say nothing."""
+    A = A.astype(np.float64)
+    AA = A.T @ A
+    return np.linalg.solve(AA + 1e-4 * np.trace(AA) / len(AA) * np.eye(len(AA)), A.T @ B)
+
+
+# --- the student ----------------------------------------------------------------------------------------------
+
+
+class Student:
+    """The slim network and a linear map per level, `relu1_1/map` (C, M), from its features to the teacher's."""
+
+    def __init__(self, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        self.config = config
+        self.parameters = {name: Tensor(np.array(x, np.float32), requires_grad=True) for name, x in arrays.items()}
+        self.network = LossNetwork(config, {n: p.data for n, p in self.parameters.items() if not n.endswith("/map")})
+        for name in convolutions(config["layers"]):
+            self.network.weights[name] = self.parameters[f"{name}/weight"], self.parameters[f"{name}/bias"]
+
+    def __call__(self, x: np.ndarray) -> dict[str, Tensor]:
+        """Its guess of the teacher's features at each level, for pictures `x (N, H, W, 3)`."""
+        guess = {}
+        for level, f in self.network.features(Tensor(x), LEVELS).items():
+            matrix = self.parameters[f"{level}/map"]
+            guess[level] = conv2d(f, reshape(matrix, shape=(1, 1, *matrix.shape)))
+        return guess
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All parameters as they are now."""
+        return {name: p.data for name, p in self.parameters.items()}
+
+
+def folded(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters of the file: each map M (C, M) as a square one (C, C) by which features measure the same."""
+    out = dict(arrays)
+    for level in LEVELS:
+        U, s, _ = np.linalg.svd(arrays[f"{level}/map"].astype(np.float64), full_matrices=False)
+        out[f"{level}/map"] = (U * s).astype(np.float32)
+    return out
+
+
+def fit_maps(teacher: LossNetwork, slim: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, np.ndarray]:
+    """The maps with the least squared error on `pictures`."""
+    maps = {}
+    for level in LEVELS:
+        xs, fs = (
+            np.concatenate([f.reshape(-1, f.shape[2]) for f in (features(network, p, level) for p in pictures)])
+            for network in (slim, teacher)
+        )
+        maps[f"{level}/map"] = least_squares(xs, fs).astype(np.float32)
+    return maps
+
+
+def features(network: LossNetwork, picture: Pixels, layer: str) -> np.ndarray:
+    """`(H, W, C)`: what `network` has at `layer` for one picture."""
+    with no_grad():
+        return network.features(Tensor(picture[None]), [layer])[layer].data[0]
+
+
+def convolutions(layers: Sequence[str]) -> list[str]:
+    """The convolutions among `layers`."""
+    return [name for name in layers if name.startswith("conv")]
+
+
+def config_of(teacher: LossNetwork, layers: Sequence[str]) -> dict[str, Any]:
+    """The description of a network with the teacher's habits, for pictures in 0..1."""
+    preprocess = {"order": "RGB", "scale": 1.0, "mean": [float(x) for x in teacher.mean], "std": [1.0, 1.0, 1.0]}
+    return {
+        "architecture": "slim VGG-19",
+        "layers": list(layers),
+        "padding": teacher.padding,
+        "pooling": teacher.pooling,
+        "preprocess": preprocess,
+    }
+
+
+# --- training -------------------------------------------------------------------------------------------------
+
+
+class Material:
+    """What is learnt from: crops of photos and paintings, and journeys from one to the other."""
+
+    def __init__(self, photos: Sequence[Path], styles: Sequence[Path], seed: int) -> None:
+        self.photos = Pictures(photos, batch=1, size=SIZE, seed=seed * 10 + _PHOTOS)
+        self.styles = Pictures(styles, batch=1, size=SIZE, seed=seed * 10 + _STYLES, colours=True)
+        self.seed = seed
+
+    def journey(self, i: int, network: LossNetwork, stops: Sequence[int] = _STOPS) -> np.ndarray:
+        """`(2 + stops, SIZE, SIZE, 3)`: painting, photo, and what Gatys' method makes of them, in 8 bits."""
+        rng = np.random.default_rng([self.seed, _JOURNEY, i])
+        # Far from the crops of the steps, which count from 0.
+        photo, style = (source.crop(10**6 + i, 0) for source in (self.photos, self.styles))
+        options = GatysOptions(
+            iterations=stops[-1],
+            init="noise" if rng.random() < 0.2 else "content",
+            style_weight=60 * 10 ** rng.uniform(-0.5, 1),
+            tv_weight=0.1 if rng.random() < 0.7 else 0.0,
+            seed=i,
+        )
+        made = [s.pixels for s in gatys(photo, [style], network, options) if s.iteration in stops]
+        made += [made[-1]] * (len(stops) - len(made))
+        return to_bytes(np.stack([style, photo, *made]))
+
+    def batch(self, step: int, journeys: Sequence[np.ndarray]) -> np.ndarray:
+        """`(N, SIZE, SIZE, 3)`: one journey, its painting first, and two pictures with noise or blended."""
+        rng = np.random.default_rng([self.seed, _STEP, step])
+        journey = journeys[rng.integers(len(journeys))]
+        stops = [0, *rng.choice(np.arange(1, len(journey)), 3, replace=False)]
+        return np.concatenate([journey[stops].astype(np.float32) / 255, self.odd(step, rng)])
+
+    def odd(self, step: int, rng: np.random.Generator) -> np.ndarray:
+        """A photo and a painting; now and then one over the other, or under noise."""
+        photo, style = self.photos.crop(step, 0), self.styles.crop(step, 0)
+        if rng.random() < 0.3:
+            photo = photo + np.float32(rng.uniform(0.2, 0.8)) * (style - photo)
+        if rng.random() < 0.3:
+            noise = rng.standard_normal(photo.shape, np.float32) * np.float32(rng.uniform(0.02, 0.2))
+            photo, style = (np.clip(p + noise, 0, 1) for p in (photo, style))
+        return np.stack([photo, style])
+
+
+def to_bytes(x: np.ndarray) -> np.ndarray:
+    """Pictures in 0..1 in 8 bits."""
+    return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+
+
+def losses(
+    teacher: LossNetwork, student: Student, x: np.ndarray, spread: Mapping[str, float], journey: int
+) -> tuple[Tensor, dict[str, float]]:
+    """The loss of a batch whose first `journey` pictures are a journey, and its terms, `kind level`."""
+    N = len(x)
+    with no_grad():
+        aims = {level: f.data for level, f in teacher.features(Tensor(x), LEVELS).items()}
+    # How far each stop of the journey is from the painting: a matrix that takes differences.
+    away = np.eye(N, dtype=np.float32)[1:journey]
+    away[:, 0] = -1
+    terms: dict[str, Tensor] = {}
+    for level, guess in student(x).items():
+        f = aims[level]
+        weight = np.full(N, 1 / (f.size * spread[level]), np.float32)
+        terms[f"feature {level}"] = squared_distance(guess, f, weight=weight)
+        G, A = gram(guess), gram(Tensor(f)).data
+        terms[f"gram {level}"] = style_loss(G, A)
+        flat = A.reshape(N, -1)
+        weight = np.full(journey - 1, 1 / ((journey - 1) * (flat[0] @ flat[0])), np.float32)
+        found = matmul(away, reshape(G, shape=flat.shape))
+        terms[f"change {level}"] = squared_distance(found, away @ flat, weight=weight)
+    shares = {"feature": 1.0, "gram": 1.0, "change": 2.0}
+    total = None
+    for name, term in terms.items():
+        part = term * shares[name.split()[0]]
+        total = part if total is None else total + part
+    assert total is not None
+    return total, {name: term.item() for name, term in terms.items()}
+
+
+def spread_of(teacher: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, float]:
+    """How far a teacher's feature is from its channel's mean, squared, on the mean, at each level."""
+    fs = {level: [features(teacher, p, level) for p in pictures] for level in LEVELS}
+    return {level: float(np.mean([x.var(axis=(0, 1)).mean() for x in f])) for level, f in fs.items()}
+
+
+class Training:
+    """The student, the optimiser and the journeys so far, all of which a checkpoint holds."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.teacher = loss_network(given.teacher)
+        layers = self.teacher.layers[: self.teacher.layers.index(LEVELS[-1]) + 1]
+        self.config = config_of(self.teacher, layers)
+        split = {}
+        for name in ("photos", "styles"):
+            files = find_pictures(getattr(given, name))
+            order = np.random.default_rng(given.seed).permutation(len(files))
+            split[name] = [files[i] for i in order[_KEPT_OUT:]], [files[i] for i in order[:_KEPT_OUT]]
+        (photos, self.test_photos), (styles, self.test_styles) = split["photos"], split["styles"]
+        self.material = Material(photos, styles, given.seed)
+        self.checkpoint = given.output.with_suffix(".training.h5")
+
+        samples = [p for i in range(_SAMPLES // 2) for p in self.material.odd(10**7 + i, np.random.default_rng(i))]
+        self.spread = spread_of(self.teacher, samples)
+        if given.resume and self.checkpoint.exists():
+            self.load()
+        else:
+            arrays = prune(self.teacher, samples, WIDTHS, given.seed)
+            arrays |= fit_maps(self.teacher, LossNetwork(self.config, arrays), samples)
+            self.begin(arrays, step=0, journeys={})
+
+    def begin(self, arrays: Mapping[str, np.ndarray], *, step: int, journeys: dict[int, np.ndarray]) -> None:
+        """Stand at `step` with these parameters."""
+        self.student = Student(self.config, arrays)
+        self.adam = Adam(self.student.parameters, lr=0.0)
+        self.step, self.journeys = step, journeys
+
+    def load(self) -> None:
+        """Go on from the checkpoint."""
+        saved = weightfile.load(self.checkpoint, "checkpoint")
+        journeys = {int(n.split("/")[1]): x for n, x in saved.extras.items() if n.startswith("journey/")}
+        self.begin(saved.parameters, step=saved.config["step"], journeys=dict(sorted(journeys.items())))
+        self.adam.t = saved.config["t"]
+        for name in self.adam.m:
+            self.adam.m[name], self.adam.v[name] = (saved.extras[f"{k}/{name}"].copy() for k in "mv")
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        extras = {f"journey/{i}": x for i, x in self.journeys.items()}
+        extras |= {f"m/{n}": x for n, x in self.adam.m.items()} | {f"v/{n}": x for n, x in self.adam.v.items()}
+        config = {"step": self.step, "t": self.adam.t}
+        weightfile.save(self.checkpoint, WeightFile("checkpoint", config, self.student.arrays(), "", "", extras))
+
+    def slim(self) -> LossNetwork:
+        """The student as it is now, as Gatys' method sees it."""
+        return LossNetwork(self.config, {k: v.copy() for k, v in folded(self.student.arrays()).items()})
+
+    def steps(self) -> Iterator[dict[str, float]]:
+        """Train; the terms of the loss of each step."""
+        given = self.given
+        while self.step < given.steps:
+            # At first a few, for there to be any choice.
+            wanted = 6 + self.step // _JOURNEY_EVERY
+            while (following := max(self.journeys, default=-1) + 1) < wanted:
+                self.journeys[following] = self.material.journey(following, self.slim())
+                self.journeys.pop(following - _JOURNEYS, None)
+            x = self.material.batch(self.step, list(self.journeys.values()))
+            loss, terms = losses(self.teacher, self.student, x, self.spread, journey=4)
+            loss.backward()
+            self.adam.lr = (
+                given.lr * min(1, (self.step + 1) / 30) * (1 + math.cos(math.pi * self.step / given.steps)) / 2
+            )
+            self.adam.step()
+            self.step += 1
+            yield terms
+            if self.step % _CHECKPOINT_EVERY == 0 or self.step == given.steps:
+                self.save()
+
+    def errors(self) -> dict[str, float]:
+        """The terms of the loss on pictures kept out, and on journeys with the teacher and with the student."""
+        material = Material(self.test_photos, self.test_styles, self.given.seed + 1)
+        found = []
+        for i in range(self.given.tests):
+            journey = material.journey(i, self.slim() if i % 2 else self.teacher).astype(np.float32) / 255
+            with no_grad():
+                found.append(losses(self.teacher, self.student, journey, self.spread, journey=len(journey))[1])
+        return {name: float(np.mean([terms[name] for terms in found])) for name in found[0]}
+
+    def write(self) -> None:
+        """Write the network."""
+        source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
+        weights = WeightFile("features", self.config, folded(self.student.arrays()), source, "CC-BY-4.0")
+        weightfile.check_features(weights)
+        weightfile.save(self.given.output, weights, storage="float16")
+
+
+def main() -> None:
+    """Run the recipe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--teacher", required=True, help="VGG-19, as `nanostyle weights convert` writes it")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--styles", type=Path, required=True)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tests", type=int, default=12, help="journeys to measure the errors on")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--resume", action="store_true")
+    given = parser.parse_args()
+    set_threads(given.threads)
+    start = time.time()
+    training = Training(given)
+    record: list[dict[str, Any]] = []
+
+    def measure() -> None:
+        record.append({"step": training.step, "minutes": (time.time() - start) / 60, **training.errors()})
+        print(json.dumps({k: round(v, 4) for k, v in record[-1].items()}), flush=True)
+        training.write()
+        with replacing(given.output.with_suffix(".training.json")) as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
+
+    measure()
+    sums: dict[str, float] = {}
+    for terms in training.steps():
+        for name, term in terms.items():
+            sums[name] = sums.get(name, 0) + term / 25
+        if training.step % 25 == 0:
+            print(
+                training.step,
+                f"{(time.time() - start) / 60:.1f} min",
+                {k: round(v, 4) for k, v in sums.items()},
+                flush=True,
+            )
+            sums = {}
+        if training.step % 500 == 0 or training.step == given.steps:
+            measure()
+
+
+if __name__ == "__main__":
+    main()
