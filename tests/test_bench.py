@@ -149,3 +149,15 @@ def test_first_results_agree(pairing, script):
     assert ours["loss"] == pytest.approx(theirs["loss"], rel=tolerance)
     if script == "training":
         assert pairing._error(ours["gradient"], [g.numpy() for g in theirs["gradient"]]) < 2e-2
+
+
+def test_the_gradient_in_float32_is_that_of_float64(tmp_path, monkeypatch, capsys):
+    """End to end; a decision near a tie that falls otherwise is no error of the arithmetic."""
+    from bench import accuracy
+
+    monkeypatch.setattr(accuracy.conv, "TILE", accuracy.conv.TILE)  # put back afterwards
+    report = accuracy.main(["--size", "32", "--seeds", "3", "--output", str(tmp_path / "accuracy.json")])
+    assert report["Winograd, tiles of 4"]["median"] < 3e-3
+    for way in ("Winograd, tiles of 2", "direct"):
+        assert report[way]["largest without a flip"] < 1e-5
+    assert "median" in capsys.readouterr().out

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nanostyle.arrays import Array, empty, parallel, threads
 from nanostyle.losses import content_loss, style_loss
@@ -96,7 +97,7 @@ def transformer(upsample: str = "nearest", *, seed: int = 0) -> TransformerNet:
     return TransformerNet(config, np.random.default_rng(seed))
 
 
-def vgg19(*, seed: int = 0) -> LossNetwork:
+def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32) -> LossNetwork:
     """VGG-19 to relu4_1 with random weights that keep the size of what goes through (He 2015)."""
     rng = np.random.default_rng(seed)
     layers: list[str] = []
@@ -111,7 +112,7 @@ def vgg19(*, seed: int = 0) -> LossNetwork:
         layers.append(f"pool{block}")
     preprocess = {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     config = {"layers": layers[:-1], "padding": "zero", "pooling": "max", "preprocess": preprocess}
-    return LossNetwork(config, parameters)
+    return LossNetwork(config, parameters, dtype=dtype)
 
 
 def stylise(net: TransformerNet, photo: Array) -> Array:
