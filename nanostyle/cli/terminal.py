@@ -24,6 +24,7 @@ class Progress:
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.label, self.quiet = label, quiet
         self._start = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when the first steps were told, and how many: a run may go on
         self._drawn = -1.0
         self._tenth = -1
         self._live = sys.stderr.isatty()
@@ -34,6 +35,7 @@ class Progress:
         if self.quiet:
             return
         now = time.monotonic()
+        self._first = self._first or (now, done)
         finished = total is not None and done >= total
         if self._live:
             if not finished and now - self._drawn < 0.1:
@@ -54,11 +56,12 @@ class Progress:
             self._width = 0
 
     def _line(self, done: int, total: int | None, now: float, note: str) -> str:
-        spent = now - self._start
         if not total:
             return f"{self.label} {done} {note}".rstrip()
         full = _BAR * done // total
-        left = f"{_clock(spent / done * (total - done))} left" if 0 < done < total else _clock(spent)
+        since, begun = self._first or (now, done)
+        each = (now - since) / max(done - begun, 1)
+        left = f"{_clock(each * (total - done))} left" if begun < done < total else _clock(now - self._start)
         return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {done}/{total} {left}  {note}".rstrip()
 
 
