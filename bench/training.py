@@ -39,7 +39,7 @@ def _step(contestant: str, batch: int, size: int) -> Run:
         task, adam = StyleTask("feedforward", net, {"painting": painting[0]}, objective), Adam(trained, lr=options.lr)
 
         def run() -> Results:
-            loss, _ = task.losses(photos, 0)
+            loss, _ = task.losses(photos, **task.inputs(0, batch))
             loss.backward()
             gradient = [p.grad for p in trained.values()]
             adam.step()

@@ -1,15 +1,15 @@
 // Squared distances of pictures, and sums in two stages whose order is always the same.
 
-// partial[n][block] = the block's share of Σ (a - b)² over picture n. Grid: any number of blocks, pictures.
+// partial[n][block] = the block's share of Σ (a - b)² over picture n; without b of Σ a². Grid: any number of blocks, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
     const real* __restrict__ a, const real* __restrict__ b, float* __restrict__ partial, int words) {
   __shared__ float room[THREADS / 32];
   const size_t picture = static_cast<size_t>(blockIdx.y) * words;
   float sum = 0.f;
   for (int i = blockIdx.x * THREADS + threadIdx.x; i < words; i += gridDim.x * THREADS) {
-    float va[VEC], vb[VEC];
+    float va[VEC], vb[VEC] = {};
     load(va, a + (picture + i) * VEC);
-    load(vb, b + (picture + i) * VEC);
+    if (b) load(vb, b + (picture + i) * VEC);
 #pragma unroll
     for (int k = 0; k < VEC; k++) sum += (va[k] - vb[k]) * (va[k] - vb[k]);
   }

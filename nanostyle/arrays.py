@@ -1,9 +1,10 @@
 """Floor 0: where arrays live, who computes on them, and where their memory comes from.
 
-The only file that imports cupy. It holds four things that every floor above relies on:
+The only file that imports cupy. It holds five things that every floor above relies on:
 
 - *module_of*: NumPy or CuPy, by the array's type;
 - *primitive*: a plain array function that may have a faster twin in `nanostyle.cpu` or `nanostyle.gpu`;
+- *set_precision, repeated, ahead, check_memory*: what a GPU does differently;
 - *empty, scratch*: buffers that are used again instead of being asked of the system each time;
 - *parallel*: threads over blocks of work. BLAS runs at one thread; the blocks are the threads' work.
 """
@@ -15,7 +16,7 @@ import itertools
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, wraps
 from types import ModuleType
@@ -84,6 +85,85 @@ def to_host(x: Array) -> npt.NDArray[Any]:
     return x if isinstance(x, np.ndarray) else x.get()
 
 
+# --- what a GPU does differently ---------------------------------------------------------------------------
+
+PRECISIONS = ("fp32", "tf32", "fp16")
+
+_precision = "fp32"
+
+
+def set_precision(wish: str = "auto", device: str = "cpu") -> str:
+    """Compute in `wish` on `device` from now on: `fp32`, `tf32` or `fp16`; `auto`: the first on a CPU, else the second.
+
+    tf32 keeps float32 and multiplies with 10 bits of mantissa on the GPU's tensor cores; fp16 keeps feature maps in
+    float16 too. Sums, statistics, parameters and pictures are float32 in all three. Returns what was chosen.
+
+    Raises
+    ------
+    NanostyleError
+        A CPU is asked for what only a GPU has.
+    """
+    global _precision
+    if wish not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision: expected auto, {', '.join(PRECISIONS)}, got {wish!r}")
+    chosen = {"cpu": "fp32", "cuda": "tf32"}[device] if wish == "auto" else wish
+    if device == "cpu" and chosen != "fp32":
+        raise NanostyleError(f"precision {chosen}: only a GPU has it; use --precision fp32 or --device cuda")
+    _precision = chosen
+    return chosen
+
+
+def precision() -> str:
+    """What `set_precision` chose last."""
+    return _precision
+
+
+def storage(x: Array) -> np.dtype[Any]:
+    """The type in which a network keeps the feature maps of pictures like `x`; see `set_precision`."""
+    half = _precision == "fp16" and module_of(x) is not np and x.dtype == np.float32
+    return np.dtype(np.float16) if half else x.dtype
+
+
+def repeated(work: Callable[..., R], device: str) -> Callable[..., R]:
+    """`work`, a function of arrays that will be called again and again, in the form that is fastest on `device`.
+
+    On a GPU its arrays are uploaded, and where their shapes come a second time its launches are recorded and then
+    repeated: see `nanostyle.gpu.graph`, which says what `work` must keep to. Its results are arrays of the device that
+    the next call overwrites.
+    """
+    return work if device == "cpu" else _gpu("graph").Repeated(work)
+
+
+def ahead(batches: Generator[npt.NDArray[Any], None, None], device: str) -> Generator[Array, None, None]:
+    """The arrays of `batches` on `device`; to a GPU the next one is copied while the last one is worked on."""
+    return batches if device == "cpu" else _gpu("transfer").uploaded(batches)
+
+
+def check_memory(device: str, size: tuple[int, int], each: float, remedy: str = "--size {side}") -> None:
+    """Refuse to work on `size` (height, width) pixels, `each` of which takes so many bytes, where a GPU has no room.
+
+    Raises
+    ------
+    NanostyleError
+        It says what would fit: `remedy`, with the long side that does.
+    """
+    if device == "cpu":
+        return
+    cp: Any = cupy()
+    free = cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes()
+    need = size[0] * size[1] * each
+    if need > free:
+        side = max(1, int(max(size) * (free / need) ** 0.5))
+        raise NanostyleError(
+            f"memory: {size[1]}x{size[0]} pixels need about {need / 1e9:.2g} GB of the GPU's, {free / 1e9:.2g} GB are"
+            f" free; use {remedy.format(side=side)}, or --device cpu"
+        )
+
+
+def _gpu(name: str) -> Any:
+    return importlib.import_module(f"nanostyle.gpu.{name}")
+
+
 # --- primitives and their twins ---------------------------------------------------------------------------
 
 _twins_on = True
@@ -104,9 +184,9 @@ def primitive(fn: Callable[P, R]) -> Callable[P, R]:
     """Mark a plain array function that may have a faster twin of the same name and signature.
 
     The twin of `ops/conv.py: conv2d_forward` is `cpu/conv.py: conv2d_forward` for float32 arrays of NumPy and
-    `gpu/conv.py: conv2d_forward` for arrays of CuPy; the first argument decides. A twin may return
-    `NotImplemented` for what it does not cover. Without a twin, and for every other type, the function itself
-    runs: it is the reference, reachable as `.reference`.
+    `gpu/conv.py: conv2d_forward` for arrays of CuPy; the first argument (or the first of its arrays) decides. A twin
+    may return `NotImplemented` for what it does not cover. Without a twin, and for every other type, the function
+    itself runs: it is the reference, reachable as `.reference`.
     """
     stem = fn.__module__.rpartition(".")[2]
 
@@ -121,6 +201,8 @@ def primitive(fn: Callable[P, R]) -> Callable[P, R]:
 
 
 def _home(x: Any) -> str | None:
+    if isinstance(x, tuple | list):
+        x = x[0]
     if module_of(x) is np:
         return "cpu" if x.dtype == np.float32 else None
     return "gpu"

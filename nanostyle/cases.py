@@ -150,6 +150,7 @@ CASES = [
     Case("tanh", normal("NHWC")),
     Case("sigmoid", normal("NHWC")),
     Case("sqrt", positive("NHWC")),
+    Case("cast", normal("NHWC"), {"dtype": "float64"}),
     Case("sum", normal("NHWC")),
     Case("sum", normal("NHWC"), {"axis": (1, 2)}),
     Case("mean", normal("NHWC")),

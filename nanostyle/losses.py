@@ -6,8 +6,11 @@ picture size, layer and network. `paper` is the exact formula of Gatys 2016.
 
 from typing import Literal
 
+import numpy as np
+
 from nanostyle.arrays import Array, module_of
 from nanostyle.ops import squared_distance
+from nanostyle.ops.math import squared_distance_forward
 from nanostyle.tensor import Tensor
 
 Scale = Literal["relative", "paper"]
@@ -15,8 +18,7 @@ Scale = Literal["relative", "paper"]
 
 def _square(x: Array) -> Array:
     """`(N,)`: ||x_n||² of every picture, never 0: a black picture must not divide by nothing."""
-    flat = x.reshape(len(x), -1)
-    return module_of(x).maximum((flat * flat).sum(axis=1), 1e-12)
+    return module_of(x).maximum(squared_distance_forward(x, None), 1e-12)
 
 
 def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
@@ -25,7 +27,7 @@ def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
     `relative`: the mean over the pictures of ||F - P||² / ||P||². `paper`: ½ Σ (F - P)² (Gatys 2016, equation 1).
     """
     N = len(P)
-    weight = 1 / (N * _square(P)) if scale == "relative" else module_of(P).full(N, 0.5, P.dtype)
+    weight = 1 / (N * _square(P)) if scale == "relative" else module_of(P).full(N, 0.5, np.float32)
     return squared_distance(F, P, weight=weight)
 
 

@@ -1,4 +1,4 @@
-"""Floor 2: Adam for networks, L-BFGS for pixels."""
+"""Floor 2: Adam for networks, and the scale of their loss; L-BFGS for pixels."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, module_of
-from nanostyle.ops.adam import adam_step
+from nanostyle.ops.adam import adam_steps
 from nanostyle.tensor import Tensor
 
 
@@ -33,23 +33,58 @@ class Adam:
         self.m = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
         self.v = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient, in place, and forget the gradients."""
+    def step(self, factor: float = 1.0) -> None:
+        """Move every parameter that has a gradient, times `factor`, in place, and forget the gradients."""
         self.t += 1
-        for name, p in self.parameters.items():
-            if p.grad is not None:
-                adam_step(
-                    p.data,
-                    p.grad,
-                    self.m[name],
-                    self.v[name],
-                    lr=self.lr,
-                    beta1=self.betas[0],
-                    beta2=self.betas[1],
-                    eps=self.eps,
-                    step=self.t,
-                )
-                p.grad = None
+        moved = {name: p for name, p in self.parameters.items() if p.grad is not None}
+        if not moved:
+            return
+        adam_steps(
+            [p.data for p in moved.values()],
+            [p.grad for p in moved.values() if p.grad is not None],
+            [self.m[name] for name in moved],
+            [self.v[name] for name in moved],
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            step=self.t,
+            factor=factor,
+        )
+        for p in moved.values():
+            p.grad = None
+
+
+FIRST_SCALE = 2.0**16
+
+
+class LossScale:
+    """What the loss is multiplied by, so that gradients that would vanish in float16 do not; it finds its own size.
+
+    Source: Micikevicius 2018, section 3.2.
+
+    Attributes
+    ----------
+    value : float
+        The factor: 1 for good, or from 2^16 on halved after a step whose gradient was not finite, and doubled after
+        `growth` good ones.
+    good : int
+        Good steps since it last changed.
+    """
+
+    def __init__(self, *, adapts: bool, growth: int = 2000) -> None:
+        self.adapts, self.growth = adapts, growth
+        self.value, self.good = FIRST_SCALE if adapts else 1.0, 0
+
+    def update(self, finite: bool) -> None:
+        """Take note of a step, whose gradient was finite or not."""
+        if not self.adapts:
+            return
+        self.good = self.good + 1 if finite else 0
+        if not finite:
+            self.value /= 2
+        elif self.good == self.growth:
+            self.value, self.good = self.value * 2, 0
 
 
 @dataclass(frozen=True)

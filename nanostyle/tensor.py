@@ -124,6 +124,8 @@ class Tensor:
             edges, tensor._edges = tensor._edges, ()
             for source, vjp in edges:
                 part = vjp(g)
+                if part.dtype != source.dtype:  # float16 meets the float32 of parameters and statistics
+                    part = part.astype(source.dtype)
                 key = source._serial
                 if key not in gradients:
                     gradients[key], pending[key] = part, source

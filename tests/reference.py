@@ -43,6 +43,10 @@ def sqrt(x):
     return x**0.5
 
 
+def cast(x, dtype):
+    return np.array(x, dtype)
+
+
 def sum(x, axis=None, keepdims=False):
     return np.sum(x, axis=axis, keepdims=keepdims)
 

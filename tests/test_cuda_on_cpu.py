@@ -9,7 +9,7 @@ from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.device import DeviceArray, FakeCupy
 from tests.cuda_on_cpu.emulator import Finding, Kernel
 
-pytestmark = pytest.mark.skipif(emulator.missing is not None, reason=str(emulator.missing))
+pytestmark = pytest.mark.skipif(emulator.no_compiler is not None, reason=str(emulator.no_compiler))
 
 cp = FakeCupy()
 SOURCE = '#line 1 "planted.cu"\n' + (emulator.HERE / "planted.cu").read_text()

@@ -11,18 +11,17 @@ from nanostyle import arrays
 from nanostyle.arrays import reference_only
 from nanostyle.errors import NanostyleError
 from nanostyle.gpu import launch
-from nanostyle.gpu.adam import FusedAdam
 from nanostyle.gpu.shape import from_bytes, to_bytes
-from nanostyle.ops.adam import adam_step
+from nanostyle.ops.adam import adam_step, adam_steps, squared_norm
 from nanostyle.ops.gram import total_variation_dx, total_variation_forward
 from nanostyle.ops.math import squared_distance_da, squared_distance_forward
 from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward
 from nanostyle.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
 from tests.cuda_on_cpu import emulator
-from tests.cuda_on_cpu.compare import check, compare, dtypes, normal, on_gpu, pictures, seeds
+from tests.cuda_on_cpu.compare import check, compare, down, dtypes, normal, on_gpu, pictures, seeds
 
-pytestmark = pytest.mark.skipif(emulator.missing is not None, reason=str(emulator.missing))
+pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
 drawn = settings(max_examples=20, deadline=None)
 modes = st.sampled_from(["zero", "reflect", "edge"])
@@ -126,6 +125,7 @@ def test_bytes(dtype):
 def test_squared_distance(shape, dtype, rng):
     a, b = normal(rng, shape, dtype), normal(rng, shape, dtype)
     distance = compare(squared_distance_forward, a, b, tolerance=2e-6)
+    compare(squared_distance_forward, a, None, tolerance=2e-6)
     assert distance.dtype == np.float32
     got = on_gpu(squared_distance_da, distance, a, b)
     check(got, squared_distance_da.reference(*(v.astype(float) for v in (distance, a, b))), 1e-3)
@@ -161,56 +161,23 @@ def test_adam(size, rng):
         check((p, m, v), tuple(wide), 2e-6)
 
 
-def fused(parameters, gradients, **options):
-    """FusedAdam on NumPy arrays: one step for each row of gradients. Returns parameters and the loss scale."""
-
-    def run():
-        cp = arrays.cupy()
-        ps, gs = ([cp.asarray(a) for a in row] for row in (parameters, gradients[0]))
-        adam = FusedAdam(ps, gs, **options)
-        for row in gradients:
-            for g, new in zip(gs, row, strict=True):
-                g[...] = cp.asarray(new)
-            adam.step()
-        return tuple(ps), adam.loss_scale
-
-    return on_gpu(run)
-
-
 def test_adam_of_many_arrays_equals_adam_of_each():
     rng = np.random.default_rng(0)
     shapes = [(3, 3, 5, 7), (1,), (5000,), (64,)]
-    parameters = [normal(rng, s) for s in shapes]
-    gradients = [[normal(rng, s) * 2.0**16 for s in shapes] for _ in range(3)]
-    got, scale = fused(parameters, gradients, lr=0.01)
-    want = [p.astype(float) for p in parameters]
-    for i, p in enumerate(want):
-        m, v = np.zeros_like(p), np.zeros_like(p)
-        for step, row in enumerate(gradients, 1):
-            adam_step.reference(p, row[i].astype(float) / 2.0**16, m, v, step=step, **OPTIONS)
-    check(got, tuple(want), 2e-6)
-    assert scale == 2.0**16
+    ps, gs = ([normal(rng, s) for s in shapes] for _ in range(2))
+    ms, vs = ([np.zeros(s, np.float32) for s in shapes] for _ in range(2))
 
+    def run():
+        cp = arrays.cupy()
+        lists = [[cp.asarray(a) for a in many] for many in (ps, gs, ms, vs)]
+        adam_steps(*lists, step=3, factor=0.125, **OPTIONS)
+        return tuple(tuple(many) for many in lists), squared_norm(lists[1])
 
-@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_a_step_with_a_gradient_that_is_not_finite_is_skipped(bad):
-    parameters = [np.ones(4500, np.float32), np.ones(3, np.float32)]
-    gradients = [np.ones(4500, np.float32), np.ones(3, np.float32)]
-    gradients[0][4321] = bad
-    got, scale = fused(parameters, [gradients], lr=0.01)
-    assert all((p == 1).all() for p in got)
-    assert scale == 2.0**15
-
-
-def test_the_loss_scale_grows_after_good_steps():
-    one = [np.ones(3, np.float32)]
-    assert fused(one, [one] * 5, lr=0.01, growth=2)[1] == 2.0**18
-    assert fused(one, [one] * 5, lr=0.01, growth=0)[1] == 1
-
-
-def test_fused_adam_refuses_what_its_kernels_cannot_read():
-    with pytest.raises(ValueError, match="FusedAdam: expected float32"):
-        fused([np.ones(3)], [[np.ones(3)]], lr=0.01)
+    (got_p, _, got_m, got_v), square = on_gpu(run)
+    wide = [[a.astype(float) for a in many] for many in (ps, gs, ms, vs)]
+    adam_steps.reference(*wide, step=3, factor=0.125, **OPTIONS)
+    check((got_p, got_m, got_v), (tuple(wide[0]), tuple(wide[2]), tuple(wide[3])), 2e-6)
+    assert float(square) == pytest.approx(sum((g.astype(float) ** 2).sum() for g in gs), rel=1e-5)
 
 
 # --- dispatch and launch ----------------------------------------------------------------------------------
@@ -218,37 +185,53 @@ def test_fused_adam_refuses_what_its_kernels_cannot_read():
 
 def test_a_primitive_runs_its_kernel_for_arrays_of_the_gpu():
     x = normal(np.random.default_rng(0), (2, 5, 4, 3))
-    with emulator.emulated() as cp:
-        mean, variance = moments_of(cp.asarray(x))
+    with emulator.gpu() as cp:
+        ours = down(moments_of(cp.asarray(x)))
         with reference_only():
-            plain = moments_of(cp.asarray(x))
-    check((mean.host, variance.host), tuple(p.host for p in plain), 1e-6)
+            plain = down(moments_of(cp.asarray(x)))
+    check(ours, plain, 1e-6)
 
 
 def test_float64_and_strided_arrays():
     x = np.random.default_rng(0).standard_normal((2, 5, 4, 6))
-    with emulator.emulated() as cp:
-        wide = moments_of(cp.asarray(x))
-        strided = moments_of(cp.asarray(x.astype(np.float32))[:, ::2, 1:, ::-1])
-    check(tuple(w.host for w in wide), moments_of.reference(x), 1e-12)
-    check(tuple(s.host for s in strided), moments_of.reference(x[:, ::2, 1:, ::-1]), 1e-6)
+    with emulator.gpu() as cp:
+        wide = down(moments_of(cp.asarray(x)))
+        strided = down(moments_of(cp.asarray(x.astype(np.float32))[:, ::2, 1:, ::-1]))
+    check(wide, moments_of.reference(x), 1e-12)
+    check(strided, moments_of.reference(x[:, ::2, 1:, ::-1]), 1e-6)
 
 
 def test_a_launch_is_checked_before_it_is_made():
     with emulator.emulated() as cp:
         x = cp.empty((4, 4))
         for args, match in (
-            ((x.T, x, 16, 1.0), "contiguous"),
-            ((x, x, 2**31, 1.0), "32 bits"),
+            ((x.T, x, 16, 1.0), "partial: expected a contiguous array"),
+            ((x, x, 2**31, 1.0), "count: expected a number of 32 bits"),
+            ((x, x, 16, 1), "scale: expected a number of type float32, got int int32"),
+            ((x, x, x, 1.0), "count: expected a number of type int32, got DeviceArray float32"),
+            ((x, x.astype(np.float16), 16, 1.0), "sum: expected an array of float32, got DeviceArray float16"),
+            ((x, 16, 16, 1.0), "sum: expected an array of float32, got int int32"),
+            ((x, x, None, 1.0), "count: expected a number"),
         ):
-            with pytest.raises(ValueError, match=rf"math.join_sums, argument \d: .*{match}"):
+            with pytest.raises(ValueError, match=rf"math.join_sums, {match}"):
                 launch.launch("math", "join_sums", 1, *args, HALF=0, VEC=1)
+        with pytest.raises(ValueError, match=r"math.join_sums: expected 4 arguments, got 3"):
+            launch.launch("math", "join_sums", 1, x, x, 16, HALF=0, VEC=1)
+        with pytest.raises(NanostyleError, match=r"kernels/math.cu has no kernel join_all"):
+            launch.launch("math", "join_all", 1, x)
         with pytest.raises(ValueError, match=r"math.join_sums: expected a grid .* got \(1, 70000\)"):
             launch.launch("math", "join_sums", (1, 70000), x, x, 4, 1.0, HALF=0, VEC=1)
-        huge = SimpleNamespace(flags=x.flags, size=2**31, shape=(2**31,))
+        huge = SimpleNamespace(flags=x.flags, size=2**31, shape=(2**31,), dtype=np.dtype(np.float32))
         with pytest.raises(ValueError, match="too large for a kernel; use a smaller picture"):
             launch.launch("math", "join_sums", 1, huge, x, 16, 1.0, HALF=0, VEC=1)
         launch.launch("math", "join_sums", 0, x, x, 16, 1.0, HALF=0, VEC=1)  # nothing to do
+
+
+def test_every_kernel_declares_what_can_be_checked():
+    for path in launch.folder().glob("*.cu"):
+        for _, kernel in emulator.KERNEL.findall(path.read_text()):
+            declared = launch.parameters(path.stem, kernel, True)
+            assert declared and {p.dtype for p in declared} <= {np.dtype(t) for t in "feiBQ"}, kernel
 
 
 def test_missing_kernels_are_named(monkeypatch, tmp_path):

@@ -5,20 +5,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nanostyle.gpu import launch
+from nanostyle import arrays
 from nanostyle.ops import conv2d, conv_transpose2d
 from nanostyle.ops.conv import Geometry, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.ops.gram import gram_dx, gram_forward
 from nanostyle.tensor import Tensor
 from tests.cuda_on_cpu import emulator
-from tests.cuda_on_cpu.compare import check, compare, normal, on_gpu, seeds
+from tests.cuda_on_cpu.compare import check, compare, down, normal, on_gpu, seeds
 
-pytestmark = pytest.mark.skipif(emulator.missing is not None, reason=str(emulator.missing))
+pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
 drawn = settings(max_examples=15, deadline=None)
 
-# Storage and product, and the error that is allowed as a share of the largest value.
-PRECISIONS = {"fp16": (np.float16, False, 2e-3), "tf32": (np.float32, True, 2e-3), "fp32": (np.float32, False, 1e-5)}
+# Storage, and the error that is allowed as a share of the largest value.
+PRECISIONS = {"fp16": (np.float16, 2e-3), "tf32": (np.float32, 2e-3), "fp32": (np.float32, 1e-5)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,10 +28,9 @@ def built():
 
 @pytest.fixture(params=PRECISIONS)
 def precision(request):
-    dtype, tf32, tolerance = PRECISIONS[request.param]
-    launch.allow_tf32(tf32)
-    yield dtype, tolerance
-    launch.allow_tf32(False)
+    arrays.set_precision(request.param, "cuda")
+    yield PRECISIONS[request.param]
+    arrays.set_precision("fp32", "cuda")
 
 
 @st.composite
@@ -118,11 +117,12 @@ def test_ops_with_their_gradients(options):
 
     without = {k: v for k, v in options.items() if k != "output_pad"}
     for op, o in ((conv_transpose2d, options), (conv2d, {**without, "mode": "reflect", "relu": True})):
-        with emulator.emulated() as cp:
-            got = tuple(a.host for a in run(op, cp, np.float32, o))
+        with emulator.gpu() as cp:
+            got = down(run(op, cp, np.float32, o))
         check(got, run(op, np, np.float64, o), 1e-5)
 
 
+@pytest.mark.skipif(emulator.REAL, reason="only the emulator counts them")
 def test_tensor_cores_read_shared_memory_without_bank_conflicts():
     rng = np.random.default_rng(0)
     x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)

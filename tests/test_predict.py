@@ -195,7 +195,8 @@ def test_its_own_style_is_learnt_by_the_distance_of_pixels(data):
     task = task_of(style_files([data[1]]), photo_share=0.9, photo_weight=2.0, content_weight=0.0)
     photos = np.stack([some_picture(s, 32, 32) for s in range(3)])
     assert task.own_at(1, 3) == 2
-    _, terms = task.losses(photos, 1)
+    _, terms = task.losses(photos, **task.inputs(1, 3))
+    terms = {name: term.item() for name, term in terms.items()}
     y = task.net(Tensor(photos[:2]), task.net.predictor.embed(photos[:2])).data
     assert terms["photo"] > 0
     # Batch norm looks at all three in training, so the two alone give nearly the same.

@@ -139,9 +139,10 @@ def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
     lengths = []
     step = trainer.Adam.step
 
-    def watched(self):
-        lengths.append(trainer._norm([p.grad for p in self.parameters.values() if p.grad is not None]))
-        step(self)
+    def watched(self, factor):
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        lengths.append(factor * trainer.squared_norm(gradients) ** 0.5)
+        step(self, factor)
 
     monkeypatch.setattr(trainer.Adam, "step", watched)
     steps = list(training(*data, tmp_path / "model.h5", steps=4, clip=0.01))
@@ -228,16 +229,30 @@ def test_a_finished_run_can_be_made_longer(data, tmp_path):
     assert [step.step for step in training(*data, output, steps=5, resume=True)] == [4, 5]
 
 
+def at_step(monkeypatch, step, change):
+    """At that step the loss is `change(loss, terms)`: of what the pass forward has computed."""
+    losses, inputs = styletask.StyleTask.losses, styletask.StyleTask.inputs
+    now = []
+
+    def watched(self, step, count):
+        now[:] = [step]
+        return inputs(self, step, count)
+
+    def changed(self, photos, **options):
+        found = losses(self, photos, **options)
+        return change(*found) if now == [step] else found
+
+    monkeypatch.setattr(styletask.StyleTask, "inputs", watched)
+    monkeypatch.setattr(styletask.StyleTask, "losses", changed)
+
+
+def stop(total, terms):
+    raise KeyboardInterrupt
+
+
 def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatch):
     output = tmp_path / "model.h5"
-    losses = styletask.StyleTask.losses
-
-    def interrupted(self, photos, step):
-        if step == 5:
-            raise KeyboardInterrupt
-        return losses(self, photos, step)
-
-    monkeypatch.setattr(styletask.StyleTask, "losses", interrupted)
+    at_step(monkeypatch, 5, stop)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 5; the same command with --resume goes on"):
         list(training(*data, output))
     monkeypatch.undo()
@@ -273,15 +288,7 @@ def test_an_interrupted_step_leaves_no_trace_in_running_averages(data, tmp_path,
         return train_feedforward(image.find_pictures(photos), painting, tiny.loss_network(), options, output, **kw)
 
     list(run(tmp_path / "whole.h5"))
-    losses = styletask.StyleTask.losses
-
-    def interrupted(self, photos, step):
-        result = losses(self, photos, step)
-        if step == 3:
-            raise KeyboardInterrupt
-        return result
-
-    monkeypatch.setattr(styletask.StyleTask, "losses", interrupted)
+    at_step(monkeypatch, 3, stop)
     with pytest.raises(KeyboardInterrupt):
         list(run(tmp_path / "model.h5"))
     monkeypatch.undo()
@@ -364,17 +371,15 @@ def test_a_broken_checkpoint_is_a_clear_error(data, tmp_path):
 
 def poison(monkeypatch, *, at, times):
     """Make the loss of step `at` NaN, `times` times."""
-    losses = styletask.StyleTask.losses
     left = [times]
 
-    def poisoned(self, photos, step):
-        total, terms = losses(self, photos, step)
-        if step == at and left[0]:
-            left[0] -= 1
-            return total * float("nan"), {**terms, "style": float("nan")}
-        return total, terms
+    def spoil(total, terms):
+        if not left[0]:
+            return total, terms
+        left[0] -= 1
+        return total * float("nan"), {**terms, "style": total * float("nan")}
 
-    monkeypatch.setattr(styletask.StyleTask, "losses", poisoned)
+    at_step(monkeypatch, at, spoil)
 
 
 def test_nan_goes_back_to_the_last_checkpoint_at_half_the_rate(data, tmp_path, monkeypatch):
@@ -599,7 +604,7 @@ def test_a_batch_without_the_photo_style_has_no_photo_term(data, tmp_path):
     task = load_model_of(data, tmp_path)
     photos = np.stack([tiny.picture(np.random.default_rng(i), 32, 32) for i in range(1)])
     for step in range(3):
-        _, terms = task.losses(photos, step)
+        _, terms = task.losses(photos, **task.inputs(step, 1))
         assert ("photo" in terms) == (task.rows_at(step, 1)[0] == 0)
-        assert (terms["style"] == 0) == ("photo" in terms)
+        assert (terms["style"].item() == 0) == ("photo" in terms)
     assert isinstance(task.net(Tensor(photos), np.array([0])), Tensor)

@@ -7,8 +7,8 @@ from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn import parameters
 
 
-def loss_network(dtype=np.float32, pooling="max"):
-    """Two blocks of random convolutions."""
+def loss_parts(pooling="max"):
+    """Config and parameters of `loss_network`."""
     rng = np.random.default_rng(99)
     layers = ["conv1_1", "relu1_1", "pool1", "conv2_1", "relu2_1"]
     weights = {}
@@ -17,7 +17,12 @@ def loss_network(dtype=np.float32, pooling="max"):
         weights[f"{name}/bias"] = rng.standard_normal(M) * 0.1
     preprocess = {"order": "BGR", "scale": 1.0, "mean": [0.4, 0.45, 0.5], "std": [0.3, 0.3, 0.25]}
     config = {"layers": layers, "padding": "reflect", "pooling": pooling, "preprocess": preprocess}
-    return LossNetwork(config, weights, dtype=dtype)
+    return config, weights
+
+
+def loss_network(dtype=np.float32, pooling="max", device="cpu"):
+    """Two blocks of random convolutions."""
+    return LossNetwork(*loss_parts(pooling), dtype=dtype, device=device)
 
 
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1")}

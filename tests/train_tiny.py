@@ -29,7 +29,8 @@ def training(photos, styles, output, *, steps=12, **options):
     chosen = {k: options.pop(k) for k in list(options) if k in TrainOptions.__dataclass_fields__}
     paintings = {path.stem: path for path in find_pictures(styles)}
     settings = TrainOptions(**{**OPTIONS, "steps": steps, **chosen})
-    return train_cin(find_pictures(photos), paintings, tiny.loss_network(), settings, output, **options)
+    network = tiny.loss_network(device=options.get("device", "cpu"))
+    return train_cin(find_pictures(photos), paintings, network, settings, output, **options)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,7 @@ def evaluate_command(
     iterations: int,
     json_file: Path | None,
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -75,6 +76,7 @@ def evaluate_command(
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
+    arrays.set_precision(precision, device)
     trained = trained_model(model, device=device)
     files = style_files(styles)
     if isinstance(trained, Model):
@@ -129,6 +131,7 @@ def style_map_command(
     output: Path,
     overwrite: bool,
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -142,7 +145,9 @@ def style_map_command(
     if path is None:
         raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
     image.check_writable(output, overwrite=overwrite)
-    trained = trained_model(path, device=arrays.pick_device(device))
+    device = arrays.pick_device(device)
+    arrays.set_precision(precision, device)
+    trained = trained_model(path, device=device)
     if isinstance(trained, Model):
         if art:
             raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")

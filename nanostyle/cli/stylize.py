@@ -19,7 +19,7 @@ from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
 from nanostyle.methods.modelfile import Model
 from nanostyle.methods.models import built_in, default_loss_network, loss_network, trained_model
 from nanostyle.methods.predictfile import Predictor, load_style, save_style
-from nanostyle.methods.stylize import stylize as stylize_once
+from nanostyle.methods.stylize import renderer
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def stylize(
     colors: str,
     overwrite: bool,
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -126,12 +127,13 @@ def stylize(
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
+    precision = arrays.set_precision(precision, device)
     paths = list(_photos(photos))
     names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
     targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output, overwrite)
     method = _method(values, device)
     if not quiet:
-        click.echo(f"{method.title}, device {device}", err=True)
+        click.echo(f"{method.title}, device {device}, {precision}", err=True)
 
     failures = 0
     for path, target in zip(paths, targets, strict=True):
@@ -200,16 +202,8 @@ def _trained(model: Model, path: Path, values: dict[str, Any], device: str) -> M
     if values["style_images"]:
         raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
 
-    def render(photo: Pixels) -> Pixels:
-        return stylize_once(
-            model,
-            photo,
-            styles=values["styles"],
-            weights=values["weights"],
-            strength=values["strength"],
-            device=device,
-        )
-
+    settings = {name: values[name] for name in ("styles", "weights", "strength")}
+    render = renderer(model, **settings, device=device)
     return _one_pass("cin" if model.net.styled_layers else "feedforward", path, values, render)
 
 

@@ -75,6 +75,7 @@ def train(
     overwrite: bool,
     weights: tuple[str, ...],
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -92,6 +93,7 @@ def train(
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
+    arrays.set_precision(precision, device)
     options = take(TrainOptions, values)
     photos = image.find_pictures(content)
     paintings = style_files(styles, taken=(IDENTITY,))
@@ -129,6 +131,7 @@ def add_style(
     overwrite: bool,
     weights: tuple[str, ...],
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -141,6 +144,7 @@ def add_style(
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
+    arrays.set_precision(precision, device)
     options = take(TrainOptions, values)
     steps = train_new_styles(
         model,
@@ -173,6 +177,7 @@ def styles(
     output: Path,
     overwrite: bool,
     device: str,
+    precision: str,
     threads: int | None,
     quiet: bool,
     debug: bool,
@@ -180,6 +185,7 @@ def styles(
     """List the styles of MODEL; with --sheet, draw one picture in all of them."""
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
+    arrays.set_precision(precision, device)
     trained = load_model(model)
     if photo is None:
         for name in trained.styles:

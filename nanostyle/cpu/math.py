@@ -6,13 +6,13 @@ from nanostyle.arrays import Array, empty, parallel, scratch
 from nanostyle.cpu.strips import contiguous, row_strips
 
 
-def squared_distance_forward(a: Array, b: Array) -> Array:
+def squared_distance_forward(a: Array, b: Array | None) -> Array:
     """See `ops.math.squared_distance_forward`. Float32 products over strips, added up in float64."""
-    a, b = _flat(a), _flat(b)
+    a, b = _flat(a), None if b is None else _flat(b)
     strips = row_strips(a.shape[0], a.shape[1], 1)
 
     def job(strip: tuple[int, slice]) -> float:
-        d = np.subtract(a[strip], b[strip], out=scratch("distance", a[strip].shape))
+        d = a[strip] if b is None else np.subtract(a[strip], b[strip], out=scratch("distance", a[strip].shape))
         return float(np.dot(d, d))
 
     total = np.zeros(len(a))

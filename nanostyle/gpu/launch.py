@@ -1,17 +1,19 @@
 """Floor 0: find the CUDA kernels, compile them once per architecture and type, check a launch, and launch.
 
 CuPy's compiler (NVRTC) makes machine code for the GPU at hand and keeps it on the disk; a second process finds it
-there. Nothing here needs CUDA until `launch` is called.
+there. A launch itself looks at nothing: number, types and sizes of the arguments are compared here with the parameters
+as the source declares them. Nothing needs CUDA until `launch` is called.
 """
 
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanostyle.arrays import Array, cupy, module_of
+from nanostyle.arrays import Array, cupy, module_of, precision
 from nanostyle.errors import NanostyleError
 
 THREADS = 256  # in a block; the same in kernels/common.cuh
@@ -20,19 +22,20 @@ MOST_INDEX = 2**31 - 1  # kernels index with 32-bit integers
 WORD = 16  # bytes of the widest load
 PAD_MODES = {"zero": 0, "reflect": 1, "edge": 2}  # as in kernels/common.cuh
 
-_tf32 = False
-
-
-def allow_tf32(on: bool) -> None:
-    """Let products of float32 arrays run on the tensor cores (10 bits of mantissa), from now on: `--precision tf32`."""
-    global _tf32
-    _tf32 = on
+# As C++ names them, `real` apart, which the macro HALF decides.
+_TYPES: dict[str, np.dtype[Any]] = {
+    "float": np.dtype(np.float32),
+    "float2": np.dtype(np.float32),
+    "int": np.dtype(np.int32),
+    "unsigned char": np.dtype(np.uint8),
+    "unsigned long long": np.dtype(np.uint64),
+}
 
 
 def products(x: Array) -> dict[str, int]:
     """The macros of a kernel that multiplies matrices of `x`'s type."""
     half = int(x.dtype == np.float16)
-    return {"HALF": half, "TF32": int(_tf32 and not half)}
+    return {"HALF": half, "TF32": int(precision() != "fp32" and not half)}
 
 
 def vectors(x: Array) -> dict[str, int]:
@@ -65,12 +68,15 @@ def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shar
     Raises
     ------
     ValueError
-        An array is not contiguous or too large for 32-bit indices, or a number does not fit its parameter.
+        An argument is not of its parameter's type, an array is not contiguous or too large for 32-bit indices.
     NanostyleError
         The kernel sources are not there, or they do not compile.
     """
     grid = (grid,) if isinstance(grid, int) else grid
-    values = tuple(_value(f"{file}.{kernel}, argument {i}", arg) for i, arg in enumerate(args))
+    expected = parameters(file, kernel, bool(defines.get("HALF")))
+    if len(args) != len(expected):
+        raise ValueError(f"{file}.{kernel}: expected {len(expected)} arguments, got {len(args)}")
+    values = tuple(_value(f"{file}.{kernel}, {p.name}", p, arg) for p, arg in zip(expected, args, strict=True))
     if 0 in grid:
         return
     if grid[0] > MOST_INDEX or max((*grid[1:], 0)) > 65535 or shared > MOST_SHARED:
@@ -81,16 +87,41 @@ def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shar
     load(file, kernel, tuple(sorted(defines.items())))(grid, (THREADS,), values, shared_mem=shared)
 
 
-def _value(what: str, arg: Any) -> Any:
-    """An argument as the launch passes it: the raw launch looks at neither type nor size."""
-    if arg is None:
+class Parameter(NamedTuple):
+    """What a kernel declares: a name, the type of a number, and whether it is an array of them."""
+
+    name: str
+    dtype: np.dtype[Any]
+    array: bool
+
+
+@cache
+def parameters(file: str, kernel: str, half: bool) -> tuple[Parameter, ...]:
+    """The parameters of `kernel` of `kernels/<file>.cu`, in order, as its source declares them."""
+    found = re.search(rf"__global__ void __launch_bounds__\([^)]*\) {kernel}\(([^)]*)\)", source(file))
+    if found is None:
+        raise NanostyleError(f"kernels/{file}.cu has no kernel {kernel}; reinstall nanostyle")
+    real: dict[str, np.dtype[Any]] = {"real": np.dtype(np.float16 if half else np.float32)}
+    declared = []
+    for text in found[1].split(","):
+        array, words = "*" in text, text.replace("const", "").replace("__restrict__", "").replace("*", " ").split()
+        declared.append(Parameter(words[-1], (_TYPES | real)[" ".join(words[:-1])], array))
+    return tuple(declared)
+
+
+def _value(what: str, expected: Parameter, arg: Any) -> Any:
+    """An argument as the launch passes it."""
+    if arg is None and expected.array:
         return np.uint64(0)
-    if isinstance(arg, float):
-        return np.float32(arg)
-    if isinstance(arg, int):
-        if not -MOST_INDEX <= arg <= MOST_INDEX:
+    numbers: dict[type, Any] = {float: np.float32, int: np.int32}
+    dtype = np.dtype(numbers.get(type(arg)) or getattr(arg, "dtype", object))
+    if hasattr(arg, "dtype") != expected.array or dtype != expected.dtype:
+        kind = "an array of" if expected.array else "a number of type"
+        raise ValueError(f"{what}: expected {kind} {expected.dtype}, got {type(arg).__name__} {dtype}")
+    if not expected.array:
+        if dtype == np.int32 and not -MOST_INDEX <= arg <= MOST_INDEX:
             raise ValueError(f"{what}: expected a number of 32 bits, got {arg}; use a smaller picture or batch")
-        return np.int32(arg)
+        return dtype.type(arg)
     if not arg.flags.c_contiguous:
         raise ValueError(f"{what}: expected a contiguous array, got shape {arg.shape} with strides {arg.strides}")
     if arg.size > MOST_INDEX:
@@ -117,15 +148,15 @@ def source(file: str) -> str:
 
     They are put together here, and not by `#include`, because CuPy's cache key covers this text alone.
     """
-    folder = _folder()
-    paths = (*sorted(folder.glob("*.cuh")), folder / f"{file}.cu")
+    home = folder()
+    paths = (*sorted(home.glob("*.cuh")), home / f"{file}.cu")
     return "".join(f'#line 1 "{path.name}"\n{path.read_text(encoding="utf-8")}' for path in paths)
 
 
-def _folder() -> Path:
+def folder() -> Path:
     """The folder of the kernels: inside the package where it is installed, beside it in a checkout."""
     package = Path(__file__).parents[1]
-    for folder in (package / "kernels", package.parent / "kernels"):
-        if (folder / "common.cuh").is_file():
-            return folder
+    for place in (package / "kernels", package.parent / "kernels"):
+        if (place / "common.cuh").is_file():
+            return place
     raise NanostyleError(f"the CUDA kernels are missing: looked in {package / 'kernels'}; reinstall nanostyle")

@@ -11,7 +11,7 @@ from nanostyle.gpu.launch import blocks, contiguous, launch, supported, vectors
 MOST_BLOCKS = 1024
 
 
-def squared_distance_forward(a: Array, b: Array) -> Any:
+def squared_distance_forward(a: Array, b: Array | None) -> Any:
     """See `ops.math.squared_distance_forward`."""
     if not supported(a, b):
         return NotImplemented
@@ -39,8 +39,9 @@ def join_sums(partial: Array, scale: float) -> Array:
     return total
 
 
-def _pictures(a: Array, b: Array) -> tuple[tuple[Array, Array], int, int, dict[str, int]]:
+def _pictures(a: Array, b: Array | None) -> tuple[tuple[Array, Any], int, int, dict[str, int]]:
     """Both arrays, contiguous and of the first one's type; their pictures, and words in a picture."""
-    a, b = contiguous(a), contiguous(b, a.dtype)
+    a = contiguous(a)
+    b = None if b is None else contiguous(b, a.dtype)
     macros = vectors(a.reshape(len(a), -1))
     return (a, b), len(a), a.size // len(a) // macros["VEC"], macros

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import to_device, to_host
+from nanostyle.arrays import check_memory, to_device, to_host
 from nanostyle.errors import NanostyleError
 from nanostyle.image import resize, thumbnail_jpeg
 from nanostyle.methods.gatys import normalised
+from nanostyle.methods.memory import transformer_pass
 from nanostyle.methods.predictfile import Predictor, Style
 from nanostyle.tensor import Tensor, no_grad
 
@@ -68,10 +69,9 @@ def stylize_any(predictor: Predictor, photo: Pixels, style: Style, *, strength: 
     if strength < 1:
         own = _embedding(predictor, photo)
         embedding = own + np.float32(strength) * (embedding - own)
-    with no_grad():
-        x = to_device(photo[None].astype(np.float32, copy=False), predictor.device)
-        y = predictor.net(Tensor(x), Tensor(to_device(embedding[None], predictor.device)))
-    return np.clip(to_host(y.data)[0], 0, 1)
+    check_memory(predictor.device, photo.shape[:2], transformer_pass(predictor.net.transformer))
+    y = predictor.render(photo[None].astype(np.float32, copy=False), embedding[None])
+    return np.clip(to_host(y)[0], 0, 1)
 
 
 def _embedding(predictor: Predictor, pixels: Pixels) -> npt.NDArray[np.float32]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import Array, empty, parallel, threads
+from nanostyle.arrays import Array, empty, module_of, parallel, threads
 from nanostyle.losses import content_loss, style_loss
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
@@ -97,7 +97,7 @@ def transformer(upsample: str = "nearest", *, seed: int = 0) -> TransformerNet:
     return TransformerNet(config, np.random.default_rng(seed))
 
 
-def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32) -> LossNetwork:
+def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: str = "cpu") -> LossNetwork:
     """VGG-19 to relu4_1 with random weights that keep the size of what goes through (He 2015)."""
     rng = np.random.default_rng(seed)
     layers: list[str] = []
@@ -112,7 +112,7 @@ def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32) -> LossNetwork:
         layers.append(f"pool{block}")
     preprocess = {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     config = {"layers": layers[:-1], "padding": "zero", "pooling": "max", "preprocess": preprocess}
-    return LossNetwork(config, parameters, dtype=dtype)
+    return LossNetwork(config, parameters, dtype=dtype, device=device)
 
 
 def stylise(net: TransformerNet, photo: Array) -> Array:
@@ -133,15 +133,20 @@ class PerceptualLoss:
 
     def __call__(self, pixels: Array) -> tuple[float, Array]:
         """The loss of pictures `(N, H, W, 3)` and its gradient."""
+        loss, gradient = self.gradient(pixels)
+        return loss.item(), gradient
+
+    def gradient(self, pixels: Array, scale: float = 1.0) -> tuple[Array, Array]:
+        """The same on the device, the gradient `scale` times as long."""
         x = Tensor(pixels, requires_grad=True)
         features = self.network.features(x, self.layers)
         loss = content_loss(features[self.layers[-1]], self.aim)
         for name in self.layers:
             loss = loss + style_loss(gram(features[name]), self.grams[name])
         del features
-        loss.backward()
+        loss.backward(module_of(pixels).full((), scale, loss.dtype))
         assert x.grad is not None
-        return loss.item(), x.grad
+        return loss.data, x.grad
 
 
 # --- what they compute ------------------------------------------------------------------------------------

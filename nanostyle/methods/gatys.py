@@ -1,23 +1,26 @@
 """Floor 4: A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimised."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import Array, to_device, to_host
+from nanostyle.arrays import Array, check_memory, module_of, repeated, storage, to_device, to_host
 from nanostyle.errors import NanostyleError
 from nanostyle.image import resize
 from nanostyle.losses import Scale, content_loss, style_loss
+from nanostyle.methods.memory import loss_gradient
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.ops import gram, total_variation
 from nanostyle.optim import Adam, lbfgs
 from nanostyle.tensor import Tensor, no_grad
 
 Pixels = npt.NDArray[np.float32]
+
+LOSS_SCALE = 2.0**10
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ def gatys(
     for size, count in zip(sizes, counts, strict=True):
         photo = resize(content, size)
         pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
+        check_memory(device, size, loss_gradient(network, [*content_layers, *style_layers]))
         objective = PixelObjective(network, options, content_layers, style_layers, device)
         objective.aim(photo, [_style_size(s, size, options.style_scale) for s in styles], shares)
         for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
@@ -169,6 +173,7 @@ class PixelObjective:
         self.network, self.options, self.device = network, options, device
         self.content_layers, self.style_layers = content_layers, style_layers
         self.culprit: str | None = None
+        self._work = repeated(self.gradient, device)
 
     def aim(self, photo: Pixels, styles: Sequence[Pixels], shares: Sequence[float]) -> None:
         """Compute the targets: the photo's features, the styles' Gram matrices."""
@@ -182,35 +187,50 @@ class PixelObjective:
 
     def __call__(self, pixels: Array) -> tuple[float, Array, dict[str, float]]:
         """The loss of the picture `pixels` `(1, H, W, 3)`, its gradient, and its terms, weighted."""
+        parts, values, gradient = self._work(pixels)
+        numbers = to_host(values).tolist()
+        total = numbers.pop()
+        self.culprit = self._first_bad(parts, numbers)
+        terms = {"content": 0.0, "style": 0.0, "tv": 0.0}
+        for (term, _), value in zip(parts, numbers, strict=True):
+            terms[term] += value
+        # What a GPU has recorded it writes to the same place again, and L-BFGS remembers.
+        return total, gradient if self.device == "cpu" else gradient.copy(), terms
+
+    def gradient(self, pixels: Array) -> tuple[list[tuple[str, str]], Array, Array]:
+        """Term and layer of each part of the loss, their values and then their sum, and its gradient."""
         x = Tensor(pixels, requires_grad=True)
         features = self.network.features(x, {*self.content_layers, *self.style_layers})
         scale = self.options.loss_scale
-        parts: dict[str, list[tuple[str, Tensor]]] = {"content": [], "style": [], "tv": []}
+        parts: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
         for name, weight in self.content_layers.items():
             loss = content_loss(features[name], self.photo[name], scale=scale)
-            parts["content"].append((name, loss * (weight * self.options.content_weight)))
+            parts["content", name].append(loss * (weight * self.options.content_weight))
         for name, weight in self.style_layers.items():
             G = gram(features[name])
             for share, targets in self.styles:
                 loss = style_loss(G, targets[name], scale=scale)
-                parts["style"].append((name, loss * (weight * share * self.options.style_weight)))
+                parts["style", name].append(loss * (weight * share * self.options.style_weight))
         if self.options.tv_weight:
-            parts["tv"].append(("pixels", total_variation(x) * self.options.tv_weight))
+            parts["tv", "pixels"].append(total_variation(x) * self.options.tv_weight)
 
-        self.culprit = self._first_bad(features, parts)
-        losses = [loss for part in parts.values() for _, loss in part]
-        terms = {name: sum(loss.item() for _, loss in part) for name, part in parts.items()}
+        names = [name for name, losses in parts.items() for _ in losses]
+        losses = [loss for part in parts.values() for loss in part]
         total = losses[0]
         for loss in losses[1:]:
             total = total + loss
+        values = module_of(pixels).stack([loss.data for loss in (*losses, total)])
         del features, parts, losses, G  # their memory goes as the gradient comes back
-        total.backward()
+        # In float16 small gradients vanish, so they are computed 2^10 times as large: the sum is of the order of 1 to
+        # 100, as the weights are, so the largest stay far below 65504.
+        factor = LOSS_SCALE if storage(pixels) == np.float16 else 1.0
+        total.backward(module_of(pixels).full((), factor, total.dtype))
         assert x.grad is not None
-        return total.item(), x.grad, terms
+        return names, values, x.grad if factor == 1 else x.grad / factor
 
-    def _first_bad(self, features: Mapping[str, Tensor], parts: Mapping[str, Any]) -> str | None:
-        """The first layer whose loss is not a finite number; cheap, as only numbers are looked at."""
-        bad = {name for part in parts.values() for name, loss in part if not np.isfinite(loss.item())}
+    def _first_bad(self, parts: Sequence[tuple[str, str]], values: Sequence[float]) -> str | None:
+        """The first layer whose loss is not a finite number."""
+        bad = {name for (_, name), value in zip(parts, values, strict=True) if not np.isfinite(value)}
         return next((name for name in ["pixels", *self.network.layers] if name in bad), None)
 
     def raise_if_diverged(self) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from nanostyle import __version__
 from nanostyle.arrays import Array, module_of, to_device, to_host
 from nanostyle.data import Pictures, Pixels, load_short
+from nanostyle.methods.memory import loss_gradient, training_step
 from nanostyle.methods.modelfile import IDENTITY
 from nanostyle.methods.objective import Grams, Objective
 from nanostyle.methods.options import TrainOptions
@@ -82,11 +83,14 @@ class PredictTask:
         names = hashlib.sha256("\n".join(self._files).encode()).hexdigest()[:12]
         return {"mode": "predict", "network": self.net.config, "paintings": f"{len(self._files)} ({names})"}
 
-    def losses(self, photos: Array, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, each photo in the style of the painting whose turn it is."""
+    def inputs(self, step: int, count: int) -> dict[str, Any]:
+        """The paintings of `step`, for all but the first photos, which are their own style, and how many those are."""
+        own = self.own_at(step, count)
+        return {"paintings": self._paintings(step)[own:], "own": own}
+
+    def losses(self, photos: Array, *, paintings: Array, own: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, the first `own` photos in their own style, each other in that of its painting."""
         N = len(photos)
-        own = self.own_at(step, N)
-        paintings = to_device(self._paintings(step)[own:], self._device)
         embedding = self.net.predictor.embed(Tensor(paintings), training=True)
         if own:
             embedding = concat(self.net.predictor.embed(Tensor(photos[:own]), training=True), embedding, axis=0)
@@ -98,7 +102,13 @@ class PredictTask:
             for layer, grams in self._objective.grams(paintings).items()
         }
         weight = (xp.arange(N) >= own).astype(photos.dtype)
-        return self._objective.losses(y, photos, targets, weight)
+        return self._objective.losses(y, photos, targets, weight, own=own > 0)
+
+    def bytes_per_pixel(self) -> float:
+        """What a step takes of a GPU's memory: the paintings go through a loss network too, and back."""
+        network, layers = self._objective.network, self._objective.layers
+        paintings = (self._objective.options.style_side / self._objective.options.size) ** 2
+        return training_step(self.net.transformer, network, layers) + paintings * loss_gradient(network, layers)
 
     def own_at(self, step: int, count: int) -> int:
         """How many of the `count` photos of `step` are their own style: spread evenly over the steps."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle import weightfile
-from nanostyle.arrays import Array, to_host
+from nanostyle.arrays import Array, repeated, to_host
 from nanostyle.errors import NanostyleError
 from nanostyle.methods.modelfile import Storage, storage_of
 from nanostyle.nets.predictor import EMBEDDING, Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn import freeze, move, set_state, state
+from nanostyle.tensor import Tensor, no_grad
 from nanostyle.weightfile import WeightFile
 
 _KIND, _STYLE_KIND = "predictor", "style"
@@ -61,6 +62,16 @@ class Predictor:
             digest.update(name.encode())
             digest.update(to_host(value).astype(np.float32).tobytes())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def render(self) -> Callable[[Array, Array], Array]:
+        """From photos `(N, H, W, 3)` and embeddings `(N, 100)` to pictures."""
+
+        def forward(photos: Array, embeddings: Array) -> Array:
+            with no_grad():
+                return self.net(Tensor(photos), Tensor(embeddings)).data
+
+        return repeated(forward, self.device)
 
 
 @dataclass(frozen=True)

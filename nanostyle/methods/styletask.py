@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nanostyle import __version__
 from nanostyle.arrays import Array, module_of, to_device, to_host
 from nanostyle.data import Pixels
 from nanostyle.image import thumbnail_jpeg
+from nanostyle.methods.memory import training_step
 from nanostyle.methods.modelfile import IDENTITY, Model, save_model
 from nanostyle.methods.objective import Grams, Objective
 from nanostyle.nets.transformer import TransformerNet
@@ -68,26 +70,35 @@ class StyleTask:
         rows = [each[0]] * identity + each
         self._targets: Grams = {k: module_of(v).concatenate([row[k] for row in rows]) for k, v in each[0].items()}
         shares = [0.0] * identity + [self._weights.get(name, 1.0) for name in self._paintings]
-        self._row_weight = to_device(np.array(shares, np.float32), device)
+        self._row_weight = np.array(shares, np.float32)
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint must agree with."""
         return {"mode": self.mode, "network": self.net.config, "styles": self.styles, "style weights": self._weights}
 
-    def losses(self, photos: Array, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, each photo in the style whose turn it is."""
-        rows = self.rows_at(step, len(photos))
+    def inputs(self, step: int, count: int) -> dict[str, Any]:
+        """The styles of the `count` photos of `step`, whose turn it is, and what they count."""
+        rows = self.rows_at(step, count)
+        weight = self._row_weight[rows]
+        return {"rows": rows, "weight": weight, "own": not weight.all()}
+
+    def losses(self, photos: Array, *, rows: Array, weight: Array, own: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, each photo in the style of its row; `own`: there is one whose style is its own."""
         y = self.net(Tensor(photos), rows if self.net.styled_layers else None, training=True)
         targets = {layer: grams[rows] for layer, grams in self._targets.items()}
-        return self._objective.losses(y, photos, targets, self._row_weight[rows])
+        return self._objective.losses(y, photos, targets, weight, own=own)
 
-    def rows_at(self, step: int, count: int) -> Array:
+    def bytes_per_pixel(self) -> float:
+        """What a step takes of a GPU's memory."""
+        return training_step(self.net, self._objective.network, self._objective.layers)
+
+    def rows_at(self, step: int, count: int) -> npt.NDArray[np.int64]:
         """The styles of the `count` photos of `step`: they depend on the seed and the step alone."""
         S, seed = len(self.styles), self._objective.options.seed
         first, last = step * count // S, ((step + 1) * count - 1) // S
         turns = [np.random.default_rng([seed, _STYLES, turn]).permutation(S) for turn in range(first, last + 1)]
         start = step * count - first * S
-        return to_device(np.concatenate(turns)[start : start + count], self._device)
+        return np.concatenate(turns)[start : start + count]
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
         """Photos x styles, and every style's content and style loss, without weights, as the mean over the photos."""
@@ -98,7 +109,8 @@ class StyleTask:
             for photo in photos:
                 x = to_device(photo[None], self._device)
                 with no_grad():
-                    y = self.net(Tensor(x), np.array([row]) if self.net.styled_layers else None)
+                    style = to_device(np.array([row]), self._device)
+                    y = self.net(Tensor(x), style if self.net.styled_layers else None)
                 targets = {layer: grams[row : row + 1] for layer, grams in self._targets.items()}
                 losses.append(self._objective.measure(y, x, targets))
                 results.append(to_host(y.data)[0])

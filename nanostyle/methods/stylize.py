@@ -1,14 +1,15 @@
 """Floor 4: a photo through a trained network."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import to_device, to_host
+from nanostyle.arrays import Array, check_memory, repeated, to_host
 from nanostyle.image import decode
 from nanostyle.methods.gatys import normalised
+from nanostyle.methods.memory import transformer_pass
 from nanostyle.methods.modelfile import IDENTITY, Model
 from nanostyle.sheet import sheet
 from nanostyle.tensor import Tensor, no_grad
@@ -49,14 +50,35 @@ def stylize(
     ValueError
         No style is named and the model has several; weights or strength out of their range.
     """
+    return renderer(model, styles=styles, weights=weights, strength=strength, device=device)(pixels)
+
+
+def renderer(
+    model: Model,
+    *,
+    styles: Sequence[str] = (),
+    weights: Sequence[float] | None = None,
+    strength: float = 1.0,
+    device: str = "cpu",
+) -> Callable[[Pixels], Pixels]:
+    """`stylize` for many pictures: all but the picture is settled. Raises as it does."""
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
     shares = _shares(model, styles, weights, strength if model.has_identity else 1.0)
-    x = to_device(pixels[None].astype(np.float32, copy=False), device)
-    with no_grad():
-        y = model.net(Tensor(x), model.net.blend(shares, x) or None)
-    result = np.clip(to_host(y.data)[0], 0, 1)
-    return result if model.has_identity else result * np.float32(strength) + pixels * np.float32(1 - strength)
+    net = model.net
+
+    def forward(x: Array) -> Array:
+        with no_grad():
+            return net(Tensor(x), net.blend(shares, x) or None).data
+
+    work = repeated(forward, device)
+
+    def render(pixels: Pixels) -> Pixels:
+        check_memory(device, pixels.shape[:2], transformer_pass(net))
+        result = np.clip(to_host(work(pixels[None].astype(np.float32, copy=False)))[0], 0, 1)
+        return result if model.has_identity else result * np.float32(strength) + pixels * np.float32(1 - strength)
+
+    return render
 
 
 def _shares(model: Model, styles: Sequence[str], weights: Sequence[float] | None, strength: float) -> dict[int, float]:

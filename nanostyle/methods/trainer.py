@@ -10,7 +10,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,13 +19,14 @@ from typing import Any, Protocol
 import numpy as np
 
 from nanostyle import image, weightfile
-from nanostyle.arrays import Array, module_of, to_device, to_host
+from nanostyle.arrays import Array, ahead, check_memory, module_of, precision, repeated, to_device, to_host
 from nanostyle.data import Pictures, Pixels, samples
 from nanostyle.errors import NanostyleError
 from nanostyle.methods.options import FREE_ON_RESUME, TrainOptions
 from nanostyle.methods.report import Log, write_report
 from nanostyle.nn import buffers, parameters, set_state, state
-from nanostyle.optim import Adam
+from nanostyle.ops.adam import squared_norm
+from nanostyle.optim import Adam, LossScale
 from nanostyle.tensor import Tensor
 from nanostyle.weightfile import WeightFile
 
@@ -46,8 +47,15 @@ class Task(Protocol):
     def describe(self) -> dict[str, Any]:
         """What is trained: JSON values. A checkpoint of another description is refused."""
 
-    def losses(self, photos: Array, step: int) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch of photos, and its terms."""
+    def inputs(self, step: int, count: int) -> dict[str, Any]:
+        """What the loss of the `count` photos of `step` depends on besides them: arrays of the host, and constants."""
+
+    @property
+    def losses(self) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
+        """From a batch of photos and `inputs` to its loss and terms; keeps to what `gpu.graph.Repeated` asks for."""
+
+    def bytes_per_pixel(self) -> float:
+        """What a step takes of a GPU's memory, for each pixel of the photos."""
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
         """A contact sheet, and the content and style loss by the style's name."""
@@ -155,6 +163,8 @@ class _Run:
         # Each with what the rate is multiplied by.
         self.adams = [(Adam(kernels), 1.0), (Adam(norms), options.norm_rate)]
         self.average = {name: p.data.copy() for name, p in self.trained.items()} if options.ema else {}
+        self.scale = LossScale(adapts=precision() == "fp16")
+        self.work = repeated(self.gradients, device)
         self.step = 0
         self.rate = 1.0  # times the rate of the options: halved by every setback
         self.setbacks = 0  # since the last checkpoint
@@ -164,12 +174,14 @@ class _Run:
 
     def steps(self) -> Generator[Step, None, None]:
         """Train to the last step."""
+        size = (self.options.batch * self.options.size, self.options.size)
+        check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller --batch or --size")
         if self.step >= self.options.steps:
             self.save()  # nothing to train, but a model to write
         while self.step < self.options.steps:
-            with closing(self.pictures.batches(self.step)) as batches:
-                for batch in batches:
-                    done = self.advance(to_device(batch, self.device))
+            with closing(self.pictures.batches(self.step)) as batches, closing(ahead(batches, self.device)) as coming:
+                for batch in coming:
+                    done = self.advance(batch)
                     yield done
                     if done.event or self.step == self.options.steps:
                         break  # after a setback the photos begin again where the checkpoint stands
@@ -179,16 +191,22 @@ class _Run:
         options, start = self.options, time.perf_counter()
         self.before = {name: value.copy() for name, value in buffers(self.task.net).items()}
         rate = options.lr * self.rate * options.lr_decay ** (self.step / options.steps)
+        scale = self.scale.value
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with here
-            loss, terms = self.task.losses(photos, self.step)
-            loss.backward()
-            norm = _norm([p.grad for p in self.trained.values() if p.grad is not None])
-        value = loss.item()
-        if not (np.isfinite(value) and np.isfinite(norm)):
+            inputs = self.task.inputs(self.step, len(photos))
+            names, values, gradients = self.work(photos, scale=np.array(scale, np.float32), **inputs)
+            norm = float(squared_norm(list(gradients.values()))) ** 0.5 / scale
+        terms = dict(zip(names, to_host(values).tolist(), strict=True))
+        value = terms.pop("loss")
+        finite = np.isfinite(norm)
+        if not np.isfinite(value) or not (finite or scale > 1):
             return self.setback(value, terms, norm)
 
+        for name, gradient in gradients.items():
+            self.trained[name].grad = gradient if finite else None
         with _whole():
-            self.update(rate, min(1.0, options.clip / max(norm, 1e-12)))
+            self.scale.update(bool(finite))
+            self.update(rate, min(1.0, options.clip / max(norm, 1e-12)) / scale)
             self.before = {}
         last = self.step == options.steps
         due_checkpoint = last or self.step % options.checkpoint_every == 0
@@ -204,18 +222,25 @@ class _Run:
         seconds = time.perf_counter() - start
         return Step(self.step, options.steps, value, terms, rate, norm, seconds, self.skipped(), preview)
 
+    def gradients(self, photos: Array, *, scale: Array, **inputs: Any) -> tuple[list[str], Array, dict[str, Array]]:
+        """The names and values of the loss and its terms, and by the parameter's name the gradient of `scale`·loss."""
+        loss, terms = self.task.losses(photos, **inputs)
+        loss.backward(scale)
+        found = {name: p.grad for name, p in self.trained.items() if p.grad is not None}
+        for parameter in self.trained.values():
+            parameter.grad = None
+        numbers = [loss.data, *(term.data for term in terms.values())]
+        return ["loss", *terms], module_of(loss.data).stack(numbers), found
+
     def skipped(self) -> dict[Path, str]:
         """The pictures that could not be used so far, photos and others."""
         return self.pictures.skipped | self.task.skipped
 
     def update(self, rate: float, shorten: float) -> None:
-        """Adam's step, and the running average."""
-        for parameter in self.trained.values():
-            if parameter.grad is not None and shorten < 1:
-                parameter.grad *= shorten
+        """Adam's step, with the gradients times `shorten`, and the running average."""
         for adam, factor in self.adams:
             adam.lr = rate * factor
-            adam.step()
+            adam.step(shorten)
         self.step += 1
         for name, average in self.average.items():
             # At first the plain mean of all steps: the random start is forgotten at once.
@@ -276,6 +301,7 @@ class _Run:
             "step": self.step,
             "rate": self.rate,
             "setbacks": self.setbacks,
+            "loss_scale": [self.scale.value, self.scale.good],
         }
         extras = {f"{part}/{name}": to_host(value) for part, home in self.moving() for name, value in home.items()}
         numbers = {name: to_host(value) for name, value in state(self.task.net).items()}
@@ -295,8 +321,9 @@ class _Run:
         for adam, _ in self.adams:
             adam.t = self.step
         self.rate, self.setbacks = checkpoint.config["rate"], checkpoint.config["setbacks"]
-        for parameter in self.trained.values():
-            parameter.grad = None
+        if self.scale.adapts:
+            self.scale.value, self.scale.good = checkpoint.config.get("loss_scale", [self.scale.value, 0])
+        self.work = repeated(self.gradients, self.device)  # what was recorded works on arrays that are no more
 
     def moving(self) -> list[tuple[str, dict[str, Array]]]:
         """What is kept for each trained parameter besides its value: Adam's means, the running average."""
@@ -369,10 +396,6 @@ def _hold_out(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     # Twice as many as are shown: one may be unusable.
     places = {len(files) * i // (2 * _PREVIEW_PHOTOS) for i in range(2 * _PREVIEW_PHOTOS)}
     return [files[i] for i in sorted(places)], [file for i, file in enumerate(files) if i not in places]
-
-
-def _norm(gradients: Sequence[Array]) -> float:
-    return float(np.sqrt(sum(float(g.ravel() @ g.ravel()) for g in gradients)))
 
 
 def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:

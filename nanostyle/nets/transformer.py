@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle import ops
-from nanostyle.arrays import Array, module_of
+from nanostyle.arrays import Array, module_of, storage
 from nanostyle.nn import (
     BatchNorm,
     ConditionalInstanceNorm,
@@ -202,13 +202,15 @@ class TransformerNet:
         if style is None and self.styled_layers:
             raise ValueError("style: this network has several styles and none was given; pass one number per picture")
 
+        photos = x.data if isinstance(x, Tensor) else x
         own = self.config["identity"] and not isinstance(style, Mapping)
-        output_rows = self._output_rows(style, x.data if isinstance(x, Tensor) else x) if own else None
+        output_rows = self._output_rows(style, photos) if own else None
 
         def at(layer: str) -> Any:
             return style.get(layer) if isinstance(style, Mapping) else style
 
         _, H, W, _ = x.shape
+        x = ops.cast(x, dtype=storage(photos))
         bottom, right = -H % 4, -W % 4
         if bottom or right:
             x = ops.pad(x, pad=(0, bottom, 0, right), mode="reflect")
@@ -219,6 +221,7 @@ class TransformerNet:
         x = self.up1(x, style=at("up1"), training=training)
         x = self.up2(x, style=at("up2"), training=training)
         x = self._activation(self.output(x, style=output_rows or at("output"), training=training))
+        x = ops.cast(x, dtype=photos.dtype)
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import Array, to_device
-from nanostyle.ops import avg_pool, conv2d, max_pool, relu
+from nanostyle.arrays import Array, storage, to_device
+from nanostyle.ops import avg_pool, cast, conv2d, max_pool, relu, sub
 from nanostyle.tensor import Tensor
 
 # In the order of the field's habit: the first ones that a network has are its defaults.
@@ -121,7 +121,8 @@ class LossNetwork:
                 f" {least}x{least}; use a larger picture, a larger --size or shallower layers"
             )
         out: dict[str, Tensor] = {}
-        x = x - self.mean
+        x = sub(x, self.mean)
+        x = cast(x, dtype=storage(x.data))
         names = iter(self.layers)
         following = dict(zip(self.layers, self.layers[1:], strict=False))
         for name in names:

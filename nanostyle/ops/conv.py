@@ -192,7 +192,7 @@ def conv_transpose2d(
     swapped = w.swapaxes(2, 3)
     y = conv2d_dx(x, swapped, size=size, at=at)
     if b is not None:
-        y = y + b
+        y = y + b.astype(y.dtype, copy=False)
     return y, (
         lambda g: conv2d_forward(g, swapped, None, at=at)[0],
         lambda g: conv2d_dw(x, g, kernel=(K, L), at=at).swapaxes(2, 3),

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from nanostyle.arrays import Array, module_of, primitive
 from nanostyle.tensor import op
 
@@ -36,6 +39,12 @@ def sqrt(x: Array) -> tuple[Any, ...]:
 
 
 @op
+def cast(x: Array, *, dtype: npt.DTypeLike) -> tuple[Any, ...]:
+    """The same values as numbers of `dtype`; the gradient comes back as that of `x`."""
+    return x.astype(dtype, copy=False), (lambda g: g.astype(x.dtype, copy=False),)
+
+
+@op
 def sum(x: Array, *, axis: Axes = None, keepdims: bool = False) -> tuple[Any, ...]:
     """The sum over `axis` (default: all)."""
     y = module_of(x).asarray(x.sum(axis=axis, keepdims=keepdims))
@@ -58,9 +67,9 @@ def _spread(g: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
 
 
 @primitive
-def squared_distance_forward(a: Array, b: Array) -> Array:
-    """`(N,)`: for every picture `Σ (a - b)²`."""
-    d = (a - b).reshape(len(a), -1)
+def squared_distance_forward(a: Array, b: Array | None) -> Array:
+    """`(N,)`: for every picture `Σ (a - b)²`; `b` None stands for zeros."""
+    d = (a if b is None else a - b).reshape(len(a), -1)
     return (d * d).sum(axis=1)
 
 
@@ -84,6 +93,7 @@ def squared_distance(a: Array, b: Array, *, weight: Array) -> tuple[Any, ...]:
             f"squared_distance: expected a and b of one shape (N, ...) and weight (N,),"
             f" got {a.shape}, {b.shape} and {weight.shape}"
         )
-    weight = weight.astype(a.dtype)
+    # Never float16: a weight may be small.
+    weight = weight.astype(np.result_type(a.dtype, np.float32))
     y = module_of(a).asarray((squared_distance_forward(a, b) * weight).sum())
     return y, (lambda g: squared_distance_da(g * weight, a, b), lambda g: squared_distance_da(g * weight, b, a))

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from nanostyle.arrays import Array, module_of, primitive
 from nanostyle.tensor import once, op
 
@@ -169,7 +171,8 @@ def batch_norm(
         raise ValueError(f"batch_norm: expected gamma and beta ({C},), got {gamma.shape} and {beta.shape}")
     # The batch, stacked into one tall picture: then it is instance norm.
     tall = x.reshape(1, N * H, W, C)
-    mean, variance = moments_of(tall) if running is None else (r[None].astype(x.dtype) for r in running)
+    wide = np.result_type(x.dtype, np.float32)
+    mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
     rstd = 1 / module_of(x).sqrt(variance + eps)
     scale = gamma * rstd
     y = normalise_forward(tall, scale, beta - scale * mean, None, relu=relu)

@@ -1,4 +1,4 @@
-"""A primitive on the emulated GPU against its reference in float64, on the same numbers."""
+"""A primitive on the GPU, emulated or real, against its reference in float64, on the same numbers."""
 
 import importlib
 from typing import Any
@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.cuda_on_cpu.device import DeviceArray
-from tests.cuda_on_cpu.emulator import emulated
+from tests.cuda_on_cpu.emulator import gpu
 
 # The error that is allowed, as a share of the largest value.
 TOLERANCE = {np.dtype(np.float32): 2e-6, np.dtype(np.float16): 1e-3}
@@ -31,7 +30,7 @@ def twin(primitive: Any) -> Any:
 
 def on_gpu(function: Any, *args: Any, **kwargs: Any) -> Any:
     """What a function gives for NumPy arrays that are uploaded first, as NumPy arrays again."""
-    with emulated() as cp:
+    with gpu() as cp:
         up = [cp.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
         kwargs = {k: cp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}
         return down(function(*up, **kwargs))
@@ -41,7 +40,7 @@ def down(value: Any) -> Any:
     """Arrays of the device as NumPy arrays."""
     if isinstance(value, tuple):
         return tuple(down(v) for v in value)
-    return value.host if isinstance(value, DeviceArray) else value
+    return value.get() if hasattr(value, "get") else value
 
 
 def wide(value: Any) -> Any:

@@ -19,12 +19,15 @@ import numpy as np
 
 from nanostyle import arrays
 from nanostyle.gpu import launch
-from tests.cuda_on_cpu.device import DeviceArray, FakeCupy, memory_at
+from tests.cuda_on_cpu import device
+from tests.cuda_on_cpu.cuda import FakeGpu
+from tests.cuda_on_cpu.device import DeviceArray, memory_at
 
 HERE = Path(__file__).parent
 ORDERS = {"forward": 0, "backward": 1, "shuffled": 2}
 FLAGS = ("-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off", "-w")
 CHECKS = ("-fsanitize=thread", "-fsanitize=bounds,alignment")
+_orders = tuple(ORDERS.values())
 KERNEL = re.compile(r'extern "C" __global__ void __launch_bounds__\((\w+)(?:, [^)]+)?\) (\w+)\(')
 NAMES = {"f": np.float32, "e": np.float16, "i": np.int32, "B": np.uint8, "Q": np.uint64}
 
@@ -48,7 +51,11 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     ),
 ]
 
-missing = None if shutil.which("g++") else "g++ is not installed"
+# Where this is set the same tests run on a real GPU: `NANOSTYLE_TEST_GPU=1 pytest tests/test_gpu*.py`.
+REAL = bool(os.environ.get("NANOSTYLE_TEST_GPU"))
+
+no_compiler = None if shutil.which("g++") else "g++ is not installed"
+no_gpu = None if REAL else no_compiler  # why there is neither a GPU nor an emulated one
 
 
 class Finding(Exception):
@@ -104,6 +111,8 @@ def build(source: str, defines: Sequence[tuple[str, int]]) -> Path:
 
 def build_all(variants: Sequence[tuple[str, dict[str, int]]]) -> None:
     """Build kernel files by name and macros, on all processors; what is built already costs nothing."""
+    if REAL:
+        return
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(lambda v: build(launch.source(v[0]), tuple(sorted(v[1].items()))), variants))
 
@@ -142,14 +151,17 @@ class Kernel:
             Something is wrong with the launch, with the kernel, or its result depends on the order.
         """
         self._check_launch(grid, block, shared_mem)
+        if recording := device.tape():
+            recording.writes_to(*self._arguments(args)[1])
+            recording.add(lambda: self(grid, block, args, shared_mem=shared_mem))
         values, arrays = self._arguments(args)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         memory = (_Memory * len(arrays))(*((a.ctypes.data, a.nbytes, a.itemsize) for a in arrays))
         dims = [(ctypes.c_uint * 3)(*d, *(1,) * (3 - len(d))) for d in (grid, block)]
-        before = [a.copy() for a in arrays]
+        before = [(a, a.copy()) for a in arrays if a.flags.writeable]
         results = []
-        for order in ORDERS.values():
-            for array, content in zip(arrays, before, strict=True):
+        for order in _orders:
+            for array, content in before:
                 array[...] = content
             found = self.library.emu_launch(self._call, pointers, *dims, shared_mem, order, memory, len(arrays))
             if found:
@@ -222,8 +234,26 @@ def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Kernel
 
 
 @contextlib.contextmanager
-def emulated() -> Iterator[FakeCupy]:
+def one_order() -> Iterator[None]:
+    """Within the block each launch runs in one order alone: for tests of what stands above the kernels."""
+    with mock.patch(f"{__name__}._orders", (ORDERS["shuffled"],)):
+        yield
+
+
+@contextlib.contextmanager
+def gpu() -> Iterator[Any]:
+    """CuPy within the block: the real one where that is wished for, else the stand-in."""
+    if REAL:
+        arrays.pick_device("cuda")
+        yield arrays.cupy()
+    else:
+        with emulated() as cp:
+            yield cp
+
+
+@contextlib.contextmanager
+def emulated() -> Iterator[FakeGpu]:
     """Within the block there is a GPU: a stand-in for CuPy, whose kernels run here."""
-    cp = FakeCupy()
+    cp = FakeGpu()
     with mock.patch.object(arrays, "cupy", lambda: cp), mock.patch.object(launch, "load", load):
         yield cp

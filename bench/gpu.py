@@ -1,0 +1,113 @@
+"""What the scripts for a GPU share: time by events, within CUDA graphs, and a report as JSON and Markdown."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from nanostyle import __version__, arrays
+from nanostyle.errors import NanostyleError
+from nanostyle.files import replacing
+
+Work = Callable[[], Any]
+
+
+def parser(script: str, what: str) -> argparse.ArgumentParser:
+    """The options of `bench/<script>.py`."""
+    result = argparse.ArgumentParser(prog=f"python -m bench.{script}", description=what)
+    result.add_argument("--quick", action="store_true", help="fewer rounds, to see that it works")
+    result.add_argument("--only", default="", metavar="TEXT", help="only works whose name holds TEXT")
+    result.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR", help="default: bench/results"
+    )
+    return result
+
+
+def need_gpu() -> tuple[Any, Any]:
+    """CuPy and PyTorch, both with a GPU; ends the script with one line where that cannot be had."""
+    try:
+        arrays.pick_device("cuda")
+        import torch
+    except (NanostyleError, ImportError) as error:
+        sys.exit(f"bench: {error}")
+    if not torch.cuda.is_available():
+        sys.exit("bench: this PyTorch finds no GPU; install one that is built for CUDA")
+    return arrays.cupy(), torch
+
+
+def machine(cp: Any, torch: Any) -> dict[str, Any]:
+    """What the figures depend on."""
+    card = cp.cuda.runtime.getDeviceProperties(0)
+    return {
+        "card": card["name"].decode(),
+        "multiprocessors": card["multiProcessorCount"],
+        "driver": cp.cuda.runtime.driverGetVersion(),
+        "nanostyle": __version__,
+        "cupy": cp.__version__,
+        "torch": torch.__version__,
+        "date": time.strftime("%Y-%m-%d"),
+    }
+
+
+def write(folder: Path, name: str, report: dict[str, Any], columns: Sequence[str]) -> None:
+    """`<name>.json`, and the rows of the report as a table in `<name>.md`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / f"{name}.json") as path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
+    lines = [f"{report['machine']['card']}, {report['machine']['date']}", "", "| " + " | ".join(columns) + " |"]
+    lines.append("| --- " * len(columns) + "|")
+    lines += ["| " + " | ".join(_short(row.get(column)) for column in columns) + " |" for row in report["rows"]]
+    with replacing(folder / f"{name}.md") as path:
+        path.write_text("\n".join(lines) + "\n")
+    print(f"written: {folder / name}.json and .md")
+
+
+def _short(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+# --- time -------------------------------------------------------------------------------------------------
+
+
+def of_ours(cp: Any, work: Work) -> Work:
+    """`work`, recorded as a CUDA graph."""
+    repeated = arrays.repeated(work, "cuda")
+    repeated()
+    repeated()
+    cp.cuda.get_current_stream().synchronize()
+    return repeated
+
+
+def of_torch(torch: Any, work: Work) -> Work:
+    """The same for PyTorch, by its own recorder."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            work()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        work()
+    return graph.replay
+
+
+def milliseconds(torch: Any, works: Sequence[Work], rounds: int, times: int = 10) -> list[float]:
+    """The median time of each work, in turns, `times` runs between two events. All run on the default stream."""
+    found: list[list[float]] = [[] for _ in works]
+    for work in works:
+        work()
+    for _ in range(rounds):
+        for mine, work in zip(found, works, strict=True):
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            for _ in range(times):
+                work()
+            end.record()
+            end.synchronize()
+            mine.append(begin.elapsed_time(end) / times)
+    return [median(mine) for mine in found]

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# All that only a GPU can answer, in under nine minutes on one card; needs CuPy and PyTorch for it.
+#
+#   bench/gpu_day.sh [--out DIR] [--quick] [--dry-run]
+#
+# Tests on the card, sanitizer, kernels, networks. Each part has its own limit of time; one that fails or takes too long
+# is told and does not stop the others. DIR (default: bench/results) gets gpu_day.json, gpu_day.md and a log per part.
+# --dry-run prints what would be run, and runs nothing.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+out=bench/results quick=() dry=0
+while (($#)); do
+    case $1 in
+        --out) out=${2:?--out needs a folder}; shift 2 ;;
+        --quick) quick=(--quick); shift ;;
+        --dry-run) dry=1; shift ;;
+        *) echo "gpu_day.sh: expected --out DIR, --quick or --dry-run, got $1" >&2; exit 2 ;;
+    esac
+done
+
+# Name, seconds it may take, command.
+parts=()
+part() { parts+=("$(printf '%q ' "$@")"); }
+export NANOSTYLE_TEST_GPU=1
+part tests 150 python -m pytest -q -x tests/test_gpu.py tests/test_gpu_products.py tests/test_gpu_program.py
+part sanitizer 100 compute-sanitizer --tool memcheck --error-exitcode 9 \
+    python -m pytest -q tests/test_gpu.py tests/test_gpu_products.py -k "layers_of or adam or pools or bytes"
+part racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 \
+    python -m pytest -q tests/test_gpu_products.py -k "layers_of and residual"
+part kernels 110 python -m bench.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
+part networks 110 python -m bench.gpu_networks "${quick[@]}" --out "$out"
+
+if ((dry)); then
+    for line in "${parts[@]}"; do
+        eval "set -- $line"
+        echo "$1 (at most $2 s): ${*:3}"
+    done
+    exit 0
+fi
+
+python - <<'PY' || exit 2
+import sys
+from nanostyle import arrays
+from nanostyle.errors import NanostyleError
+try:
+    arrays.pick_device("cuda")
+except NanostyleError as error:
+    sys.exit(f"gpu_day.sh: {error}")
+PY
+
+mkdir -p "$out" || exit 2
+failed=0
+: > "$out/gpu_day.tsv"
+for line in "${parts[@]}"; do
+    eval "set -- $line"
+    name=$1 limit=$2 begin=$SECONDS
+    shift 2
+    printf '== %s (at %ds)\n' "$name" "$begin"
+    if ! command -v "$1" > /dev/null; then
+        result="not run: $1 is not installed"
+    elif timeout "$limit" "$@" > "$out/gpu_day-$name.log" 2>&1; then
+        result=passed
+    else
+        status=$?
+        result=$([ "$status" = 124 ] && echo "stopped after $limit s" || echo "failed with status $status")
+    fi
+    [ "$result" = passed ] || failed=1
+    [ -f "$out/gpu_day-$name.log" ] && tail -n 3 "$out/gpu_day-$name.log"
+    echo "$result"
+    printf '%s\t%s\t%d\n' "$name" "$result" $((SECONDS - begin)) >> "$out/gpu_day.tsv"
+done
+python -m bench.gpu_report "$out" || failed=1
+exit "$failed"

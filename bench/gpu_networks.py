@@ -1,0 +1,216 @@
+"""Stylising, a step of training and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
+
+PyTorch runs as its users run it: channels_last, eager and under `torch.compile` with CUDA graphs, in float16 (autocast
+in training) or with TF32. Both are compared first.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bench.gpu import Work, machine, milliseconds, need_gpu, parser, write
+from nanostyle import arrays
+from nanostyle.methods.bench import PerceptualLoss, picture, transformer, vgg19
+from nanostyle.methods.objective import Objective
+from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.styletask import StyleTask
+from nanostyle.nn import move, parameters
+from nanostyle.ops.adam import squared_norm
+from nanostyle.optim import Adam
+from nanostyle.tensor import Tensor, no_grad
+
+STYLISING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
+# In ms: what issue 7 aims at in float16, and the floors of research/gpu.md.
+AIMS = {"stylise 512x512": (0.45, 0.115), "stylise 1920x1080": (3.5, 0.91), "training step 4x256x256": (4.0, 1.1)}
+TOLERANCE = {"fp16": 3e-2, "tf32": 1e-2, "fp32": 1e-3}
+
+
+@dataclass(frozen=True)
+class Race:
+    """One work of all contestants: by their names what they do, and their first results, to be compared."""
+
+    name: str
+    runs: dict[str, Work]
+    results: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line."""
+    command = parser("gpu_networks", __doc__.splitlines()[0])
+    command.add_argument("--precision", nargs="+", choices=("fp16", "tf32"), default=["fp16", "tf32"])
+    command.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes minutes")
+    options = command.parse_args(arguments)
+    cp, torch = need_gpu()
+    report: dict[str, Any] = {"machine": machine(cp, torch), "rows": []}
+    for precision in options.precision:
+        arrays.set_precision(precision, "cuda")
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+        for make in (stylising, training, gatys):
+            for race in make(cp, torch, precision, compiled=not options.no_compile):
+                if options.only in race.name:
+                    report["rows"].append(row(torch, race, precision, 5 if options.quick else 25))
+                    print(report["rows"][-1], flush=True)
+    columns = ("work", "precision", "nanostyle ms", "eager ms", "compiled ms", "ratio", "error", "aim ms", "floor ms")
+    write(options.out, "gpu_networks", report, (*columns, "result"))
+    if any("result" in entry for entry in report["rows"]):
+        sys.exit("bench: some results differ from PyTorch's; see the table")
+
+
+def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
+    """Compare, then time. The ratio is that of PyTorch's best: above 1, nanostyle is faster."""
+    ours, theirs = race.results["nanostyle"], race.results["eager"]
+    error = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+    found: dict[str, Any] = {"work": race.name, "precision": precision, "error": error}
+    if precision == "fp16" and race.name in AIMS:
+        found["aim ms"], found["floor ms"] = AIMS[race.name]
+    if not error <= TOLERANCE[precision]:
+        return found | {"result": "differs: not timed"}
+    times = dict(zip(race.runs, milliseconds(torch, list(race.runs.values()), rounds), strict=True))
+    found |= {f"{name} ms": value for name, value in times.items()}
+    return found | {"ratio": min(v for k, v in times.items() if k != "nanostyle") / times["nanostyle"]}
+
+
+def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
+    """A pass of the transformer, from the picture on the device to the picture on the device."""
+    from bench.torch_nets import Transformer, tensor
+
+    for name, (H, W) in STYLISING.items():
+        net, photo = transformer(), picture(1, H, W)
+        dtype = torch.float16 if precision == "fp16" else torch.float32
+        model = Transformer(net).eval().cuda().to(dtype=dtype, memory_format=torch.channels_last)
+        x = tensor(photo).cuda().to(dtype=dtype, memory_format=torch.channels_last)
+        move(net, "cuda")
+        device_photo = cp.asarray(photo)
+
+        def forward(x: Any, net: Any = net) -> Any:
+            with no_grad():
+                return net(Tensor(x)).data
+
+        def theirs(model: Any, x: Any = x) -> Work:
+            def run() -> Any:
+                with torch.inference_mode():
+                    return model(x)
+
+            return run
+
+        work = arrays.repeated(forward, "cuda")
+        runs: dict[str, Work] = {"nanostyle": lambda work=work, x=device_photo: work(x), "eager": theirs(model)}  # type: ignore[misc]
+        if compiled:
+            runs["compiled"] = theirs(torch.compile(model, mode="max-autotune"))
+        for _ in range(3):
+            found = runs["nanostyle"]()
+        results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
+        yield Race(f"stylise {name}", runs, results)
+
+
+def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
+    """A whole step at 256 x 256, batch 4: both networks forward and back, and Adam."""
+    from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
+
+    options, batch, size = TrainOptions(), 4, 256
+    net, network = transformer(), vgg19()
+    photos, painting = picture(batch, size, size), picture(1, size, size, seed=1)
+    model = Transformer(net).cuda().to(memory_format=torch.channels_last)
+    features = Features(network).cuda().to(memory_format=torch.channels_last)
+    grams = [torch.from_numpy(G).cuda() for G in Objective(network, options).grams(painting).values()]
+    x = tensor(photos).cuda().to(memory_format=torch.channels_last)
+    weights = {"content": options.content_weight, "style": options.style_weight / len(grams)}
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr, fused=True)
+    scaler = torch.amp.GradScaler("cuda", enabled=precision == "fp16")
+
+    def step_of(model: Any, features: Any) -> Callable[[], Any]:
+        def step() -> Any:
+            optimizer.zero_grad()
+            with torch.autocast("cuda", torch.float16, enabled=precision == "fp16"):
+                with torch.no_grad():
+                    aim = features(x)[-1]
+                found = [f.float() for f in features(model(x))]
+                loss = perceptual_loss(found, aim.float(), grams, weights)
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            return loss
+
+        return step
+
+    objective = Objective(vgg19(device="cuda"), options)
+    task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device="cuda")
+    trained = parameters(net)
+    adam, scale = Adam(trained, lr=options.lr), np.array(2.0**16 if precision == "fp16" else 1.0, np.float32)
+
+    def gradients(photos: Any, *, scale: Any, **inputs: Any) -> Any:
+        loss, _ = task.losses(photos, **inputs)
+        loss.backward(scale)
+        found = [p.grad for p in trained.values()]
+        for p in trained.values():
+            p.grad = None
+        return loss.data, found
+
+    work, inputs, device_photos = arrays.repeated(gradients, "cuda"), task.inputs(0, batch), cp.asarray(photos)
+
+    def ours() -> Any:
+        loss, found = work(device_photos, scale=scale, **inputs)
+        squared_norm(found)
+        for p, g in zip(trained.values(), found, strict=True):
+            p.grad = g
+        adam.step(1 / float(scale))
+        return loss
+
+    results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}
+    runs: dict[str, Work] = {"nanostyle": ours, "eager": step_of(model, features)}
+    if compiled:
+        runs["compiled"] = step_of(torch.compile(model), torch.compile(features))
+    yield Race(f"training step {batch}x{size}x{size}", runs, results)
+
+
+def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
+    """The loss of a picture of 512 x 512 and its gradient: what each iteration of Gatys' method evaluates."""
+    from bench.torch_nets import Features, perceptual_loss, tensor
+
+    network, (H, W) = vgg19(), (512, 512)
+    photo = picture(1, H, W)
+    targets = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
+    dtype = torch.float16 if precision == "fp16" else torch.float32
+    features = Features(network).cuda().to(dtype=dtype, memory_format=torch.channels_last)
+    x = tensor(photo).cuda().to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(True)
+    aim, grams = tensor(targets.aim).cuda(), [torch.from_numpy(G).cuda() for G in targets.grams.values()]
+    scale = 2.0**10 if precision == "fp16" else 1.0
+
+    def closure_of(features: Any) -> Work:
+        def closure() -> Any:
+            x.grad = None
+            loss = perceptual_loss([f.float() for f in features(x)], aim, grams, {"content": 1, "style": 1})
+            (loss * scale).backward()
+            return x.grad
+
+        return closure
+
+    device_targets = PerceptualLoss(vgg19(device="cuda"), *(cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)))
+
+    def ours(pixels: Any) -> Any:
+        return device_targets.gradient(pixels, scale)[1]
+
+    work, device_photo = arrays.repeated(ours, "cuda"), cp.asarray(photo)
+    runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features)}
+    if compiled:
+        runs["compiled"] = closure_of(torch.compile(features))
+    for _ in range(3):
+        found = runs["nanostyle"]()
+    results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
+    yield Race(f"gatys closure {H}x{W}", runs, results)
+
+
+def _pictures(x: Any) -> np.ndarray:
+    return x.detach().float().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _numbers(x: Any) -> np.ndarray:
+    return x.detach().float().cpu().numpy().reshape(1)
+
+
+if __name__ == "__main__":
+    main()

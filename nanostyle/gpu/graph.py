@@ -1,0 +1,83 @@
+"""Floor 0: work on a GPU that is recorded once and then repeated without Python: CUDA graphs.
+
+A pass of the transformer network is some 60 launches, a step of training some 300, and from Python each costs about as
+much as it takes to run. Recorded as a graph they are one.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanostyle.arrays import Array, cupy
+
+# Recordings that are kept, each with its memory: training by prediction alternates between two.
+_MOST = 2
+
+
+class Recording(NamedTuple):
+    """A graph, the arrays it reads and writes, and the memory that everything between them is in."""
+
+    graph: Any
+    arrays: list[Any]
+    result: Any
+    pool: Any
+
+
+class Repeated:
+    """`work`, called with arrays of the host or the device, and with constants by name.
+
+    The first call with arrays of given shapes just does the work, which compiles the kernels. The second records it,
+    from then on only the graph is launched. What a recording holds is overwritten by the next call with such arrays.
+
+    What `work` must keep to: its result depends on the arrays, the constants, and arrays of the device that stay where
+    they are (a network's parameters); it neither looks at a value on the device nor uploads one.
+    """
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self._work = work
+        self._recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """What `work` returns: arrays of the device, valid until the next call."""
+        names = [name for name, value in named.items() if hasattr(value, "dtype")]
+        constants = {name: value for name, value in named.items() if name not in names}
+        values = [*arrays, *(named[name] for name in names)]
+        key = (*((v.shape, v.dtype.str) for v in values), *names, *sorted(constants.items()))
+
+        def run(values: list[Array]) -> Any:
+            split = len(arrays)
+            return self._work(*values[:split], **dict(zip(names, values[split:], strict=True)), **constants)
+
+        if key not in self._recordings:
+            self._recordings[key] = None
+            while len(self._recordings) > _MOST:
+                self._recordings.popitem(last=False)
+            return run([cupy().asarray(v) for v in values])  # type: ignore[union-attr]
+        self._recordings.move_to_end(key)
+        recording = self._recordings[key]
+        if recording is None:
+            recording = self._recordings[key] = record(run, values)
+        for place, value in zip(recording.arrays, values, strict=True):
+            if isinstance(value, np.ndarray):
+                place.set(value)
+            else:
+                place[...] = value
+        recording.graph.launch()
+        return recording.result
+
+
+def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
+    """The launches of `run` for arrays as those in `like`, with memory of their own; nothing is computed yet."""
+    cp: Any = cupy()
+    arrays = [cp.empty(v.shape, v.dtype) for v in like]
+    stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()
+    # What is freed on the way goes back to this pool alone, so nobody else gets memory that the graph writes to.
+    with cp.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        try:
+            result = run(arrays)
+        finally:
+            graph = stream.end_capture()
+    return Recording(graph, arrays, result, pool)

@@ -1,0 +1,336 @@
+"""The whole program on a GPU, emulated or real: every op with its gradients, and what the methods make of them."""
+
+import contextlib
+from itertools import islice
+
+import numpy as np
+import pytest
+import tiny
+from cases import CASES, Size
+from train_tiny import training
+
+from nanostyle import arrays, image, losses, ops, weightfile
+from nanostyle.errors import NanostyleError
+from nanostyle.gpu import launch
+from nanostyle.methods import memory
+from nanostyle.methods.anystyle import predict_style, stylize_any
+from nanostyle.methods.feedforward import train_feedforward
+from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
+from nanostyle.methods.modelfile import Model
+from nanostyle.methods.objective import Objective
+from nanostyle.methods.options import TrainOptions
+from nanostyle.methods.predictfile import Predictor
+from nanostyle.methods.styletask import StyleTask
+from nanostyle.methods.stylize import renderer, stylize
+from nanostyle.methods.trainer import training_folder
+from nanostyle.nets.predictor import ConvBackbone, PredictionNet
+from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nn import freeze, move
+from nanostyle.tensor import Tensor
+from tests.cuda_on_cpu import device, emulator
+
+pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    emulator.build_all(emulator.VARIANTS)
+
+
+@pytest.fixture(autouse=True)
+def cp():
+    with emulator.gpu() as module, emulator.one_order():
+        yield module
+    arrays.set_precision("fp32")
+
+
+@contextlib.contextmanager
+def on_cpu():
+    """Within the block precision is that of a CPU."""
+    before = arrays.precision()
+    arrays.set_precision("fp32")
+    yield
+    arrays.set_precision(before, "cuda")
+
+
+@pytest.fixture(params=arrays.PRECISIONS)
+def precision(request):
+    return arrays.set_precision(request.param, "cuda")
+
+
+def close(a, b, tolerance):
+    """The largest difference is that part of the largest value."""
+    np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * max(1e-3, np.abs(b).max()))
+
+
+# --- ops ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_every_op_and_its_gradients_are_those_of_the_cpu(case, cp):
+    """In float32, against float64: with no twin too, what runs is right for arrays of the device."""
+    size = Size(H=max(6, case.least), W=max(5, case.least))
+    inputs = case.inputs(size, np.random.default_rng(1))
+
+    def run(xp, dtype):
+        leaves = [Tensor(xp.asarray(x.astype(dtype)), requires_grad=True) for x in inputs]
+        options = {k: xp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in case.options_at(size).items()}
+        if "running" in options:
+            options["running"] = tuple(map(xp.asarray, options["running"]))
+        op = getattr(ops, case.name, None) or getattr(losses, case.name)
+        y = op(*(leaf.data if i in case.frozen else leaf for i, leaf in enumerate(leaves)), **options)
+        y = y[0] if isinstance(y, tuple) else y
+        g = np.cos(np.arange(y.data.size)).reshape(y.shape).astype(str(y.dtype))
+        y.backward(xp.asarray(g))
+        return [y.data, *(leaf.grad for i, leaf in enumerate(leaves) if i not in case.frozen)]
+
+    for got, want in zip(run(cp, np.float32), run(np, np.float64), strict=True):
+        close(arrays.to_host(got), want, 2e-5)
+
+
+# --- methods ------------------------------------------------------------------------------------------------
+
+
+def transformer(arch="dumoulin", **options):
+    """A trained network, as it were: gammas and betas are not 1 and 0."""
+    config = transformer_config(arch, width=0.125, **options)
+    net = tiny.to_float64(TransformerNet(config, np.random.default_rng(3)))
+    for parameter in tiny.parameters(net).values():
+        parameter.data = parameter.data.astype(np.float32)
+    freeze(net)
+    return net
+
+
+TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2}
+
+
+@pytest.mark.parametrize(
+    ("arch", "options"),
+    [
+        ("johnson", {"norm": "batch", "upsample": "fractional"}),
+        ("johnson", {"norm": "instance", "upsample": "nearest"}),
+        ("dumoulin", {"styles": 3, "identity": True}),
+    ],
+)
+def test_stylising_once_and_again(arch, options, precision):
+    """The first picture just runs, the second is recorded, the third launches the recording; then another size."""
+    model = Model(net=transformer(arch, **options), styles=["photo", "a", "b"] if "styles" in options else ["a"])
+    how = {"styles": ["a", "b"], "weights": [1, 3], "strength": 0.8} if "styles" in options else {}
+    photos = [tiny.picture(np.random.default_rng(i), *size) for i, size in enumerate([(21, 18)] * 4 + [(12, 16)])]
+    with on_cpu():
+        wanted = [stylize(model, photo, **how) for photo in photos]
+    move(model.net, "cuda")
+    render = renderer(model, **how, device="cuda")
+    for photo, want in zip(photos, wanted, strict=True):
+        got = render(photo)
+        assert got.dtype == np.float32
+        close(got, want, TOLERANCE[precision])
+    assert (render(photos[1]) == render(photos[1])).all()
+
+
+def test_any_style(precision):
+    config = transformer_config("ghiasi", width=0.125)
+    rng = np.random.default_rng(0)
+    net = PredictionNet(TransformerNet(config, rng), ConvBackbone(rng), rng)
+    freeze(net)
+    predictor = Predictor(net, 32)
+    painting, photo = tiny.picture(np.random.default_rng(1), 33, 40), tiny.picture(np.random.default_rng(2), 20, 24)
+    with on_cpu():
+        want = stylize_any(predictor, photo, predict_style(predictor, painting, name="a"))
+    move(net, "cuda")
+    predictor = Predictor(net, 32, device="cuda")
+    for _ in range(3):
+        style = predict_style(predictor, painting, name="a")
+        close(stylize_any(predictor, photo, style), want, TOLERANCE[precision])
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
+def test_gatys(optimizer, precision):
+    photo, painting = (tiny.picture(np.random.default_rng(i), 16, 20) for i in range(2))
+    options = GatysOptions(iterations=4, optimizer=optimizer, pyramid=False, **tiny.LAYERS)
+    with on_cpu():
+        want = list(gatys(photo, [painting], tiny.loss_network(), options))
+    got = list(gatys(photo, [painting], tiny.loss_network(device="cuda"), options, device="cuda"))
+    assert len(got) == len(want)
+    close(got[0].loss, want[0].loss, TOLERANCE[precision])
+    close(got[1].loss, want[1].loss, TOLERANCE[precision])
+    assert got[-1].loss < got[0].loss
+    if precision == "fp32":
+        close(got[-1].pixels, want[-1].pixels, 0.02)
+
+
+# --- training -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    tiny.write_pictures(folder / "photos", 4, size=(20, 24))
+    tiny.write_pictures(folder / "styles", 2, size=(20, 24), seed=1)
+    return folder / "photos", folder / "styles"
+
+
+FEW = {
+    "size": 12,
+    "batch": 2,
+    "width": 0.06,
+    "ema": 0,
+    "tv_weight": 0.1,
+    "norm_rate": 1,
+    "preview_every": 100,
+    "checkpoint_every": 100,
+}
+
+
+@pytest.fixture
+def low_scale(monkeypatch):
+    """So low that the first step is taken already."""
+    monkeypatch.setattr("nanostyle.optim.FIRST_SCALE", 2.0**8)
+
+
+def losses_of(steps, count=4):
+    """Of the first steps; then the training is stopped, which saves it. The last step of all would draw previews."""
+    with contextlib.closing(steps):
+        return [step.loss for step in islice(steps, count)]
+
+
+def test_training_is_that_of_the_cpu(data, tmp_path, precision, low_scale):
+    """Four steps: rows, weights and the photo's own style change from one to the next."""
+    # Adam makes of a small gradient its sign: where that is not exact, let nothing move, and look at losses alone.
+    few = FEW | {"lr": 1e-3 if precision == "fp32" else 1e-6}
+    with on_cpu():
+        want = losses_of(training(*data, tmp_path / "cpu.h5", **few))
+    got = losses_of(training(*data, tmp_path / "gpu.h5", **few, device="cuda"))
+    close(got, want, {"fp32": 1e-3, "tf32": 0.03, "fp16": 0.03}[precision])
+
+
+def test_two_trainings_and_a_resumed_one_end_with_the_same_bytes(data, tmp_path, low_scale):
+    arrays.set_precision("fp16", "cuda")
+
+    def run(name, **more):
+        return training(*data, tmp_path / name, **FEW, device="cuda", **more)
+
+    losses_of(run("a.h5"))
+    losses_of(run("b.h5"))
+    losses_of(run("c.h5"), 2)
+    losses_of(run("c.h5", resume=True), 2)
+    ends = [(training_folder(tmp_path / name) / "checkpoint.h5").read_bytes() for name in ("a.h5", "b.h5", "c.h5")]
+    assert ends[0] == ends[1] == ends[2]
+
+
+def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, tmp_path, monkeypatch):
+    arrays.set_precision("fp16", "cuda")
+    norms = iter([np.inf, 1.0])
+    monkeypatch.setattr("nanostyle.methods.trainer.squared_norm", lambda gradients: next(norms))
+    run = training(*data, tmp_path / "a.h5", steps=9, **FEW, device="cuda")
+    assert next(run).gradient == np.inf
+    run.close()
+    file = weightfile.load(training_folder(tmp_path / "a.h5") / "checkpoint.h5", "checkpoint")
+    assert file.config["loss_scale"] == [2.0**15, 0]
+    assert file.config["step"] == 1
+    assert not any(value.any() for name, value in file.extras.items() if name.startswith("m/"))
+
+
+def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
+    photos, styles = map(image.find_pictures, data)
+    options = TrainOptions(steps=3, norm="batch", **FEW, **tiny.LAYERS)
+
+    def end(device):
+        output = tmp_path / f"{device}.h5"
+        list(train_feedforward(photos, styles[0], tiny.loss_network(device=device), options, output, device=device))
+        return weightfile.load(training_folder(output) / "checkpoint.h5", "checkpoint").parameters
+
+    cpu, gpu = end("cpu"), end("cuda")
+    averages = [name for name in cpu if "running" in name]
+    assert averages
+    for name in averages:
+        # Adam moves a bias before a batch norm at random: its gradient is 0 but for rounding.
+        close(gpu[name], cpu[name], 0.05)
+
+
+# --- memory -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
+def test_what_does_not_fit_is_refused_with_a_size_that_does(cp, monkeypatch):
+    model = Model(net=transformer("johnson"), styles=["a"])
+    move(model.net, "cuda")
+    photo = tiny.picture(np.random.default_rng(0), 40, 64)
+    each = memory.transformer_pass(model.net)
+    monkeypatch.setattr(cp.cuda.runtime, "free", int(20 * 32 * each) + 1)
+    with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use --size 32, or --device cpu"):
+        stylize(model, photo, device="cuda")
+    assert stylize(model, image.resize(photo, (20, 32)), device="cuda").shape == (20, 32, 3)
+
+
+@pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
+@pytest.mark.parametrize("width", [0.25, 1.0])
+def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkeypatch):
+    """Only memory counts, so the kernels do nothing and the pictures are as large as one likes."""
+    monkeypatch.setattr(launch, "load", lambda *key: lambda *args, **more: None)
+    net = TransformerNet(transformer_config("johnson", width=width), np.random.default_rng(0))
+    network = tiny.loss_network(device="cuda")
+    layers = [*tiny.LAYERS["content_layers"], *tiny.LAYERS["style_layers"]]
+    photo = np.zeros((128, 160, 3), np.float32)
+    move(net, "cuda")
+    model = Model(net=net, styles=["a"])
+    objective = Objective(network, TrainOptions(**tiny.LAYERS))
+    task = StyleTask("feedforward", net, {"a": photo}, objective, device="cuda")
+    closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, "cuda")
+    closure.aim(photo, [photo], [1.0])
+    pixels = arrays.to_device(photo[None], "cuda")
+    inputs = {name: arrays.to_device(v, "cuda") for name, v in task.inputs(0, 1).items() if name != "own"}
+
+    with np.errstate(all="ignore"):
+        used = [
+            peak(lambda: stylize(model, photo, device="cuda")),
+            peak(lambda: closure(pixels)),
+            peak(lambda: task.losses(pixels, **inputs, own=False)[0].backward()),
+        ]
+    forecast = [memory.transformer_pass(net), memory.loss_gradient(network, layers), task.bytes_per_pixel()]
+    shares = np.array(used) / (photo.size / 3) / forecast
+    assert (shares > 0.6).all() and (shares < 1).all(), shares
+
+
+def peak(work):
+    """Bytes that `work` takes on top of what is there."""
+    before = device.usage.most = device.usage.now
+    work()
+    return device.usage.most - before
+
+
+# --- transfers ----------------------------------------------------------------------------------------------
+
+
+def test_batches_are_uploaded_ahead():
+    batches = [np.full((2, 3), i, np.float32) for i in range(5)]
+    seen = [arrays.to_host(x).copy() for x in arrays.ahead(iter(batches), "cuda")]
+    np.testing.assert_array_equal(seen, batches)
+
+
+def test_what_goes_wrong_with_a_batch_is_raised_where_it_is_wanted():
+    def batches():
+        yield np.zeros(3, np.float32)
+        raise NanostyleError("no more")
+
+    coming = arrays.ahead(batches(), "cuda")
+    next(coming)
+    with pytest.raises(NanostyleError, match="no more"):
+        next(coming)
+
+
+def test_recorded_work_may_not_look_at_a_value(cp):
+    work = arrays.repeated(lambda x: x * float(x.sum()), "cuda")
+    x = np.ones(3, np.float32)
+    work(x)
+    with pytest.raises(Exception, match="capture"):
+        work(x)
+
+
+def test_precision_is_for_gpus():
+    with pytest.raises(NanostyleError, match="only a GPU has it; use --precision fp32 or --device cuda"):
+        arrays.set_precision("fp16", "cpu")
+    with pytest.raises(ValueError, match="precision: expected auto, fp32, tf32, fp16, got 'bf16'"):
+        arrays.set_precision("bf16", "cuda")
+    assert arrays.set_precision("auto", "cpu") == "fp32"
+    assert arrays.set_precision("auto", "cuda") == "tf32"
