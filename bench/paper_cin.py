@@ -195,7 +195,9 @@ def main() -> None:
         values = [float(str(row[column])) for row in along]
         print(f"(c) {column}: {' '.join(f'{v:.4f}' for v in values)}; monotone: {monotone(values)}")
 
-    record = {"options": {k: str(v) for k, v in vars(given).items()}, "many": rows, "summary": summary}
+    options = {k: v for k, v in vars(given).items() if isinstance(v, int | float)}
+    named = {"styles": list(paintings), "loss network": Path(given.loss_net).stem}
+    record = {"options": options | named, "many": rows, "summary": summary}
     with replacing(given.output / "paper_cin.json") as temporary:
         temporary.write_text(json.dumps(record | {"new style": added, "blend": along}, indent=1) + "\n")
 
