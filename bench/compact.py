@@ -1,8 +1,8 @@
 """The built-in loss network against the real VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.compact`.
 
 For photos x paintings: the content and style loss, by VGG-19, of what Gatys' method makes with the slim network, as
-multiples of those with VGG-19 itself, after as many iterations with the same options, and the time of an iteration with
-each, measured in turns. What VGG-19 made is kept in `runs/`, as it is the same every time.
+multiples of those with VGG-19 itself, after as many iterations with the same options, and the processor time of an
+iteration with each, measured in turns. What VGG-19 made is kept in `runs/`, as it is the same every time.
 """
 
 import argparse
@@ -66,7 +66,10 @@ def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: Lo
 
 
 def seconds_per_iteration(networks: Mapping[str, LossNetwork], size: int, rounds: int, iterations: int = 6) -> Losses:
-    """The median time of an iteration with each network at `size` x `size` pixels, measured in turns."""
+    """The median time of an iteration with each network at `size` x `size` pixels, measured in turns.
+
+    The processor's time, over all threads: other work on the machine counts less than by the clock.
+    """
     rng = np.random.default_rng(0)
     photo, painting = rng.random((2, size, size, 3), np.float32)
     times: dict[str, list[float]] = {name: [] for name in networks}
@@ -74,9 +77,9 @@ def seconds_per_iteration(networks: Mapping[str, LossNetwork], size: int, rounds
         for name, network in networks.items():
             marks = []
             for _ in gatys(photo, [painting], network, GatysOptions(iterations=iterations, pyramid=False)):
-                marks.append(time.perf_counter())
+                marks.append(time.process_time())
             times[name] += list(np.diff(marks)[1:])
-    return {name: median(found) for name, found in times.items()}
+    return {name: float(median(found)) for name, found in times.items()}
 
 
 def main() -> None:
@@ -90,7 +93,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="long side")
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "compact")
-    parser.add_argument("--timing", type=int, default=384, help="side of the picture for timing; 0: no timing")
+    parser.add_argument("--timing", type=int, default=256, help="side of the picture for timing; 0: no timing")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "compact.json")
     parser.add_argument("--sheet", type=Path, help="a PNG of photo, painting and both results")

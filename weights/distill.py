@@ -43,11 +43,12 @@ LEVELS = STYLE_LAYERS[:4]
 WIDTHS = (16, 32, 40, 64, 80, 80, 80, 96, 256)
 """Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1; VGG-19 has 64 to 512."""
 
-SIZE = 128
-_SAMPLES = 48  # pictures to prune with
+SIZE = 96
+_SAMPLES = 48  # crops to prune with, of
+_SAMPLE_SIZE = 128  # pixels
 _PATCHES = 400  # places in each of them
 _JOURNEYS = 60  # journeys that are remembered
-_JOURNEY_EVERY = 8  # steps between a new journey and the next
+_JOURNEY_EVERY = 10  # steps between a new journey and the next
 _STOPS = (2, 6, 18, 50)  # iterations of Gatys' method at which the picture is looked at
 _KEPT_OUT = 24  # photos and styles that no training sees
 _CHECKPOINT_EVERY = 50
@@ -65,20 +66,27 @@ def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int
     The weights are those for pictures in 0..1 minus the teacher's mean.
     """
     parameters: dict[str, np.ndarray] = {}
-    for name, width in zip(convolutions(teacher.layers), widths, strict=True):
-        aims = [features(teacher, p, name) for p in pictures]
-        kept = choose(sum(moments(np.maximum(z, 0)) for z in aims), width)
+    names = convolutions(teacher.layers)[: len(widths)]
+    rng = np.random.default_rng(seed)
+    places: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    aims: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for picture in pictures:
+        with no_grad():
+            found = teacher.features(Tensor(picture[None]), names)
+        for name, z in found.items():
+            flat = z.data[0].reshape(-1, z.shape[3])
+            places[name].append(rng.integers(len(flat), size=_PATCHES))
+            aims[name].append(flat[places[name][-1]])
+    for name, width in zip(names, widths, strict=True):
+        z = np.concatenate(aims[name])
+        active = np.maximum(z, 0)
+        kept = choose(active.T @ active / len(active), width)
         before = teacher.layers[: teacher.layers.index(name)]
         slim = LossNetwork(config_of(teacher, before), parameters) if before else None
-        rng = np.random.default_rng(seed)
-        rows, columns = [], []
-        for picture, z in zip(pictures, aims, strict=True):
-            x = features(slim, picture, before[-1]) if slim else picture - teacher.mean
-            places = rng.integers(x.shape[0] * x.shape[1], size=_PATCHES)
-            rows.append(patches(x)[places])
-            columns.append(z.reshape(-1, z.shape[2])[places][:, kept])
-        solution = least_squares(np.concatenate(rows), np.concatenate(columns))
-        C = rows[0].shape[1] // 9
+        inputs = (features(slim, p, before[-1]) if slim else p - teacher.mean for p in pictures)
+        rows = np.concatenate([patches(x, at) for x, at in zip(inputs, places[name], strict=True)])
+        solution = least_squares(rows, z[:, kept])
+        C = rows.shape[1] // 9
         parameters[f"{name}/weight"] = solution[:-1].reshape(3, 3, C, width).astype(np.float32)
         parameters[f"{name}/bias"] = solution[-1].astype(np.float32)
     return parameters
@@ -96,17 +104,12 @@ def choose(K: np.ndarray, count: int) -> np.ndarray:
     return np.array(kept)
 
 
-def moments(x: np.ndarray) -> np.ndarray:
-    """`(C, C)`: the second moments of `x (H, W, C)`."""
-    flat = x.reshape(-1, x.shape[2])
-    return flat.T @ flat / len(flat)
-
-
-def patches(x: np.ndarray) -> np.ndarray:
-    """`(H·W, 9·C + 1)`: the 3 x 3 neighbourhood of every pixel of `x (H, W, C)`, mirrored at the border, and a 1."""
+def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """`(N, 9·C + 1)`: the 3 x 3 neighbourhoods of N pixels of `x (H, W, C)`, mirrored at the border, and a 1."""
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
-    view = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(0, 1)).transpose(0, 1, 3, 4, 2)
-    return np.concatenate([view.reshape(x.shape[0] * x.shape[1], -1), np.ones((x.shape[0] * x.shape[1], 1))], axis=1)
+    row, column = np.divmod(places, x.shape[1])
+    near = [padded[row + i, column + j] for i in range(3) for j in range(3)]
+    return np.concatenate([*near, np.ones((len(places), 1), x.dtype)], axis=1)
 
 
 def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -192,9 +195,9 @@ def config_of(teacher: LossNetwork, layers: Sequence[str]) -> dict[str, Any]:
 class Material:
     """What is learnt from: crops of photos and paintings, and journeys from one to the other."""
 
-    def __init__(self, photos: Sequence[Path], styles: Sequence[Path], seed: int) -> None:
-        self.photos = Pictures(photos, batch=1, size=SIZE, seed=seed * 10 + _PHOTOS)
-        self.styles = Pictures(styles, batch=1, size=SIZE, seed=seed * 10 + _STYLES, colours=True)
+    def __init__(self, photos: Sequence[Path], styles: Sequence[Path], seed: int, size: int = SIZE) -> None:
+        self.photos = Pictures(photos, batch=1, size=size, seed=seed * 10 + _PHOTOS)
+        self.styles = Pictures(styles, batch=1, size=size, seed=seed * 10 + _STYLES, colours=True)
         self.seed = seed
 
     def journey(self, i: int, network: LossNetwork, stops: Sequence[int] = _STOPS) -> np.ndarray:
@@ -243,7 +246,8 @@ def losses(
     N = len(x)
     with no_grad():
         aims = {level: f.data for level, f in teacher.features(Tensor(x), LEVELS).items()}
-    # How far each stop of the journey is from the painting: a matrix that takes differences.
+    # How far each stop of the journey is from the painting: a matrix that takes differences. Near the end of a journey
+    # they are small, and count no less.
     away = np.eye(N, dtype=np.float32)[1:journey]
     away[:, 0] = -1
     terms: dict[str, Tensor] = {}
@@ -254,10 +258,12 @@ def losses(
         G, A = gram(guess), gram(Tensor(f)).data
         terms[f"gram {level}"] = style_loss(G, A)
         flat = A.reshape(N, -1)
-        weight = np.full(journey - 1, 1 / ((journey - 1) * (flat[0] @ flat[0])), np.float32)
+        differences = away @ flat
+        norm = (differences**2).sum(axis=1) + 0.01 * (flat[0] @ flat[0])
+        weight = (1 / ((journey - 1) * norm)).astype(np.float32)
         found = matmul(away, reshape(G, shape=flat.shape))
-        terms[f"change {level}"] = squared_distance(found, away @ flat, weight=weight)
-    shares = {"feature": 1.0, "gram": 1.0, "change": 2.0}
+        terms[f"change {level}"] = squared_distance(found, differences, weight=weight)
+    shares = {"feature": 1.0, "gram": 1.0, "change": 1.0}
     total = None
     for name, term in terms.items():
         part = term * shares[name.split()[0]]
@@ -289,7 +295,8 @@ class Training:
         self.material = Material(photos, styles, given.seed)
         self.checkpoint = given.output.with_suffix(".training.h5")
 
-        samples = [p for i in range(_SAMPLES // 2) for p in self.material.odd(10**7 + i, np.random.default_rng(i))]
+        source = Material(photos, styles, given.seed, _SAMPLE_SIZE)
+        samples = [p for i in range(_SAMPLES // 2) for p in source.odd(10**7 + i, np.random.default_rng(i))]
         self.spread = spread_of(self.teacher, samples)
         if given.resume and self.checkpoint.exists():
             self.load()
@@ -301,7 +308,8 @@ class Training:
     def begin(self, arrays: Mapping[str, np.ndarray], *, step: int, journeys: dict[int, np.ndarray]) -> None:
         """Stand at `step` with these parameters."""
         self.student = Student(self.config, arrays)
-        self.adam = Adam(self.student.parameters, lr=0.0)
+        # One each: a step is in proportion to the size of what it changes.
+        self.adams = {name: Adam({name: p}) for name, p in self.student.parameters.items()}
         self.step, self.journeys = step, journeys
 
     def load(self) -> None:
@@ -309,15 +317,16 @@ class Training:
         saved = weightfile.load(self.checkpoint, "checkpoint")
         journeys = {int(n.split("/")[1]): x for n, x in saved.extras.items() if n.startswith("journey/")}
         self.begin(saved.parameters, step=saved.config["step"], journeys=dict(sorted(journeys.items())))
-        self.adam.t = saved.config["t"]
-        for name in self.adam.m:
-            self.adam.m[name], self.adam.v[name] = (saved.extras[f"{k}/{name}"].copy() for k in "mv")
+        for name, adam in self.adams.items():
+            adam.t = self.step
+            adam.m[name], adam.v[name] = (saved.extras[f"{k}/{name}"].copy() for k in "mv")
 
     def save(self) -> None:
         """Write the checkpoint."""
         extras = {f"journey/{i}": x for i, x in self.journeys.items()}
-        extras |= {f"m/{n}": x for n, x in self.adam.m.items()} | {f"v/{n}": x for n, x in self.adam.v.items()}
-        config = {"step": self.step, "t": self.adam.t}
+        for name, adam in self.adams.items():
+            extras |= {f"m/{name}": adam.m[name], f"v/{name}": adam.v[name]}
+        config = {"step": self.step}
         weightfile.save(self.checkpoint, WeightFile("checkpoint", config, self.student.arrays(), "", "", extras))
 
     def slim(self) -> LossNetwork:
@@ -336,10 +345,10 @@ class Training:
             x = self.material.batch(self.step, list(self.journeys.values()))
             loss, terms = losses(self.teacher, self.student, x, self.spread, journey=4)
             loss.backward()
-            self.adam.lr = (
-                given.lr * min(1, (self.step + 1) / 30) * (1 + math.cos(math.pi * self.step / given.steps)) / 2
-            )
-            self.adam.step()
+            lr = given.lr * min(1, (self.step + 1) / 10) * (1 + math.cos(math.pi * self.step / given.steps)) / 2
+            for name, p in self.student.parameters.items():
+                self.adams[name].lr = lr * float(np.sqrt((p.data**2).mean()))
+                self.adams[name].step()
             self.step += 1
             yield terms
             if self.step % _CHECKPOINT_EVERY == 0 or self.step == given.steps:
@@ -370,8 +379,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--styles", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--lr", type=float, default=2e-3, help="the largest step, in parts of a parameter's size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", type=int, default=12, help="journeys to measure the errors on")
     parser.add_argument("--threads", type=int)
@@ -380,16 +389,18 @@ def main() -> None:
     set_threads(given.threads)
     start = time.time()
     training = Training(given)
-    record: list[dict[str, Any]] = []
+    errors = given.output.with_suffix(".training.json")
+    record: list[dict[str, Any]] = json.loads(errors.read_text()) if training.step else []
 
     def measure() -> None:
         record.append({"step": training.step, "minutes": (time.time() - start) / 60, **training.errors()})
         print(json.dumps({k: round(v, 4) for k, v in record[-1].items()}), flush=True)
         training.write()
-        with replacing(given.output.with_suffix(".training.json")) as temporary:
+        with replacing(errors) as temporary:
             temporary.write_text(json.dumps(record, indent=1))
 
-    measure()
+    if not training.step:
+        measure()
     sums: dict[str, float] = {}
     for terms in training.steps():
         for name, term in terms.items():
