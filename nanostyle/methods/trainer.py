@@ -295,9 +295,10 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint, then the model."""
+        options = _jsonable(asdict(self.options))
         config = {
             "task": self.task.describe(),
-            "options": _jsonable(asdict(self.options)),
+            "options": options,
             "step": self.step,
             "rate": self.rate,
             "setbacks": self.setbacks,
@@ -308,7 +309,9 @@ class _Run:
         file = WeightFile(_KIND, config, numbers, "a training with nanostyle", self.options.license, extras)
         weightfile.save(self.checkpoint, file)
         with self.averaged():
-            self.task.save(self.output, {"options": config["options"], "steps": self.step})
+            # A model travels: what it was trained with is named, not where that lay.
+            named = {name: Path(options[name]).name for name in ("loss_net", "backbone")}
+            self.task.save(self.output, {"options": options | named, "steps": self.step})
 
     def restore(self, checkpoint: WeightFile) -> None:
         """Take everything up where `checkpoint` left it."""
