@@ -15,7 +15,10 @@ from nanostyle.gpu import launch
 from tests.cuda_on_cpu.emulator import VARIANTS
 
 NVCC = shutil.which("nvcc")
-pytestmark = pytest.mark.skipif(NVCC is None, reason="nvcc is not installed")
+# NANOSTYLE_TEST_NVCC=1 compiles one variant of each file, `every` all of them: minutes.
+WISH = os.environ.get("NANOSTYLE_TEST_NVCC", "")
+EVERY = WISH == "every"
+pytestmark = pytest.mark.skipif(not (NVCC and WISH), reason="nvcc is not installed, or NANOSTYLE_TEST_NVCC not set")
 
 # Turing has tensor cores, but neither cp.async nor TF32; from Ampere on the source is the same.
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
@@ -37,7 +40,7 @@ class Compiled:
     """One file with its macros, compiled for some architectures: the report on registers, and the machine code."""
 
     def __init__(self, folder, file, macros, architectures):
-        self.file, self.macros = file, macros
+        self.file, self.macros, self.architectures = file, macros, architectures
         name = "-".join([file, *(f"{k}{v}" for k, v in macros.items())])
         source = folder / f"{name}.cu"
         source.write_text(launch.source(file))
@@ -70,14 +73,15 @@ class Compiled:
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """Every file in every variant for the two sources there are, and one of each file for all architectures."""
+    """One variant of each file, of products the largest, for all architectures; if wished all others for Hopper."""
     folder = tmp_path_factory.mktemp("machine code")
     jobs, seen = [], set()
     for file, macros in VARIANTS:
         largest = file not in PRODUCTS or (macros["HALF"], macros["BN"]) == (1, 128)
         every = file not in seen and largest
         seen |= {file} if every else set()
-        jobs.append((folder, file, macros, ARCHITECTURES if every else (75, 90)))
+        if every or EVERY:
+            jobs.append((folder, file, macros, ARCHITECTURES if every else (90,)))
     jobs.sort(key=lambda job: -len(job[3]))
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(lambda job: Compiled(*job), jobs))
@@ -107,7 +111,7 @@ def test_products_run_on_tensor_cores_and_copy_in_the_background(compiled):
         if unit.file not in PRODUCTS:
             continue
         half, tf32 = unit.macros["HALF"], unit.macros["TF32"]
-        for architecture in (75, 90):
+        for architecture in unit.architectures:
             code = unit.code(architecture)[unit.file]
             what = f"{unit.file} {unit.macros}, sm_{architecture}"
             on_tensor_cores = half or (tf32 and architecture >= 80)
