@@ -549,8 +549,10 @@ def test_blends_are_normalised_and_strength_goes_to_the_photo_style(finished):
     assert of("00").shape == photo.shape
     np.testing.assert_array_equal(of("00", "01", weights=[1, 3]), of("00", "01", weights=[0.25, 0.75]))
     np.testing.assert_allclose(of("00", "01", weights=[1, 0]), of("00"), atol=1e-6)
-    np.testing.assert_allclose(of("00", strength=0), of("photo"), atol=1e-6)
     assert np.abs(of("00", strength=0.5) - of("00")).max() > 1e-4
+    # At 0 it is the photo, though this network's style `photo`, hardly trained, does not give it back.
+    np.testing.assert_allclose(of("00", strength=0), photo, atol=1e-6)
+    assert np.abs(of("photo") - photo).max() > 0.1
     with pytest.raises(ValueError, match=r"strength: expected a number from 0 to 1, got 1\.5"):
         of("00", strength=1.5)
     with pytest.raises(ValueError, match="this model has 00, 01; name one or several"):

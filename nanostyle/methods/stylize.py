@@ -29,8 +29,9 @@ def stylize(
     """The picture `pixels` `(H, W, 3)`, RGB in 0..1, of any size, in one style or a blend: the same size.
 
     Several styles are mixed as gamma and beta, in parts that sum to 1 (Dumoulin 2017, section 3.4). A `strength` below
-    1 mixes in the style `photo` in the same way; a model without it, as those of `feedforward`, has nothing to mix
-    within the network, so there the result and the photo are blended pixel by pixel.
+    1 mixes in the style `photo` in the same way, and gives back, in its part, what that style loses of this photo: so 0
+    is the photo itself. A model without it, as those of `feedforward`, has nothing to mix within the network; there the
+    result and the photo are blended pixel by pixel.
 
     Parameters
     ----------
@@ -66,10 +67,15 @@ def renderer(
         raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
     shares = _shares(model, styles, weights, strength if model.has_identity else 1.0)
     net = model.net
+    share = 1 - strength if model.has_identity else 0.0
 
     def forward(x: Array) -> Array:
         with no_grad():
-            return net(Tensor(x), net.blend(shares, x) or None).data
+            y = net(Tensor(x), net.blend(shares, x) or None).data
+            if share:
+                lost = x - net(Tensor(x), net.blend({model.row(IDENTITY): 1.0}, x)).data
+                y = y + lost * np.float32(share)
+        return y
 
     work = repeated(forward, device)
 
