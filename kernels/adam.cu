@@ -1,4 +1,5 @@
 // Adam (Kingma 2015), for one array or for many at once, and the length of many gradients. Everything is float32.
+// Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
 
 // One number of a parameter. `lr` has the first correction, 1 - beta1^step, in it; `correction` is the second.
 DEVICE void update(
@@ -9,7 +10,7 @@ DEVICE void update(
 }
 
 // Grid: numbers of the array.
-extern "C" __global__ void __launch_bounds__(THREADS) adam_one(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) adam_one(
     float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v, float lr,
     float beta1, float beta2, float eps, float correction, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
@@ -25,7 +26,7 @@ constexpr int CHUNK = 16 * THREADS;
 DEVICE float* array_of(const unsigned long long* pointers, int i) { return reinterpret_cast<float*>(pointers[i]); }
 
 // partial[block] = the sum of the squares of a chunk; pointers (arrays, 1). Grid: chunks.
-extern "C" __global__ void __launch_bounds__(THREADS) squares(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) squares(
     const unsigned long long* __restrict__ pointers, const int* __restrict__ sizes, const int* __restrict__ chunks,
     float* __restrict__ partial) {
   __shared__ float room[THREADS / 32];
@@ -38,7 +39,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) squares(
 }
 
 // The gradients are multiplied by `factor` first. pointers (arrays, 4): parameter, gradient, m, v. Grid: chunks.
-extern "C" __global__ void __launch_bounds__(THREADS) adam_many(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) adam_many(
     const unsigned long long* __restrict__ pointers, const int* __restrict__ sizes, const int* __restrict__ chunks,
     float factor, float lr, float beta1, float beta2, float eps, float correction) {
   const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];

@@ -1,4 +1,5 @@
 // Max and average pooling over windows of `size` x `size`, `stride` apart. A thread works on one word of channels.
+// Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
 
 // The word of thread i in pictures of `width` pixels a row: pixel (h, w) and first channel.
 struct Place {
@@ -13,7 +14,7 @@ struct Place {
 DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
 
 // Grid: words of a result, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
   if (i >= OH * OW * (C / VEC)) return;
@@ -31,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool(
 
 // Each pixel gathers from the windows in which it is the first of the largest, so no two threads add to one place.
 // Grid: words of a picture, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) max_pool_dx(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, real* __restrict__ dx, int H,
     int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
@@ -62,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) max_pool_dx(
 }
 
 // Grid: words of a result, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) avg_pool(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) avg_pool(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
   if (i >= OH * OW * (C / VEC)) return;
@@ -81,7 +82,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) avg_pool(
 }
 
 // Grid: words of a picture, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) avg_pool_dx(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) avg_pool_dx(
     const real* __restrict__ g, real* __restrict__ dx, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
   if (i >= H * W * (C / VEC)) return;
