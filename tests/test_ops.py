@@ -52,7 +52,7 @@ def test_float32_in_float32_out(case):
     leaves = [Tensor(x.astype(np.float32), requires_grad=i not in case.frozen) for i, x in enumerate(inputs)]
     y = case.function(size)(*leaves)
     y.backward(np.ones(y.shape, y.dtype))
-    assert y.dtype == case.options.get("dtype", np.float32)
+    assert y.dtype == case.options_at(size).get("dtype", np.float32)
     assert {t.grad.dtype for i, t in enumerate(leaves) if i not in case.frozen} == {np.dtype(np.float32)}
     expected = case.function(size)(*map(Tensor, inputs)).data
     np.testing.assert_allclose(y.data, expected, rtol=1e-4, atol=1e-4)
