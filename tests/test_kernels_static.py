@@ -27,12 +27,12 @@ MOST_REGISTERS = 255
 
 
 def cuobjdump():
-    """The disassembler: of the toolkit, or of the package nvidia-cuda-cuobjdump."""
+    """The disassembler: of the toolkit, or of the package nvidia-cuda-cuobjdump; it needs nvdisasm beside it."""
     found = shutil.which("cuobjdump")
     spec = importlib.util.find_spec("nvidia")
     for home in spec.submodule_search_locations if spec else []:
         found = found or next((str(p) for p in Path(home).rglob("bin/cuobjdump")), None)
-    return found
+    return found if found and (Path(found).with_name("nvdisasm").exists() or shutil.which("nvdisasm")) else None
 
 
 class Compiled:
