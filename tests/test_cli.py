@@ -1,6 +1,7 @@
 """The command line as a user meets it: a subprocess, its exit status, its one line, its files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -149,9 +150,10 @@ def test_ctrl_c_saves_what_there_is(folder):
 
 
 def test_without_weights_it_says_where_it_looked_and_how_to_get_them(folder):
-    result = run("stylize", "photo.png", "--style-image", "art.jpg", cwd=folder, NANOSTYLE_WEIGHTS=str(folder / "none"))
-    if result.returncode == 0:
-        pytest.skip("the built-in loss network is here")
+    # A package without the weights that ship with it: a copy of the sources, which goes before them.
+    shutil.copytree(ROOT / "nanostyle", folder / "bare" / "nanostyle", ignore=shutil.ignore_patterns("__pycache__"))
+    places = {"NANOSTYLE_WEIGHTS": str(folder / "none"), "PYTHONPATH": str(folder / "bare")}
+    result = run("stylize", "photo.png", "--style-image", "art.jpg", cwd=folder, **places)
     failed(result, "loss.h5", "vgg19.h5", str(folder / "none"), "nanostyle weights fetch vgg19")
 
 
