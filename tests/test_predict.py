@@ -54,10 +54,11 @@ def data(tmp_path_factory):
     return folder / "photos", folder / "paintings"
 
 
-def training(data, output, *, steps=8, resume=False, overwrite=False, kind="vgg", **options):
+def training(data, output, *, steps=8, resume=False, overwrite=False, kind="vgg", backbone=None, **options):
     photos, paintings = data
     settings = TrainOptions(**{**OPTIONS, "steps": steps, **options})
-    backbone = VggBackbone(*vgg_parts()) if kind == "vgg" else load_backbone("conv")
+    if backbone is None:
+        backbone = VggBackbone(*vgg_parts()) if kind == "vgg" else load_backbone("conv")
     files = style_files([paintings])
     how = {"resume": resume, "overwrite": overwrite, "backbone": backbone}
     return train_predict(image.find_pictures(photos), files, tiny.loss_network(), settings, output, **how)
@@ -126,6 +127,18 @@ def test_a_frozen_backbone_stays_as_it_is_and_a_free_one_does_not(data, tmp_path
         end = load_predictor(output).net.predictor.backbone
         same = [np.array_equal(value, start[name]) for name, value in state(end).items()]
         assert all(same) != finetune
+
+
+def test_start_from_begins_with_a_trained_model(data, finished, tmp_path):
+    list(training(data, tmp_path / "more.h5", steps=0, width=1.0, start_from=str(finished), seed=5))
+    base, more = load_predictor(finished), load_predictor(tmp_path / "more.h5")
+    assert more.recipe["options"]["start_from"] == "any.h5"
+    for name, value in state(base.net).items():
+        np.testing.assert_array_equal(state(more.net)[name], value, err_msg=name)
+    # Its backbone can be had by its name, and another one does not fit.
+    list(training(data, tmp_path / "further.h5", steps=1, start_from=str(finished), backbone=load_backbone(finished)))
+    with pytest.raises(NanostyleError, match="has another backbone"):
+        next(training(data, tmp_path / "other.h5", kind="conv", start_from=str(finished)))
 
 
 def test_other_paintings_or_another_backbone_cannot_resume(data, tmp_path):

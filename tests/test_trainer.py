@@ -17,7 +17,7 @@ from train_tiny import training
 from nanostyle import image, weightfile
 from nanostyle.errors import NanostyleError
 from nanostyle.methods import styletask, trainer
-from nanostyle.methods.cin import add_style
+from nanostyle.methods.cin import add_style, train_cin
 from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.modelfile import load_model, save_model
 from nanostyle.methods.options import TrainOptions
@@ -491,6 +491,40 @@ def test_add_style_refuses_a_known_name_and_a_network_of_one_style(data, finishe
     list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
     with pytest.raises(NanostyleError, match="is a network of one style; only those of train --mode cin"):
         next(add_style(tmp_path / "one.h5", photos, {"x": styles[0]}, network, options, tmp_path / "new.h5"))
+
+
+def test_start_from_begins_with_a_trained_model(data, finished, tmp_path):
+    photos, styles = map(image.find_pictures, data)
+    new = tiny.write_pictures(tmp_path / "new", 1, seed=5)[0].rename(tmp_path / "new" / "fresh.png")
+    options = TrainOptions(steps=0, batch=2, size=32, width=1.0, start_from=str(finished), **tiny.LAYERS)
+    output = tmp_path / "more.h5"
+    list(train_cin(photos, {"01": styles[1], "fresh": new}, tiny.loss_network(), options, output))
+    base, more = load_model(finished), load_model(output)
+    assert more.styles == ["photo", "01", "fresh"]
+    assert more.recipe["options"]["start_from"] == finished.name
+    assert more.recipe["options"]["width"] == base.net.config["width"] == 0.125
+    for name, value in state(base.net).items():
+        rows = np.stack([value[0], value[2], value[1:].mean(axis=0)]) if name.endswith(("/gamma", "/beta")) else value
+        np.testing.assert_array_equal(state(more.net)[name], rows, err_msg=name)
+
+
+def test_start_from_of_one_style(data, finished, tmp_path):
+    photos, styles = map(image.find_pictures, data)
+    options = TrainOptions(steps=2, batch=1, size=32, width=0.125, norm="batch", **tiny.LAYERS)
+    network = tiny.loss_network()
+    list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
+    further = TrainOptions(steps=0, batch=1, size=32, start_from=str(tmp_path / "one.h5"), **tiny.LAYERS)
+    list(train_feedforward(photos, styles[1], network, further, tmp_path / "two.h5"))
+    one, two = (load_model(tmp_path / name) for name in ("one.h5", "two.h5"))
+    assert one.net.config == two.net.config
+    for name, value in state(one.net).items():
+        np.testing.assert_array_equal(state(two.net)[name], value, err_msg=name)
+    wrong = TrainOptions(steps=1, batch=1, size=32, start_from=str(finished), **tiny.LAYERS)
+    with pytest.raises(NanostyleError, match="is not a network of one style"):
+        next(train_feedforward(photos, styles[0], network, wrong, tmp_path / "three.h5"))
+    with pytest.raises(NanostyleError, match="is a network of one style"):
+        next(train_cin(photos, {"00": styles[0]}, network, further, tmp_path / "three.h5"))
+    assert not (tmp_path / "three.h5").exists()
 
 
 # --- model files and their use ------------------------------------------------------------------------------

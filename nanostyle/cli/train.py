@@ -90,6 +90,7 @@ def train(
     nanostyle train --mode feedforward --content photos/ --styles wave.jpg -o wave.h5
     nanostyle train --mode cin --content photos/ --styles paintings/ --width 0.5 --steps 10000 -o many.h5
     nanostyle train --mode predict --content photos/ --styles museum/ --width 0.5 -o any.h5
+    nanostyle train --mode predict --content photos/ --styles mine/ --start-from any.h5 --steps 2000 -o better.h5
     """
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
@@ -102,7 +103,9 @@ def train(
     if mode == "cin":
         steps = train_cin(photos, paintings, network, options, output, weights=_weights(weights), **how)
     elif mode == "predict" and not weights:
-        backbone = load_backbone(options.backbone or options.loss_net, seed=options.seed, device=device)
+        backbone = load_backbone(
+            options.backbone or options.start_from or options.loss_net, seed=options.seed, device=device
+        )
         steps = train_predict(photos, paintings, network, options, output, backbone=backbone, **how)
     elif mode == "feedforward" and len(paintings) == 1 and not weights:
         steps = train_feedforward(photos, next(iter(paintings.values())), network, options, output, **how)
@@ -120,7 +123,7 @@ def train(
 @resume_option
 @overwrite_option
 @style_weight_option
-@options_of(TrainOptions, leave_out=("width", "norm", "upsample", "storage", "photo_weight"))
+@options_of(TrainOptions, leave_out=("start_from", "width", "norm", "upsample", "storage", "photo_weight"))
 @common
 def add_style(
     model: Path,

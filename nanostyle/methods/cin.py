@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.arrays import to_host
+from nanostyle.arrays import Array, to_host
 from nanostyle.data import load_short
 from nanostyle.errors import NanostyleError
-from nanostyle.methods.modelfile import Model, load_model
+from nanostyle.methods.modelfile import IDENTITY, Model, load_model
 from nanostyle.methods.objective import Objective
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.styletask import StyleTask
@@ -45,9 +45,20 @@ def train_cin(
         The loss network, on the same device.
     weights
         By a style's name, how much its style term counts; 1 if not named.
+
+    Raises
+    ------
+    NanostyleError
+        The model that the options name to `start_from` is not one of several styles. Its width is taken, and the rows
+        of those of its styles that are among the paintings.
     """
+    base = _of_many_styles(options.start_from) if options.start_from else None
+    if base:
+        options = replace(options, width=base.net.config["width"])
     config = transformer_config("dumoulin", width=options.width, styles=len(paintings) + 1, identity=True)
     net = TransformerNet(config, np.random.default_rng(options.seed))
+    if base:
+        set_state(net, _state_for(base, [IDENTITY, *paintings]))
     pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
     task = StyleTask("cin", net, pictures, Objective(network, options), weights=weights, device=device)
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
@@ -77,16 +88,14 @@ def add_style(
     NanostyleError
         The model is not one of several styles, or has a style of that name already.
     """
-    base = load_model(model)
-    if base.net.config["norm"] != "conditional":
-        raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
+    base = _of_many_styles(model)
     if known := [name for name in paintings if name in base.styles]:
         raise NanostyleError(f"{model} has a style {known[0]!r} already; give the new one another name")
     # Numbers of 8 bits read from a file do not come out the same when they are made 8 bits again.
     storage = "float32" if base.storage == "uint8" else base.storage
     options = replace(options, width=base.net.config["width"], storage=storage)
     pictures = {name: load_short(file, options.style_side) for name, file in paintings.items()}
-    net = _with_new_rows(base.net, len(pictures))
+    net = _with_new_rows(base, list(pictures))
     task = _NewStyles(base, net, pictures, Objective(network, options), weights=weights, device=device)
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
 
@@ -95,18 +104,33 @@ def _is_row(name: str) -> bool:
     return name.endswith(("/gamma", "/beta"))
 
 
-def _with_new_rows(old: TransformerNet, count: int) -> TransformerNet:
-    """`old`, frozen, with `count` rows of gamma and beta in place of its own, which alone can be trained.
+def _of_many_styles(model: str | Path) -> Model:
+    """The model in that file, which must be one of several styles."""
+    base = load_model(model)
+    if base.net.config["norm"] != "conditional":
+        raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
+    return base
 
-    They start at the mean of the old styles: what paintings have in common need not be learnt again.
+
+def _state_for(base: Model, styles: Sequence[str]) -> dict[str, Array]:
+    """The state of `base` with a row for each of `styles`: its own where it has that style.
+
+    The others start at the mean of its paintings: what paintings have in common need not be learnt again.
     """
-    net = TransformerNet({**old.config, "styles": count, "identity": False}, np.random.default_rng(0))
-    paintings = slice(int(old.config["identity"]), None)
-    values = {
-        name: np.repeat(value[paintings].mean(axis=0, keepdims=True), count, axis=0) if _is_row(name) else value
-        for name, value in state(old).items()
-    }
-    set_state(net, values)
+    paintings = slice(int(base.has_identity), None)
+
+    def rows(values: Array) -> Array:
+        mean = values[paintings].mean(axis=0)
+        return np.stack([values[base.row(name)] if name in base.styles else mean for name in styles])
+
+    return {name: rows(value) if _is_row(name) else value.copy() for name, value in state(base.net).items()}
+
+
+def _with_new_rows(base: Model, styles: Sequence[str]) -> TransformerNet:
+    """The network of `base`, frozen, with rows for `styles` in place of its own, which alone can be trained."""
+    config = {**base.net.config, "styles": len(styles), "identity": False}
+    net = TransformerNet(config, np.random.default_rng(0))
+    set_state(net, _state_for(base, styles))
     freeze(net)
     for name, parameter in parameters(net).items():
         parameter.requires_grad = _is_row(name)

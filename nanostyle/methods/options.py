@@ -34,6 +34,12 @@ class TrainOptions:
         default=0,
         metadata={"help": "Short side of the paintings, in pixels: sets the size of the strokes. 0: as --size."},
     )
+    start_from: str = field(
+        default="",
+        metadata={
+            "help": "A trained model to begin with in place of random weights; it sets the network and its width."
+        },
+    )
     width: float = field(
         default=1.0,
         metadata={"help": "Times the channels of the paper's network: 0.5 is four times as fast, 0.25 sixteen."},

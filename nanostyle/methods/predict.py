@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,17 @@ import numpy as np
 from nanostyle import __version__
 from nanostyle.arrays import Array, module_of, to_device, to_host
 from nanostyle.data import Pictures, Pixels, load_short
+from nanostyle.errors import NanostyleError
 from nanostyle.methods.memory import loss_gradient, training_step
 from nanostyle.methods.modelfile import IDENTITY
 from nanostyle.methods.objective import Grams, Objective
 from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.predictfile import Predictor, save_predictor
+from nanostyle.methods.predictfile import Predictor, load_predictor, save_predictor
 from nanostyle.methods.trainer import Step, train
 from nanostyle.nets.predictor import Backbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import freeze, move
+from nanostyle.nn import freeze, move, set_state, state
 from nanostyle.ops import concat
 from nanostyle.sheet import sheet
 from nanostyle.tensor import Tensor, no_grad
@@ -197,10 +199,22 @@ def train_predict(
     backbone
         What looks at the paintings (`predictfile.load_backbone`), on the same device. A loss network stays as it is
         unless the options say `finetune`.
+
+    Raises
+    ------
+    NanostyleError
+        The model that the options name to `start_from` has another backbone. Its width is taken.
     """
+    base = load_predictor(options.start_from).net if options.start_from else None
+    if base:
+        options = replace(options, width=base.transformer.config["width"])
     rng = np.random.default_rng(options.seed)
     if isinstance(backbone, VggBackbone) and not options.finetune:
         freeze(backbone)
     net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=options.width), rng), backbone, rng)
     task = PredictTask(net, paintings, Objective(network, options), device=device)
+    if base and base.config != net.config:
+        raise NanostyleError(f"{options.start_from} has another backbone; leave out --backbone to take the model's own")
+    if base:
+        set_state(net, {name: to_device(value.copy(), device) for name, value in state(base).items()})
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)

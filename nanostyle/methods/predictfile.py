@@ -100,7 +100,10 @@ class Style:
 
 
 def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: str = "cpu") -> Backbone:
-    """The backbone to train with: `conv`, with random weights, or the loss network of that name or file.
+    """The backbone to train with.
+
+    `conv`, with random weights; the loss network of that name or file; or the backbone of the prediction network in
+    that file.
 
     Raises
     ------
@@ -109,7 +112,9 @@ def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: str = 
     """
     if name == "conv":
         return ConvBackbone(np.random.default_rng(seed))
-    file = weightfile.load(weightfile.find(name), "features")
+    file = weightfile.load(weightfile.find(name), ("features", _KIND))
+    if file.kind == _KIND:
+        return _read(name, file, device).predictor.backbone
     return VggBackbone(file.config, file.parameters, device=device)
 
 
@@ -151,24 +156,35 @@ def load_predictor(path: str | os.PathLike[str], *, device: str = "cpu") -> Pred
         It is damaged, of another kind, or its parameters are not those of the network that it describes.
     """
     file = weightfile.load(path, _KIND)
+    net = _read(path, file, device)
+    try:
+        size = file.config["style_size"]
+        if not isinstance(size, int) or not _SMALLEST <= size <= _LARGEST:
+            raise ValueError(f"its style_size must be a whole number from {_SMALLEST} to {_LARGEST}")
+        storage = storage_of(file.config)
+    except (ValueError, KeyError) as error:
+        raise _not_a_predictor(path, error) from error
+    freeze(net)
+    move(net, device)
+    recipe = file.config.get("recipe", {})
+    return Predictor(net, size, recipe, file.source, file.license, storage, device)
+
+
+def _read(path: str | os.PathLike[str], file: WeightFile, device: str) -> PredictionNet:
+    """The network that `file`, read from `path`, describes, its parameters read-only and not frozen yet."""
     try:
         network, rng = file.config["network"], np.random.default_rng(0)
         transformer = TransformerNet(network["transformer"], rng)
         own = {k.removeprefix(_BACKBONE): v for k, v in file.parameters.items() if k.startswith(_BACKBONE)}
         net = PredictionNet(transformer, _backbone_from(network["backbone"], own, device), rng)
         set_state(net, file.parameters)
-        size = file.config["style_size"]
-        if not isinstance(size, int) or not _SMALLEST <= size <= _LARGEST:
-            raise ValueError(f"its style_size must be a whole number from {_SMALLEST} to {_LARGEST}")
-        storage = storage_of(file.config)
     except (NanostyleError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"cannot read {path}: its description is not that of a prediction network ({error})"
-        ) from error
-    freeze(net)
-    move(net, device)
-    recipe = file.config.get("recipe", {})
-    return Predictor(net, size, recipe, file.source, file.license, storage, device)
+        raise _not_a_predictor(path, error) from error
+    return net
+
+
+def _not_a_predictor(path: str | os.PathLike[str], reason: Exception) -> ValueError:
+    return ValueError(f"cannot read {path}: its description is not that of a prediction network ({reason})")
 
 
 def save_style(path: str | os.PathLike[str], style: Style) -> None:

@@ -310,7 +310,7 @@ class _Run:
         weightfile.save(self.checkpoint, file)
         with self.averaged():
             # A model travels: what it was trained with is named, not where that lay.
-            named = {name: Path(options[name]).name for name in ("loss_net", "backbone")}
+            named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
             self.task.save(self.output, {"options": options | named, "steps": self.step})
 
     def restore(self, checkpoint: WeightFile) -> None:
