@@ -76,9 +76,10 @@ def pixels(x: Array) -> Array:
 
 
 def channel_sum(rows: Array, C: int) -> Array:
-    """The sum `(C,)` over pixels, in float64, of `rows (R, tile·C)`: as a product with ones, 4 times as fast as `sum`.
+    """The sum `(C,)` over pixels, in float64, of `rows (R, tile·C)`: as products with ones, 4 times as fast as `sum`.
 
-    In float32 only down the R rows, so that its rounding does not grow with the picture. By `dot`: unlike `matmul`,
-    it lets other threads run while it multiplies a vector (measured, NumPy 2.4).
+    In float32 first down the R rows and then along them, so that its rounding does not grow with the picture. By `dot`:
+    unlike `matmul`, it lets other threads run while it multiplies a vector (measured, NumPy 2.4).
     """
-    return np.dot(np.ones(len(rows), rows.dtype), rows).reshape(-1, C).sum(axis=0, dtype=np.float64)
+    down = np.dot(np.ones(len(rows), rows.dtype), rows).reshape(-1, C)
+    return np.dot(np.ones(len(down), rows.dtype), down).astype(np.float64)

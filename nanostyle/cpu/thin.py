@@ -5,7 +5,6 @@ column is a copy of whole lines. With few outputs, a line of the kernel is one l
 channels, and the K lines of the kernel are added up afterwards, plane by plane.
 """
 
-import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,9 +17,9 @@ from nanostyle.cpu.products import UNPACKED, parts, runs
 # Rows per band, the border rows of which are read twice; and elements of columns, and of results, at one time, so
 # that they stay in the cache.
 _BAND, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
-# Bytes of planes at one time; and the most results of a product with a transposed factor (`to_few`) that OpenBLAS
-# computes without packing.
-_PLANES, _TURNED = 1 << 24, 1200
+# `to_few`: bytes of partial sums in a band, values of pixels at a time, and a multiple of columns that BLAS computes at
+# once: products of 32 columns, 5 of them idle, take less time than those of 27.
+_PLANES, _WINDOW, _COLUMNS_AT_ONCE = 1 << 24, 1 << 20, 16
 # Bands whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 
@@ -87,47 +86,49 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
     """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
-    weights = np.ascontiguousarray(w.transpose(0, 3, 1, 2)).reshape(K * M, L * C)
+    columns = -(-K * M // _COLUMNS_AT_ONCE) * _COLUMNS_AT_ONCE
+    weights = np.zeros((L * C, columns), np.float32)
+    weights[:, : K * M] = w.transpose(1, 2, 0, 3).reshape(L * C, K * M)
     # A line of L pixels begins at every pixel. Those that begin L pixels apart do not overlap, and so are the rows
-    # of a matrix: L matrices, one for each phase.
-    length = -(-W // L)
-    wide = length * L + L - 1
+    # of a matrix, over all lines of a window whose width is a multiple of L: L matrices, one for each phase.
+    length = -(-(W + L - 1) // L)
 
     def job(band: Band) -> Measured:
         n, top, bottom = band
         rows = bottom - top
         tall = rows + K - 1
-        lines = scratch("lines", (L, K * M, tall, length))
-        for first, last in parts(tall, -(-tall // 8)):
-            window = picture.window(n, start + top + first, start, last - first, wide)
-            for phase, (begin, count, each) in itertools.product(range(L), runs(length, _TURNED // (K * M))):
-                np.matmul(
-                    weights,
-                    strided(
-                        window.root,
-                        window.offset + (phase + begin * L) * C,
-                        (last - first, count, L * C, each),
-                        (window.pitch, each * L * C, 1, L * C),
-                    ),
-                    out=strided(
-                        lines,
-                        (phase * K * M * tall + first) * length + begin,
-                        (last - first, count, K * M, each),
-                        (length, each, tall * length, 1),
-                    ),
-                )
-        total = lines[:, :M, :rows]
+        planes = scratch("planes", (K, M, L, tall, length))
+        for first, last in parts(tall, -(-tall * length * L * C // _WINDOW)):
+            window = picture.window(n, start + top + first, start, last - first, length * L)
+            lines = scratch("lines", ((last - first) * length, columns))
+            for phase in range(L):
+                # The last line, but of phase 0, would reach over the window, and belongs to no output.
+                count = len(lines) - (phase > 0)
+                lines[-1] = 0
+                for begin, pieces, each in runs(count, UNPACKED // weights.size):
+                    np.matmul(
+                        strided(
+                            window.root,
+                            window.offset + (phase + begin * L) * C,
+                            (pieces, each, L * C),
+                            (each * L * C, L * C, 1),
+                        ),
+                        weights,
+                        out=lines[begin : begin + pieces * each].reshape(pieces, each, columns),
+                    )
+                planes[:, :, phase, first:last] = lines[:, : K * M].T.reshape(K, M, last - first, length)
+        total = planes[0, :, :, :rows]
         for k in range(1, K):
-            total += lines[:, k * M : (k + 1) * M, k : k + rows]
+            total += planes[k, :, :, k : k + rows]
         if b is not None:
-            total += b[:, None, None]
+            total += b[:, None, None, None]
         for phase in range(L):
             pixels = y[n, top:bottom, phase::L]
-            pixels[...] = total[phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
+            pixels[...] = total[:, phase].transpose(1, 2, 0)[:, : pixels.shape[1]]
         target = patch(y, n, top, 0)
         return finish(n, target, target, rows, W)
 
-    return parallel(job, bands(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * wide)))))
+    return parallel(job, bands(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * length * L)))))
 
 
 def kernel_gradient(
