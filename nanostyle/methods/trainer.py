@@ -336,7 +336,8 @@ class _Run:
     def check(self, config: Mapping[str, Any]) -> None:
         """Refuse a checkpoint of another training."""
         now = {**_jsonable(asdict(self.options)), **self.task.describe()}
-        then = {**config["options"], **config["task"]}
+        # What an older version did not know of, it did as is the default now.
+        then = {**_jsonable(asdict(TrainOptions())), **config["options"], **config["task"]}
         for name in now | then:
             if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
                 raise NanostyleError(
