@@ -40,7 +40,7 @@ from nanostyle.tensor import Tensor, no_grad
 from nanostyle.weightfile import WeightFile
 
 LEVELS = STYLE_LAYERS[:4]
-WIDTHS = (16, 32, 40, 64, 80, 80, 80, 96, 256)
+WIDTHS = (16, 24, 40, 64, 96, 96, 96, 96, 256)
 """Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1; VGG-19 has 64 to 512."""
 
 SIZE = 96
@@ -380,7 +380,7 @@ def main() -> None:
     parser.add_argument("--styles", type=Path, required=True)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=2e-3, help="the largest step, in parts of a parameter's size")
+    parser.add_argument("--lr", type=float, default=3e-3, help="the largest step, in parts of a parameter's size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", type=int, default=12, help="journeys to measure the errors on")
     parser.add_argument("--threads", type=int)
