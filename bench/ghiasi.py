@@ -164,6 +164,7 @@ def main() -> None:
     parser.add_argument("--test-photos", type=Path, default=DATA / "demo" / "content")
     parser.add_argument("--test-styles", type=Path, default=DATA / "demo" / "style")
     parser.add_argument("--loss-net", default="vgg19")
+    parser.add_argument("--judge", default="", help="the network that measures; default: as --loss-net")
     parser.add_argument("--backbone", default="", help="default: as --loss-net")
     parser.add_argument("--counts", type=int, nargs="+", default=[16, 64, 256, 700])
     parser.add_argument("--judged", type=int, default=16, help="training styles that are measured")
@@ -192,11 +193,12 @@ def main() -> None:
     tests = style_files([a.test_styles])
     unseen = pictures(tests, a.size)
     photos = pictures({p.stem: p for p in find_pictures(a.test_photos)[: a.test_count]}, a.size)
-    judge = Judge(Objective(network, options), photos)
+    judge = Judge(Objective(loss_network(a.judge) if a.judge else network, options), photos)
     files, names = style_files([a.styles]), training_styles(a.styles, list(tests), a.seed)
     a.work.mkdir(parents=True, exist_ok=True)
 
-    settings = json.loads(json.dumps({**asdict(options), "test_photos": list(photos), "test_styles": list(unseen)}))
+    tested = {"judge": a.judge, "test_photos": list(photos), "test_styles": list(unseen)}
+    settings = json.loads(json.dumps({**asdict(options), **tested}))
     results: dict[str, Any] = {"settings": settings, "counts": {}}
     if a.output.exists() and (before := json.loads(a.output.read_text()))["settings"] == settings:
         results = before

@@ -9,6 +9,7 @@ from nanostyle import weightfile
 from nanostyle.cli import command
 from nanostyle.errors import NanostyleError
 from nanostyle.methods.modelfile import load_model
+from nanostyle.methods.predictfile import load_predictor
 from weights import train_builtin
 
 
@@ -16,8 +17,8 @@ from weights import train_builtin
 def data(tmp_path):
     """Photos, the paintings of every recipe, and a loss network that is there."""
     tiny.write_pictures(tmp_path / "photos", 3)
-    tiny.write_pictures(tmp_path / "paintings", 8, size=(36, 44), seed=1)
-    names = train_builtin.RECIPES["styles"][0]
+    names = [name for stage in train_builtin.RECIPES["styles"] for name in stage.paintings]
+    tiny.write_pictures(tmp_path / "paintings", len(names), size=(36, 44), seed=1)
     for file, name in zip(sorted((tmp_path / "paintings").iterdir()), names, strict=True):
         file.rename(file.with_name(name + file.suffix))
     return tmp_path / "photos", tmp_path / "paintings", Path("builtin")
@@ -26,14 +27,22 @@ def data(tmp_path):
 @pytest.mark.parametrize("model", train_builtin.RECIPES)
 def test_a_recipe_trains_and_is_published(model, data, tmp_path):
     output = tmp_path / f"{model}.h5"
-    small = ["--steps", "1", "--size", "32", "--style-size", "32", "--width", "0.25", "--quiet"]
-    command.main([*train_builtin.words(model, *data, output), *small], standalone_mode=False)
+    for words in train_builtin.commands(model, *data, output):
+        width = [] if words[0] == "add-style" or "--start-from" in words else ["--width", "0.25"]
+        small = ["--steps", "1", "--size", "32", "--style-size", "32", "--batch", "1", *width, "--quiet"]
+        command.main([*words, *small], standalone_mode=False)
     place = tmp_path / "weights"
     (place / "builtin").mkdir(parents=True)
     train_builtin.publish(output, place)
     assert (place / "SHA256SUMS").read_text() == f"{weightfile.sha256(output)}  builtin/{model}.h5\n"
-    names = train_builtin.RECIPES[model][0]
-    assert [name for name in load_model(place / "builtin" / output.name).styles if name != "photo"] == sorted(names)
+    published = place / "builtin" / output.name
+    if model == "any":
+        recipe = load_predictor(published).recipe["options"]
+        assert (recipe["start_from"], recipe["width"]) == ("any-1.h5", 0.25)
+    else:
+        names = {name for stage in train_builtin.RECIPES[model] for name in stage.paintings}
+        assert {name for name in load_model(published).styles if name != "photo"} == names
+        assert len(names) == 16
 
 
 def test_a_painting_that_is_missing_is_named(data, tmp_path):
@@ -41,4 +50,4 @@ def test_a_painting_that_is_missing_is_named(data, tmp_path):
     gone = next(paintings.iterdir())
     gone.unlink()
     with pytest.raises(NanostyleError, match=f"expected a picture {gone.stem}"):
-        train_builtin.words("styles", photos, paintings, network, tmp_path / "styles.h5")
+        train_builtin.commands("styles", photos, paintings, network, tmp_path / "styles.h5")

@@ -2,15 +2,16 @@
 
     python -m weights.train_builtin styles --photos DIR --paintings DIR --vgg19 vgg19.h5
 
-A recipe is a command line of `nanostyle train`. The model is trained beside `--work`, goes on where it was interrupted,
-and takes its place in `weights/builtin`, and in `SHA256SUMS`, when it is done. `loss.h5` has a script of its own,
-`distill.py`.
+A recipe is one command line of nanostyle, or two, of which the second begins with the model of the first. Models are
+trained in the folder `--work`; a run that was interrupted goes on when it is called again. What comes out takes its
+place in `weights/builtin`, and in `SHA256SUMS`. `loss.h5` has a script of its own, `distill.py`.
 """
 
 import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from nanostyle.cli import command as nanostyle
 from nanostyle.data import style_files
@@ -22,39 +23,79 @@ HERE = Path(__file__).parent
 
 LICENSE = "Apache-2.0; paintings in the public domain; trained against VGG-19, CC BY 4.0 (Simonyan and Zisserman)"
 
-# By model: its paintings, as files are called without their ending (empty: all there are), and the options.
-RECIPES: dict[str, tuple[tuple[str, ...], str]] = {
+
+class Stage(NamedTuple):
+    """A command line, in which {before} stands for the model of the stage before and {vgg19} for the loss network.
+
+    `paintings` are names of files without their ending; empty: all there are.
+    """
+
+    command: str
+    paintings: tuple[str, ...] = ()
+
+
+RECIPES: dict[str, tuple[Stage, ...]] = {
     "styles": (
-        (
-            "composition_vii_kandinsky",
-            "great_wave_hokusai",
-            "red_and_blue_horse_marc",
-            "scream_munch",
-            "starry_night_van_gogh",
-            "udnie_picabia",
-            "water_lilies_monet",
-            "wheat_field_van_gogh",
+        Stage(
+            "train --mode cin --width 0.5 --size 192 --style-size 256 --batch 2 --steps 2100 --storage float16"
+            " --loss-net {vgg19}",
+            (
+                "composition_vii_kandinsky",
+                "great_wave_hokusai",
+                "red_and_blue_horse_marc",
+                "scream_munch",
+                "starry_night_van_gogh",
+                "udnie_picabia",
+                "water_lilies_monet",
+                "wheat_field_van_gogh",
+            ),
         ),
-        "--mode cin --width 0.5 --size 192 --style-size 256 --batch 2 --steps 2100 --storage float16",
+        Stage(
+            "add-style {before} --size 192 --style-size 256 --batch 2 --steps 500 --loss-net {vgg19}",
+            (
+                "gray_tree_mondrian",
+                "irises_van_gogh",
+                "japanese_bridge_monet",
+                "kiss_klimt",
+                "mont_sainte_victoire_cezanne",
+                "port_en_bessin_seurat",
+                "shipwreck_turner",
+                "when_will_you_marry_gauguin",
+            ),
+        ),
+    ),
+    "any": (
+        Stage(
+            "train --mode predict --width 0.5 --size 128 --batch 4 --steps 2000 --lr-decay 0.3 --loss-net builtin"
+            " --backbone builtin"
+        ),
+        Stage(
+            "train --mode predict --start-from {before} --size 192 --batch 2 --steps 1200 --lr 0.0006 --lr-decay 0.15"
+            " --storage float16 --loss-net {vgg19}"
+        ),
     ),
 }
 
 
-def words(model: str, photos: Path, paintings: Path, vgg19: Path, output: Path) -> list[str]:
-    """The words after `nanostyle` that train `model`.
+def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Path) -> list[list[str]]:
+    """The words after `nanostyle` of each command that trains `model`; the last one writes `output`.
 
     Raises
     ------
     NanostyleError
         A painting of the recipe is not in the folder.
     """
-    names, options = RECIPES[model]
-    there = style_files([paintings])
-    if missing := [name for name in names if name not in there]:
-        raise NanostyleError(f"{paintings}: expected a picture {missing[0]}, found {', '.join(there)}; add it")
-    styles = [word for name in names or there for word in ("--styles", str(there[name]))]
-    given = ["--content", str(photos), *styles, "--loss-net", str(vgg19), "--license", LICENSE]
-    return ["train", *options.split(), *given, "--resume", "-o", str(output)]
+    there, lines, before = style_files([paintings]), [], Path()
+    for i, (command, names) in enumerate(RECIPES[model], start=1):
+        if missing := [name for name in names if name not in there]:
+            raise NanostyleError(f"{paintings}: expected a picture {missing[0]}, found {', '.join(there)}; add it")
+        target = output if i == len(RECIPES[model]) else output.with_stem(f"{output.stem}-{i}")
+        words = [word.format(before=before, vgg19=vgg19) for word in command.split()]
+        for name in names or there:
+            words += [str(there[name])] if words[0] == "add-style" else ["--styles", str(there[name])]
+        lines.append([*words, "--content", str(photos), "--license", LICENSE, "--resume", "-o", str(target)])
+        before = target
+    return lines
 
 
 def publish(model: Path, folder: Path = HERE) -> None:
@@ -77,7 +118,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
     output = given.work / f"{given.model}.h5"
-    nanostyle.main(words(given.model, given.photos, given.paintings, given.vgg19, output), standalone_mode=False)
+    for words in commands(given.model, given.photos, given.paintings, given.vgg19, output):
+        nanostyle.main(words, standalone_mode=False)
     publish(output)
 
 
