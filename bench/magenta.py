@@ -1,0 +1,167 @@
+"""The built-in prediction network beside Magenta's released one, on pictures that neither was trained on.
+
+    pip install ai-edge-litert
+    python bench/magenta.py --vgg19 vgg19.h5 [--model any.h5] [--sheet sheet.png]
+
+For photos x paintings: content and style loss by VGG-19, relative and without weights, of both results, and how often
+ours has the lower style loss at no higher content loss. For the same and for a flat grey photo two scores of faults:
+`grain`, the share of the brightness's variance that is a checkerboard of single pixels, and `border`, how much the
+outermost pixels differ from those 6 further in, as a multiple of the same difference further inside: about 1 is none.
+Magenta's network looks at a square of 256 pixels out of the painting's middle, ours as it was trained.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from nanostyle.arrays import set_threads  # noqa: E402
+from nanostyle.data import load_short  # noqa: E402
+from nanostyle.files import replacing  # noqa: E402
+from nanostyle.image import load, resize, save  # noqa: E402
+from nanostyle.methods.anystyle import predict_style, stylize_any  # noqa: E402
+from nanostyle.methods.models import loss_network  # noqa: E402
+from nanostyle.methods.objective import Objective  # noqa: E402
+from nanostyle.methods.options import TrainOptions  # noqa: E402
+from nanostyle.methods.predictfile import load_predictor  # noqa: E402
+from nanostyle.sheet import sheet  # noqa: E402
+from nanostyle.tensor import Tensor  # noqa: E402
+
+DATA = ROOT.parent / "shared" / "data"
+PHOTOS = ("tubingen", "chelsea", "kodim08", "golden_gate", "astronaut", "lion")
+PAINTINGS = (
+    "starry_night_van_gogh",
+    "great_wave_hokusai",
+    "composition_vii_kandinsky",
+    "water_lilies_monet",
+    "udnie_picabia",
+    "scream_munch",
+    "kiss_klimt",
+    "port_en_bessin_seurat",
+)
+STYLE_SIDE = 256
+
+Pixels = np.ndarray
+
+
+class Magenta:
+    """Magenta's predictor and transformer (Apache-2.0), through a TFLite runtime."""
+
+    def __init__(self, folder: Path, threads: int | None) -> None:
+        files = ("style_predict_quantized_256.tflite", "style_transfer_f16_384.tflite")
+        self._predict, self._transform = (Interpreter(str(folder / name), num_threads=threads) for name in files)
+
+    def style(self, painting: Pixels) -> Pixels:
+        """Its 100 numbers for a painting."""
+        side = min(painting.shape[:2])
+        top, left = ((n - side) // 2 for n in painting.shape[:2])
+        square = resize(painting[top : top + side, left : left + side], (STYLE_SIDE, STYLE_SIDE))
+        return self._run(self._predict, square[None])
+
+    def __call__(self, photo: Pixels, style: Pixels) -> Pixels:
+        """The photo in that style."""
+        return self._run(self._transform, photo[None], style)[0][: photo.shape[0], : photo.shape[1]]
+
+    def _run(self, interpreter: Interpreter, *inputs: Pixels) -> Pixels:
+        slots = interpreter.get_input_details()
+        # The photo is the input of three channels.
+        slots.sort(key=lambda slot: slot["shape"][-1])
+        for slot, value in zip(slots, inputs, strict=True):
+            interpreter.resize_tensor_input(slot["index"], value.shape)
+        interpreter.allocate_tensors()
+        for slot, value in zip(slots, inputs, strict=True):
+            interpreter.set_tensor(slot["index"], value.astype(np.float32))
+        interpreter.invoke()
+        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def grain(pixels: Pixels) -> float:
+    """The share of the brightness's variance in the checkerboard of single pixels."""
+    x = pixels.mean(axis=2)
+    finest = (x[:-1, :-1] - x[1:, :-1] - x[:-1, 1:] + x[1:, 1:]) / 4
+    return float((finest**2).mean() / max(x.var(), 1e-6))
+
+
+def border(pixels: Pixels) -> float:
+    """The difference between pixels 1 and 7 from the border, as a multiple of that between pixels 15 and 21."""
+    sides = [pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels[:, ::-1].swapaxes(0, 1)]
+    near, far = (mean(float(np.abs(s[d] - s[d + 6]).mean()) for s in sides) for d in (0, 14))
+    return near / max(far, 1e-3)
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, default=ROOT / "weights" / "builtin" / "any.h5")
+    parser.add_argument("--vgg19", required=True, help="the judge")
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--photos", nargs="+", default=PHOTOS)
+    parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
+    parser.add_argument("--size", type=int, default=384, help="long side of the photos")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "magenta.json")
+    parser.add_argument("--sheet", type=Path, help="a PNG: under each photo's row of ours one of theirs")
+    given = parser.parse_args()
+    set_threads(given.threads)
+
+    predictor = load_predictor(given.model)
+    magenta = Magenta(given.data / "peer-models" / "ghiasi-tflite", given.threads)
+    objective = Objective(loss_network(given.vgg19), TrainOptions())
+    folder = given.data / "demo"
+    photos = {name: load(folder / "content" / f"{name}.jpg", size=given.size).pixels for name in given.photos}
+    paintings = {name: load_short(folder / "style" / f"{name}.jpg", STYLE_SIDE) for name in given.paintings}
+    flat = np.full((256, 256, 3), 0.5, np.float32)
+
+    pairs: dict[str, Any] = {}
+    columns, faults = [], []
+    for name, painting in paintings.items():
+        ours, theirs = predict_style(predictor, painting, name=name), magenta.style(painting)
+        contestants: dict[str, Callable[[Pixels], Pixels]] = {
+            "nanostyle": lambda photo, style=ours: stylize_any(predictor, photo, style),
+            "magenta": lambda photo, style=theirs: magenta(photo, style),
+        }
+        targets = objective.grams(painting[None])
+        column = []
+        for photo_name, photo in photos.items():
+            found = {}
+            for who, render in contestants.items():
+                made = render(photo)
+                found[who] = objective.measure(Tensor(made[None]), photo[None], targets)
+                found[who] |= {"grain": grain(made), "border": border(made)}
+                column.append(made)
+            pairs[f"{photo_name} x {name}"] = found
+        faults.append({who: {"border": border(render(flat))} for who, render in contestants.items()})
+        columns.append(column)
+
+    terms = ("content", "style", "grain", "border")
+    means = {who: {t: mean(p[who][t] for p in pairs.values()) for t in terms} for who in ("nanostyle", "magenta")}
+    for who, row in means.items():
+        row["border, flat photo"] = mean(fault[who]["border"] for fault in faults)
+    lower = [p for p in pairs.values() if p["nanostyle"]["style"] < p["magenta"]["style"]]
+    better = [p for p in lower if p["nanostyle"]["content"] <= p["magenta"]["content"]]
+    counts = {"pairs": len(pairs), "style lower": len(lower), "style lower, content no higher": len(better)}
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(given.output) as temporary:
+        settings = {"size": given.size, "style_side": STYLE_SIDE, "model": given.model.name}
+        temporary.write_text(
+            json.dumps({"settings": settings, "means": means, **counts, "all": pairs}, indent=1) + "\n"
+        )
+    print(json.dumps(means, indent=1), counts)
+    if given.sheet:
+        rows = [[None, *paintings.values()]]
+        for i, photo in enumerate(photos.values()):
+            rows += [[photo, *(c[2 * i] for c in columns)], [None, *(c[2 * i + 1] for c in columns)]]
+        save(given.sheet, sheet(rows, column_labels=["", *paintings], cell=224))
+
+
+if __name__ == "__main__":
+    main()
