@@ -18,7 +18,7 @@ from nanostyle.methods.objective import Objective
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.styletask import StyleTask
 from nanostyle.nn import move, parameters
-from nanostyle.ops.adam import squared_norm
+from nanostyle.ops.adam import clipping
 from nanostyle.optim import Adam
 from nanostyle.tensor import Tensor, no_grad
 
@@ -140,25 +140,20 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
     objective = Objective(vgg19(device="cuda"), options)
     task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device="cuda")
     trained = parameters(net)
-    adam, scale = Adam(trained, lr=options.lr), np.array(2.0**16 if precision == "fp16" else 1.0, np.float32)
+    adam, scale = Adam(trained), 2.0**16 if precision == "fp16" else 1.0
 
-    def gradients(photos: Any, *, scale: Any, **inputs: Any) -> Any:
+    def take(photos: Any, *, scale: Any, lr: Any, t: Any, **inputs: Any) -> Any:
         loss, _ = task.losses(photos, **inputs)
         loss.backward(scale)
-        found = [p.grad for p in trained.values()]
-        for p in trained.values():
-            p.grad = None
-        return loss.data, found
+        _, factor = clipping([p.grad for p in trained.values()], longest=options.clip, scale=scale)
+        adam.move(lr, t, factor)
+        return loss.data
 
-    work, inputs, device_photos = arrays.repeated(gradients, "cuda"), task.inputs(0, batch), cp.asarray(photos)
+    work, inputs, device_photos = arrays.repeated(take, "cuda"), task.inputs(0, batch), cp.asarray(photos)
 
     def ours() -> Any:
-        loss, found = work(device_photos, scale=scale, **inputs)
-        squared_norm(found)
-        for p, g in zip(trained.values(), found, strict=True):
-            p.grad = g
-        adam.step(1 / float(scale))
-        return loss
+        adam.t += 1
+        return work(device_photos, scale=scale, lr=options.lr, t=float(adam.t), **inputs)
 
     results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}
     runs: dict[str, Work] = {"nanostyle": ours, "eager": step_of(model, features)}

@@ -1,29 +1,16 @@
-// Adam (Kingma 2015), for one array or for many at once, and the length of many gradients. Everything is float32.
-// Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
-
-// One number of a parameter. `lr` has the first correction, 1 - beta1^step, in it; `correction` is the second.
-DEVICE void update(
-    float& p, float g, float& m, float& v, float lr, float beta1, float beta2, float eps, float correction) {
-  m += (1.f - beta1) * (g - m);
-  v += (1.f - beta2) * (g * g - v);
-  p -= lr * m / (sqrtf(v / correction) + eps);
-}
-
-// Grid: numbers of the array.
-extern "C" __global__ void __launch_bounds__(THREADS, 2) adam_one(
-    float* __restrict__ p, const float* __restrict__ g, float* __restrict__ m, float* __restrict__ v, float lr,
-    float beta1, float beta2, float eps, float correction, int count) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i < count) update(p[i], g[i], m[i], v[i], lr, beta1, beta2, eps, correction);
-}
-
-// --- many arrays ---
+// Adam (Kingma 2015) for many arrays at once, their running averages, and the length of many gradients. Everything is
+// float32. What differs from step to step is read from memory, so that a recorded launch finds what holds now:
+// factor: what gradients are multiplied by, or not finite: nothing moves. Steps count from 1.
 //
-// pointers (arrays, ...): where they are. sizes (arrays). chunks (blocks, 2): which array, and from where in it.
+// pointers (arrays, ...): where the arrays are. sizes (arrays). chunks (blocks, 2): which array, and from where in it.
+// Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
 
 constexpr int CHUNK = 16 * THREADS;
 
 DEVICE float* array_of(const unsigned long long* pointers, int i) { return reinterpret_cast<float*>(pointers[i]); }
+
+// 1 - beta^step, with all its digits.
+DEVICE float correction(float beta, float step) { return -expm1f(step * logf(beta)); }
 
 // partial[block] = the sum of the squares of a chunk; pointers (arrays, 1). Grid: chunks.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) squares(
@@ -38,15 +25,48 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) squares(
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// The gradients are multiplied by `factor` first. pointers (arrays, 4): parameter, gradient, m, v. Grid: chunks.
+// norm = sqrt(Σ partial) / scale; factor = what makes that at most `longest` and takes the scale away. Grid: 1.
+extern "C" __global__ void __launch_bounds__(THREADS, 2) clipping(
+    const float* __restrict__ partial, const float* __restrict__ scale, float* __restrict__ norm,
+    float* __restrict__ factor, int count, float longest) {
+  __shared__ float room[THREADS / 32];
+  float sum = 0.f;
+  for (int i = threadIdx.x; i < count; i += THREADS) sum += partial[i];
+  sum = block_sum(sum, room);
+  if (threadIdx.x) return;
+  const float length = sqrtf(sum) / *scale;
+  *norm = length;
+  *factor = isfinite(length) ? min(1.f, longest / max(length, 1e-12f)) / *scale : length;
+}
+
+// pointers (arrays, 4): parameter, gradient, m, v. Grid: chunks.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) adam_many(
     const unsigned long long* __restrict__ pointers, const int* __restrict__ sizes, const int* __restrict__ chunks,
-    float factor, float lr, float beta1, float beta2, float eps, float correction) {
+    const float* __restrict__ factor, const float* __restrict__ lr, const float* __restrict__ step, float beta1,
+    float beta2, float eps) {
+  if (!isfinite(*factor)) return;
   const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];
   float* p = array_of(pointers, 4 * array);
   const float* g = array_of(pointers, 4 * array + 1);
   float* m = array_of(pointers, 4 * array + 2);
   float* v = array_of(pointers, 4 * array + 3);
+  const float rate = *lr / correction(beta1, *step), second = correction(beta2, *step);
+  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS) {
+    const float d = g[i] * *factor;
+    m[i] += (1.f - beta1) * (d - m[i]);
+    v[i] += (1.f - beta2) * (d * d - v[i]);
+    p[i] -= rate * m[i] / (sqrtf(v[i] / second) + eps);
+  }
+}
+
+// average += weight · (p - average); pointers (arrays, 2): average, p. Grid: chunks.
+extern "C" __global__ void __launch_bounds__(THREADS, 2) average_many(
+    const unsigned long long* __restrict__ pointers, const int* __restrict__ sizes, const int* __restrict__ chunks,
+    const float* __restrict__ factor, const float* __restrict__ weight) {
+  if (!isfinite(*factor)) return;
+  const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];
+  float* average = array_of(pointers, 2 * array);
+  const float* p = array_of(pointers, 2 * array + 1);
   for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS)
-    update(p[i], g[i] * factor, m[i], v[i], lr, beta1, beta2, eps, correction);
+    average[i] += *weight * (p[i] - average[i]);
 }

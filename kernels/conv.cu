@@ -12,6 +12,9 @@
 constexpr int GRAIN_NUMBERS = GRAIN / sizeof(real), GRAINS = 16 / GRAIN;
 constexpr int ROWS_AT_ONCE = THREADS / 4;  // a thread copies the same chunk of each 64th row
 
+// Blocks on a multiprocessor: with two of them float32 in tiles of 64 channels would spill registers.
+constexpr int AT_ONCE = BN < (HALF || TF32 ? 128 : 64) ? 2 : 1;
+
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
 // Where in k a thread copies: tap and channel. It moves on by BK numbers at a time.
@@ -37,7 +40,7 @@ struct Tap {
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
 // numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
 // Grid: tiles of BM output pixels, of BN channels, pictures and phases.
-extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) conv(
+extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int stride, int pad_h,
     int pad_w, int mode, int shift, int step, int relu, int w_stride) {

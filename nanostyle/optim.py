@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, module_of
-from nanostyle.ops.adam import adam_steps
+from nanostyle.ops.adam import Number, adam_steps
 from nanostyle.tensor import Tensor
 
 
@@ -33,9 +33,16 @@ class Adam:
         self.m = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
         self.v = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
 
-    def step(self, factor: float = 1.0) -> None:
-        """Move every parameter that has a gradient, times `factor`, in place, and forget the gradients."""
+    def step(self) -> None:
+        """Move every parameter that has a gradient, in place, and forget the gradients."""
         self.t += 1
+        self.move(self.lr, self.t)
+
+    def move(self, lr: Number, t: Number, factor: Number = 1.0) -> None:
+        """What `step` does, at the rate `lr`, as number `t` and with the gradients times `factor`; nothing is counted.
+
+        On a GPU the three may be arrays without axes; see `ops.adam`.
+        """
         moved = {name: p for name, p in self.parameters.items() if p.grad is not None}
         if not moved:
             return
@@ -44,11 +51,11 @@ class Adam:
             [p.grad for p in moved.values() if p.grad is not None],
             [self.m[name] for name in moved],
             [self.v[name] for name in moved],
-            lr=self.lr,
+            lr=lr,
             beta1=self.betas[0],
             beta2=self.betas[1],
             eps=self.eps,
-            step=self.t,
+            step=t,
             factor=factor,
         )
         for p in moved.values():

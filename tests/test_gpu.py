@@ -12,7 +12,7 @@ from nanostyle.arrays import reference_only
 from nanostyle.errors import NanostyleError
 from nanostyle.gpu import launch
 from nanostyle.gpu.shape import from_bytes, to_bytes
-from nanostyle.ops.adam import adam_step, adam_steps, squared_norm
+from nanostyle.ops.adam import adam_steps, average_steps, clipping
 from nanostyle.ops.gram import total_variation_dx, total_variation_forward
 from nanostyle.ops.math import squared_distance_da, squared_distance_forward
 from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward
@@ -142,43 +142,81 @@ def test_total_variation(shape, dtype, rng):
 
 # --- adam -------------------------------------------------------------------------------------------------
 
-OPTIONS = {"lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+OPTIONS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+
+
+def floats(rng, shapes, dtype=np.float32):
+    return [normal(rng, shape, dtype) for shape in shapes]
 
 
 @drawn
-@given(st.integers(1, 600), seeds)
-def test_adam(size, rng):
-    p, m, v = normal(rng, size), np.zeros(size, np.float32), np.zeros(size, np.float32)
-    wide = [a.astype(float) for a in (p, m, v)]
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=4), seeds, st.booleans())
+def test_adam(sizes, rng, on_device):
+    """The numbers of a step are those of Python, or stand in the device's memory."""
+    ps, ms, vs = floats(rng, sizes), [np.zeros(n, np.float32) for n in sizes], [np.zeros(n, np.float32) for n in sizes]
+    wide = [[a.astype(float) for a in many] for many in (ps, ms, vs)]
     for step in (1, 2, 3):
-        g = normal(rng, size)
+        gs = floats(rng, sizes)
 
-        def run(p, g, m, v, step=step):
-            adam_step(p, g, m, v, step=step, **OPTIONS)
-            return p, m, v
+        def run(step=step, given=(ps, gs, ms, vs)):
+            lists = [[arrays.cupy().asarray(a) for a in many] for many in given]
+            numbers = {"lr": 0.01, "step": float(step), "factor": 0.125}
+            if on_device:
+                numbers = {name: arrays.cupy().asarray(np.float32(x)) for name, x in numbers.items()}
+            adam_steps(*lists, **numbers, **OPTIONS)
+            return tuple(tuple(many) for many in (lists[0], *lists[2:]))
 
-        p, m, v = on_gpu(run, p, g, m, v)
-        adam_step.reference(wide[0], g.astype(float), wide[1], wide[2], step=step, **OPTIONS)
-        check((p, m, v), tuple(wide), 2e-6)
+        ps, ms, vs = on_gpu(run)
+        adam_steps.reference(
+            wide[0], [g.astype(float) for g in gs], *wide[1:], lr=0.01, step=step, factor=0.125, **OPTIONS
+        )
+        check((ps, ms, vs), tuple(map(tuple, wide)), 2e-6)
 
 
-def test_adam_of_many_arrays_equals_adam_of_each():
-    rng = np.random.default_rng(0)
-    shapes = [(3, 3, 5, 7), (1,), (5000,), (64,)]
-    ps, gs = ([normal(rng, s) for s in shapes] for _ in range(2))
-    ms, vs = ([np.zeros(s, np.float32) for s in shapes] for _ in range(2))
+def test_many_arrays_of_many_blocks_have_one_length():
+    gs = floats(np.random.default_rng(0), [(3, 3, 5, 7), (1,), (9000,), (64,)])
+    length = sum((g.astype(float) ** 2).sum() for g in gs) ** 0.5
+    for scale, longest in ((1.0, 1000.0), (8.0, 1.0), (0.5, 1e-3)):
+        norm, factor = on_gpu(lambda: clipping([*map(arrays.cupy().asarray, gs)], longest=longest, scale=scale))  # noqa: B023
+        assert float(norm) == pytest.approx(length / scale, rel=1e-5)
+        assert float(factor) == pytest.approx(clipping.reference(gs, longest=longest, scale=scale)[1], rel=1e-5)
+        assert float(factor) * length <= longest * (1 + 1e-5)
+
+
+@pytest.mark.parametrize("spoilt", [np.nan, np.inf, 1e30])
+def test_a_gradient_that_is_not_finite_moves_nothing(spoilt):
+    ps, gs, ms, vs, averages = (floats(np.random.default_rng(i), [(5,), (40, 3)]) for i in range(5))
+    gs[1][7, 1] = spoilt
 
     def run():
-        cp = arrays.cupy()
-        lists = [[cp.asarray(a) for a in many] for many in (ps, gs, ms, vs)]
-        adam_steps(*lists, step=3, factor=0.125, **OPTIONS)
-        return tuple(tuple(many) for many in lists), squared_norm(lists[1])
+        lists = [[arrays.cupy().asarray(a) for a in many] for many in (ps, gs, ms, vs, averages)]
+        norm, factor = clipping(lists[1], longest=1.0, scale=1.0)
+        adam_steps(*lists[:4], lr=0.1, step=1, factor=factor, **OPTIONS)
+        average_steps(lists[4], lists[0], weight=0.5, factor=factor)
+        return norm, factor, *(tuple(many) for many in lists)
 
-    (got_p, _, got_m, got_v), square = on_gpu(run)
-    wide = [[a.astype(float) for a in many] for many in (ps, gs, ms, vs)]
-    adam_steps.reference(*wide, step=3, factor=0.125, **OPTIONS)
-    check((got_p, got_m, got_v), (tuple(wide[0]), tuple(wide[2]), tuple(wide[3])), 2e-6)
-    assert float(square) == pytest.approx(sum((g.astype(float) ** 2).sum() for g in gs), rel=1e-5)
+    norm, factor, *lists = on_gpu(run)
+    assert not np.isfinite(norm) and not np.isfinite(factor)
+    for got, before in zip(lists, (ps, gs, ms, vs, averages), strict=True):
+        assert all((a == b).all() for a, b in zip(got, before, strict=True) if np.isfinite(b).all())
+    exact = [[a.astype(float) for a in many] for many in (ps, ms, vs)]
+    adam_steps.reference(exact[0], gs, *exact[1:], lr=0.1, step=1, factor=float(factor), **OPTIONS)
+    assert (exact[0][0] == ps[0]).all()
+
+
+@drawn
+@given(st.lists(st.integers(1, 600), min_size=1, max_size=4), seeds)
+def test_running_averages(sizes, rng):
+    averages, ps = floats(rng, sizes), floats(rng, sizes)
+
+    def run():
+        lists = [[arrays.cupy().asarray(a) for a in many] for many in (averages, ps)]
+        average_steps(*lists, weight=0.25, factor=1.0)
+        return tuple(lists[0])
+
+    wide = [a.astype(float) for a in averages]
+    average_steps.reference(wide, ps, weight=0.25, factor=1.0)
+    check(on_gpu(run), tuple(wide), 1e-6)
 
 
 # --- dispatch and launch ----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The whole program on a GPU, emulated or real: every op with its gradients, and what the methods make of them."""
 
 import contextlib
+import signal
 from itertools import islice
 
 import numpy as np
@@ -27,7 +28,8 @@ from nanostyle.nets.predictor import ConvBackbone, PredictionNet
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn import freeze, move
 from nanostyle.tensor import Tensor
-from tests.cuda_on_cpu import device, emulator
+from tests.cuda_on_cpu import cuda, device, emulator
+from tests.cuda_on_cpu.cuda import Graph
 
 pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
@@ -218,17 +220,76 @@ def test_two_trainings_and_a_resumed_one_end_with_the_same_bytes(data, tmp_path,
     assert ends[0] == ends[1] == ends[2]
 
 
+def checkpoint_bytes(output):
+    return (training_folder(output) / "checkpoint.h5").read_bytes()
+
+
+def checkpoint(output):
+    return weightfile.load(training_folder(output) / "checkpoint.h5", "checkpoint")
+
+
 def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, tmp_path, monkeypatch):
+    """The first scale is far too large: until it is small enough no step is taken, and none counts in Adam's bias."""
     arrays.set_precision("fp16", "cuda")
-    norms = iter([np.inf, 1.0])
-    monkeypatch.setattr("nanostyle.methods.trainer.squared_norm", lambda gradients: next(norms))
-    run = training(*data, tmp_path / "a.h5", steps=9, **FEW, device="cuda")
-    assert next(run).gradient == np.inf
-    run.close()
-    file = weightfile.load(training_folder(tmp_path / "a.h5") / "checkpoint.h5", "checkpoint")
-    assert file.config["loss_scale"] == [2.0**15, 0]
-    assert file.config["step"] == 1
-    assert not any(value.any() for name, value in file.extras.items() if name.startswith("m/"))
+    monkeypatch.setattr("nanostyle.optim.FIRST_SCALE", 2.0**12)
+
+    def taken(name, count, **more):
+        run = training(*data, tmp_path / name, steps=99, **FEW | {"ema": 0.9}, device="cuda", **more)
+        with contextlib.closing(run) as steps:
+            return [bool(np.isfinite(step.gradient)) for step in islice(steps, count)]
+
+    assert taken("a.h5", 2) == [False, False]
+    file = checkpoint(tmp_path / "a.h5")
+    assert file.config["loss_scale"] == [2.0**10, 0]
+    assert (file.config["step"], file.config["adam_step"]) == (2, 0)
+    assert not any(value.any() for name, value in file.extras.items() if name.startswith(("m/", "v/")))
+    for name, value in file.extras.items():
+        if name.startswith("average/"):
+            assert (value == file.parameters[name.removeprefix("average/")]).all()
+
+    whole = taken("b.h5", 6)
+    assert whole == sorted(whole) and whole[-1]
+    file = checkpoint(tmp_path / "b.h5")
+    assert (file.config["step"], file.config["adam_step"]) == (6, sum(whole))
+    assert taken("a.h5", 4, resume=True) == whole[2:]
+    assert checkpoint_bytes(tmp_path / "a.h5") == checkpoint_bytes(tmp_path / "b.h5")
+
+
+@pytest.mark.skipif(emulator.REAL, reason="the stand-in sees who waits for it")
+def test_a_step_is_one_recording_and_one_download(data, tmp_path, low_scale, monkeypatch):
+    arrays.set_precision("fp16", "cuda")
+    seen, load = [], launch.load
+    for module in (device, cuda):
+        monkeypatch.setattr(module, "synchronised", seen.append)
+    monkeypatch.setattr(launch, "load", lambda file, name, defines: seen.append(name) or load(file, name, defines))
+    steps = training(*data, tmp_path / "a.h5", steps=99, **FEW | {"ema": 0.9}, device="cuda")
+    with contextlib.closing(steps):
+        for _ in range(6):  # then both kinds of batch have been recorded: with the photo's own style and without
+            seen.clear()
+            next(steps)
+        of_a_step = seen.copy()
+    assert of_a_step.count("get()") == of_a_step.count("a graph launched") == 1
+    # The thread that copies batches ahead waits too, for its own copy.
+    assert {*of_a_step} - {"synchronize()"} == {"set()", "a graph launched", "get()"}
+
+
+@pytest.mark.skipif(emulator.REAL, reason="it strikes where a graph is launched")
+def test_ctrl_c_while_a_recorded_step_is_launched_waits_for_its_end(data, tmp_path, low_scale, monkeypatch):
+    whole, left = Graph.launch, [3]
+
+    def struck(graph):
+        left[0] -= 1
+        if left[0] == 0:
+            signal.raise_signal(signal.SIGINT)
+        whole(graph)
+
+    losses_of(training(*data, tmp_path / "whole.h5", **FEW, device="cuda"), 8)
+    monkeypatch.setattr(Graph, "launch", struck)
+    with pytest.raises(KeyboardInterrupt, match="training stopped after step"):
+        list(training(*data, tmp_path / "a.h5", **FEW, device="cuda"))
+    done = checkpoint(tmp_path / "a.h5").config["step"]
+    losses_of(training(*data, tmp_path / "a.h5", **FEW, device="cuda", resume=True), 8 - done)
+    assert checkpoint_bytes(tmp_path / "a.h5") == checkpoint_bytes(tmp_path / "whole.h5")
 
 
 def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):

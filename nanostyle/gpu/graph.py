@@ -9,8 +9,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from nanostyle.arrays import Array, cupy
+from nanostyle import arrays as device
+from nanostyle.arrays import Array
 
 # Recordings that are kept, each with its memory: training by prediction alternates between two.
 _MOST = 2
@@ -21,12 +23,15 @@ class Recording(NamedTuple):
 
     graph: Any
     arrays: list[Any]
+    constants: list[tuple[Any, npt.NDArray[Any]]]
     result: Any
     pool: Any
 
 
 class Repeated:
-    """`work`, called with arrays of the host or the device, and with constants by name.
+    """`work`, called with arrays of the host or the device, and by name with more of them, floats and constants.
+
+    A float may be another one each time: `work` is given an array without axes that holds it.
 
     The first call with arrays of given shapes just does the work, which compiles the kernels. The second records it,
     from then on only the graph is launched. What a recording holds is overwritten by the next call with such arrays.
@@ -42,19 +47,22 @@ class Repeated:
     def __call__(self, *arrays: Any, **named: Any) -> Any:
         """What `work` returns: arrays of the device, valid until the next call."""
         names = [name for name, value in named.items() if hasattr(value, "dtype")]
-        constants = {name: value for name, value in named.items() if name not in names}
-        values = [*arrays, *(named[name] for name in names)]
-        key = (*((v.shape, v.dtype.str) for v in values), *names, *sorted(constants.items()))
+        floats = [name for name, value in named.items() if isinstance(value, float)]
+        constants = {name: value for name, value in named.items() if name not in (*names, *floats)}
+        numbers = [np.array([named[name] for name in floats], np.float32)] if floats else []
+        values = [*arrays, *(named[name] for name in names), *numbers]
+        key = (*((v.shape, v.dtype.str) for v in values), *names, *floats, *sorted(constants.items()))
 
         def run(values: list[Array]) -> Any:
             split = len(arrays)
-            return self._work(*values[:split], **dict(zip(names, values[split:], strict=True)), **constants)
+            by_name = dict(zip(names, values[split:], strict=False)) | {n: values[-1][i] for i, n in enumerate(floats)}
+            return self._work(*values[:split], **by_name, **constants)
 
         if key not in self._recordings:
             self._recordings[key] = None
             while len(self._recordings) > _MOST:
                 self._recordings.popitem(last=False)
-            return run([cupy().asarray(v) for v in values])  # type: ignore[union-attr]
+            return run([device.cupy().asarray(v) for v in values])  # type: ignore[union-attr]
         self._recordings.move_to_end(key)
         recording = self._recordings[key]
         if recording is None:
@@ -70,14 +78,34 @@ class Repeated:
 
 def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
     """The launches of `run` for arrays as those in `like`, with memory of their own; nothing is computed yet."""
-    cp: Any = cupy()
+    global _constants
+    cp: Any = device.cupy()
     arrays = [cp.empty(v.shape, v.dtype) for v in like]
     stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()
+    constants: list[tuple[Any, npt.NDArray[Any]]] = []
     # What is freed on the way goes back to this pool alone, so nobody else gets memory that the graph writes to.
     with cp.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
+        _constants = constants
         try:
             result = run(arrays)
         finally:
+            _constants = None
             graph = stream.end_capture()
-    return Recording(graph, arrays, result, pool)
+    for place, values in constants:
+        place.set(values)
+    return Recording(graph, arrays, constants, result, pool)
+
+
+# Those of the recording that is being made.
+_constants: list[tuple[Any, npt.NDArray[Any]]] | None = None
+
+
+def constant(values: npt.NDArray[Any]) -> Array:
+    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then."""
+    cp: Any = device.cupy()
+    if _constants is None:
+        return cp.asarray(values)
+    place = cp.empty(values.shape, values.dtype)
+    _constants.append((place, values))
+    return place

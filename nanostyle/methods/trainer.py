@@ -25,7 +25,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.methods.options import FREE_ON_RESUME, TrainOptions
 from nanostyle.methods.report import Log, write_report
 from nanostyle.nn import buffers, parameters, set_state, state
-from nanostyle.ops.adam import squared_norm
+from nanostyle.ops.adam import Number, average_steps, clipping
 from nanostyle.optim import Adam, LossScale
 from nanostyle.tensor import Tensor
 from nanostyle.weightfile import WeightFile
@@ -164,7 +164,7 @@ class _Run:
         self.adams = [(Adam(kernels), 1.0), (Adam(norms), options.norm_rate)]
         self.average = {name: p.data.copy() for name, p in self.trained.items()} if options.ema else {}
         self.scale = LossScale(adapts=precision() == "fp16")
-        self.work = repeated(self.gradients, device)
+        self.work = repeated(self.take, device)
         self.step = 0
         self.rate = 1.0  # times the rate of the options: halved by every setback
         self.setbacks = 0  # since the last checkpoint
@@ -191,22 +191,21 @@ class _Run:
         options, start = self.options, time.perf_counter()
         self.before = {name: value.copy() for name, value in buffers(self.task.net).items()}
         rate = options.lr * self.rate * options.lr_decay ** (self.step / options.steps)
-        scale = self.scale.value
-        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is dealt with here
+        scale, t = self.scale.value, float(self.adams[0][0].t + 1)
+        with _Whole() as self.whole, np.errstate(over="ignore", invalid="ignore"):  # not finite: see below
             inputs = self.task.inputs(self.step, len(photos))
-            names, values, gradients = self.work(photos, scale=np.array(scale, np.float32), **inputs)
-            norm = float(squared_norm(list(gradients.values()))) ** 0.5 / scale
-        terms = dict(zip(names, to_host(values).tolist(), strict=True))
-        value = terms.pop("loss")
-        finite = np.isfinite(norm)
-        if not np.isfinite(value) or not (finite or scale > 1):
-            return self.setback(value, terms, norm)
-
-        for name, gradient in gradients.items():
-            self.trained[name].grad = gradient if finite else None
-        with _whole():
-            self.scale.update(bool(finite))
-            self.update(rate, min(1.0, options.clip / max(norm, 1e-12)) / scale)
+            if self.device != "cpu":
+                self.whole.begin()  # a recorded step goes off in one piece
+            names, values = self.work(photos, scale=scale, rate=rate, t=t, **inputs)
+            value, norm, *parts = to_host(values).tolist()
+            terms = dict(zip(names, parts, strict=True))
+            finite = bool(np.isfinite(norm))
+            if not np.isfinite(value) or not (finite or scale > 1):
+                return self.setback(value, terms, norm)
+            self.scale.update(finite)
+            for adam, _ in self.adams:
+                adam.t += finite  # a step that was not taken does not count
+            self.step += 1
             self.before = {}
         last = self.step == options.steps
         due_checkpoint = last or self.step % options.checkpoint_every == 0
@@ -222,30 +221,33 @@ class _Run:
         seconds = time.perf_counter() - start
         return Step(self.step, options.steps, value, terms, rate, norm, seconds, self.skipped(), preview)
 
-    def gradients(self, photos: Array, *, scale: Array, **inputs: Any) -> tuple[list[str], Array, dict[str, Array]]:
-        """The names and values of the loss and its terms, and by the parameter's name the gradient of `scale`·loss."""
+    def take(self, photos: Array, *, scale: Number, rate: Number, t: Number, **inputs: Any) -> tuple[list[str], Array]:
+        """Take a step, Adam's number `t`, with the gradient of `scale`·loss; not where that is not finite.
+
+        Returns the names of the terms; the values of the loss, of the length of its gradient, and of the terms.
+        """
         loss, terms = self.task.losses(photos, **inputs)
-        loss.backward(scale)
-        found = {name: p.grad for name, p in self.trained.items() if p.grad is not None}
-        for parameter in self.trained.values():
-            parameter.grad = None
-        numbers = [loss.data, *(term.data for term in terms.values())]
-        return ["loss", *terms], module_of(loss.data).stack(numbers), found
+        xp = module_of(loss.data)
+        loss.backward(xp.asarray(scale, loss.data.dtype))
+        self.whole.begin()
+        found = [p.grad for p in self.trained.values() if p.grad is not None]
+        norm, factor = clipping(found, longest=self.options.clip, scale=scale)
+        self.update(rate, t, factor)
+        return list(terms), xp.stack([loss.data, norm, *(term.data for term in terms.values())])
 
     def skipped(self) -> dict[Path, str]:
         """The pictures that could not be used so far, photos and others."""
         return self.pictures.skipped | self.task.skipped
 
-    def update(self, rate: float, shorten: float) -> None:
-        """Adam's step, with the gradients times `shorten`, and the running average."""
-        for adam, factor in self.adams:
-            adam.lr = rate * factor
-            adam.step(shorten)
-        self.step += 1
-        for name, average in self.average.items():
+    def update(self, rate: Number, t: Number, factor: Number) -> None:
+        """Adam's step number `t`, with the gradients times `factor`, and the running average."""
+        for adam, times in self.adams:
+            adam.move(rate * times, t, factor)
+        if self.average:
             # At first the plain mean of all steps: the random start is forgotten at once.
-            weight = max(1 - self.options.ema, 1 / self.step)
-            average += weight * (self.trained[name].data - average)
+            weight = module_of(t).maximum(1 - self.options.ema, 1 / t)
+            trained = [self.trained[name].data for name in self.average]
+            average_steps(list(self.average.values()), trained, weight=weight, factor=factor)
 
     def healthy(self) -> bool:
         """Whether all that a checkpoint would hold is finite."""
@@ -300,6 +302,7 @@ class _Run:
             "task": self.task.describe(),
             "options": options,
             "step": self.step,
+            "adam_step": self.adams[0][0].t,
             "rate": self.rate,
             "setbacks": self.setbacks,
             "loss_scale": [self.scale.value, self.scale.good],
@@ -322,11 +325,11 @@ class _Run:
                 home[name] = to_device(checkpoint.extras[f"{part}/{name}"], self.device)
         self.step = checkpoint.config["step"]
         for adam, _ in self.adams:
-            adam.t = self.step
+            adam.t = checkpoint.config.get("adam_step", self.step)  # older files lack it
         self.rate, self.setbacks = checkpoint.config["rate"], checkpoint.config["setbacks"]
         if self.scale.adapts:
             self.scale.value, self.scale.good = checkpoint.config.get("loss_scale", [self.scale.value, 0])
-        self.work = repeated(self.gradients, self.device)  # what was recorded works on arrays that are no more
+        self.work = repeated(self.take, self.device)  # what was recorded works on arrays that are no more
 
     def moving(self) -> list[tuple[str, dict[str, Array]]]:
         """What is kept for each trained parameter besides its value: Adam's means, the running average."""
@@ -406,17 +409,23 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-@contextmanager
-def _whole() -> Iterator[None]:
-    """Ctrl-C waits until the block is done: a step is taken whole or not at all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: received.append((number, frame)))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if received and callable(before):
-            before(*received[0])
+class _Whole:
+    """A step is taken whole or not at all: from `begin` to the end of the block Ctrl-C waits."""
+
+    def __init__(self) -> None:
+        self.before: Any = None
+        self.received: list[tuple[int, Any]] = []
+
+    def __enter__(self) -> "_Whole":
+        return self
+
+    def begin(self) -> None:
+        """Let Ctrl-C wait from now on."""
+        if self.before is None and threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, lambda number, frame: self.received.append((number, frame)))
+
+    def __exit__(self, *error: Any) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+        if self.received and callable(self.before):
+            self.before(*self.received[0])

@@ -82,6 +82,7 @@ template <class T> T __shfl_down_sync(unsigned mask, T v, int by) {
 
 template <class T> T min(T a, T b) { return b < a ? b : a; }
 template <class T> T max(T a, T b) { return a < b ? b : a; }
+using std::isfinite;
 inline float rsqrtf(float x) { return 1.f / std::sqrt(x); }
 inline float __uint_as_float(unsigned bits) {
   float f;

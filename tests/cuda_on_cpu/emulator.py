@@ -143,7 +143,7 @@ class Kernel:
             self._codes.append(code.decode())
 
     def __call__(self, grid: Sequence[int], block: Sequence[int], args: Sequence[Any], *, shared_mem: int = 0) -> None:
-        """Launch in every order from the same memory; all must leave the same bytes.
+        """Launch in every order from the same memory; all must leave the same bytes. In a capture nothing is done yet.
 
         Raises
         ------
@@ -152,8 +152,8 @@ class Kernel:
         """
         self._check_launch(grid, block, shared_mem)
         if recording := device.tape():
-            recording.writes_to(*self._arguments(args)[1])
             recording.add(lambda: self(grid, block, args, shared_mem=shared_mem))
+            return
         values, arrays = self._arguments(args)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
         memory = (_Memory * len(arrays))(*((a.ctypes.data, a.nbytes, a.itemsize) for a in arrays))
