@@ -150,6 +150,10 @@ def test_the_built_in_model_is_the_default(folder, any_model):
     where = {"NANOSTYLE_WEIGHTS": str(folder / "builtin")}
     result = run("stylize", "photos/photos1.png", "--style-image", "new.png", "-o", "d.png", cwd=folder, **where)
     assert result.returncode == 0 and "method predict, model" in result.stderr, result.stderr
+    # Unless one of the options of Gatys' method is given.
+    words = ["stylize", "photos/photos1.png", "--style-image", "new.png", "--loss-net", "loss.h5", "--iterations", "1"]
+    result = run(*words, "-o", "g.png", cwd=folder, **where)
+    assert result.returncode == 0 and "method gatys" in result.stderr, result.stderr
     result = run("stylize", "photos/photos1.png", "--style", "paintings1", "-o", "e.png", cwd=folder, **where)
     assert result.returncode == 0 and "method cin, model" in result.stderr, result.stderr
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import nanostyle
 from nanostyle import arrays, image, weightfile
@@ -81,7 +82,8 @@ class Method:
     type=click.Choice(["auto", "predict", "cin", "feedforward", "gatys"]),
     default="auto",
     show_default=True,
-    help="gatys optimises the pixels; the others are one pass through a trained model.",
+    help="gatys optimises the pixels; the others are one pass through a trained model. auto: gatys if an option of it"
+    " is given, else a trained model where there is one.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Long side of the result in pixels. Default: the photo's.")
 @click.option(
@@ -157,6 +159,8 @@ def _method(values: dict[str, Any], device: str) -> Method:
         raise click.UsageError("stylize: expected --style-image or --style, got both")
     if not paintings and not styles and model is None:
         raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --style NAME")
+    if wish == "auto" and paintings and model is None and _asks_for_gatys():
+        wish = "gatys"
     saved = any(Path(name).suffix == ".h5" for name in styles)
     if model is None and wish != "gatys":
         model = built_in("any" if paintings or saved else "styles")
@@ -173,6 +177,13 @@ def _method(values: dict[str, Any], device: str) -> Method:
     if values["save_style"] and not isinstance(trained, Predictor):
         raise click.UsageError("stylize: --save-style is for --style-image with method predict")
     return method
+
+
+def _asks_for_gatys() -> bool:
+    """Whether one of the options of Gatys' method stands on the command line."""
+    context = click.get_current_context()
+    names = ["loss_net", "pooling", "padding", *(field.name for field in fields(GatysOptions))]
+    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
 
 
 def _gatys(values: dict[str, Any], device: str) -> Method:
