@@ -294,7 +294,8 @@ def test_ctrl_c_while_a_recorded_step_is_launched_waits_for_its_end(data, tmp_pa
 
 def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
     photos, styles = map(image.find_pictures, data)
-    options = TrainOptions(steps=3, norm="batch", **FEW, **tiny.LAYERS)
+    # A bias before a batch norm has a gradient of 0 but for rounding, and Adam moves it at random: here by next to nothing.
+    options = TrainOptions(steps=3, norm="batch", lr=1e-6, **FEW, **tiny.LAYERS)
 
     def end(device):
         output = tmp_path / f"{device}.h5"
@@ -305,8 +306,7 @@ def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
     averages = [name for name in cpu if "running" in name]
     assert averages
     for name in averages:
-        # Adam moves a bias before a batch norm at random: its gradient is 0 but for rounding.
-        close(gpu[name], cpu[name], 0.05)
+        close(gpu[name], cpu[name], 0.01)
 
 
 # --- memory -------------------------------------------------------------------------------------------------
