@@ -294,7 +294,7 @@ def test_ctrl_c_while_a_recorded_step_is_launched_waits_for_its_end(data, tmp_pa
 
 def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
     photos, styles = map(image.find_pictures, data)
-    # A bias before a batch norm has a gradient of 0 but for rounding, and Adam moves it at random: here by next to nothing.
+    # A bias before a batch norm has a gradient of 0 but for rounding, and Adam moves it at random: here by nearly 0.
     options = TrainOptions(steps=3, norm="batch", lr=1e-6, **FEW, **tiny.LAYERS)
 
     def end(device):
