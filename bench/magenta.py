@@ -6,7 +6,7 @@
 For photos x paintings: content and style loss by VGG-19, relative and without weights, of both results, and how often
 ours has the lower style loss at no higher content loss. For the same and for a flat grey photo two scores of faults:
 `grain`, the share of the brightness's variance that is a checkerboard of single pixels, and `border`, how much the
-outermost pixels differ from those 6 further in, in terms of the same difference further inside: well above 1 is a frame.
+outermost pixels differ from those 6 further in, over the same difference inside: well above 1 is a frame.
 Magenta's network looks at a square of 256 pixels out of the painting's middle, ours as it was trained.
 """
 
