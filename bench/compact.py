@@ -61,7 +61,7 @@ def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: Lo
     content, style = layer_weights(judge.content_layers), layer_weights(judge.style_layers)
     objective = PixelObjective(judge, options, content, style, "cpu")
     objective.aim(photo, [painting], [1.0])
-    terms = {name: objective(pixels[None])[2] for name, pixels in made.items()}
+    terms = {name: objective.terms(objective(pixels[None])[0]) for name, pixels in made.items()}
     return {name: {"content": t["content"], "style": t["style"]} for name, t in terms.items()}
 
 

@@ -7,6 +7,7 @@ from statistics import mean, median
 import numpy as np
 import numpy.typing as npt
 
+from nanostyle.arrays import to_host
 from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys, layer_weights
 from nanostyle.nets.vgg import LossNetwork
 
@@ -75,7 +76,8 @@ def evaluate(
             here = replace(options, style_scale=max(painting.shape[:2]) / max(photo.shape[:2]))
             objective = PixelObjective(network, here, content, style, device)
             objective.aim(photo, [painting], [1.0])
-            loss, _, terms = objective(render(name, photo)[None])
+            values = to_host(objective(render(name, photo)[None])[0])
+            loss, terms = float(values[-1]), objective.terms(values)
             reached = None
             if options.iterations:
                 steps = gatys(photo, [painting], network, here, device=device)

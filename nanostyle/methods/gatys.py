@@ -142,17 +142,18 @@ def _minimise(
     """The start and then `count` points on the way down, fewer where nothing is left to gain: loss, terms, pixels."""
     if options.optimizer == "lbfgs":
         for i, point in enumerate(lbfgs(objective, x)):
-            yield point.loss, point.note, point.x
+            yield point.loss, objective.terms(point.values), point.x
             if i == count:
                 return
-        objective.raise_if_diverged()
+        objective.check(objective.values)  # those of the last evaluation: it ends where none is finite, too
     elif options.optimizer == "adam":
         picture = Tensor(x.copy(), requires_grad=True)
         adam = Adam({"pixels": picture}, lr=options.learning_rate)
         for i in range(count + 1):
-            loss, picture.grad, terms = objective(picture.data)
-            objective.raise_if_diverged()
-            yield loss, terms, picture.data.copy()
+            values, picture.grad = objective(picture.data)
+            numbers = to_host(values)
+            objective.check(numbers)
+            yield float(numbers[-1]), objective.terms(numbers), picture.data.copy()
             if i < count:
                 adam.step()
     else:
@@ -172,7 +173,6 @@ class PixelObjective:
     ) -> None:
         self.network, self.options, self.device = network, options, device
         self.content_layers, self.style_layers = content_layers, style_layers
-        self.culprit: str | None = None
         self._work = repeated(self.gradient, device)
 
     def aim(self, photo: Pixels, styles: Sequence[Pixels], shares: Sequence[float]) -> None:
@@ -185,17 +185,18 @@ class PixelObjective:
                 features = self.network.features(Tensor(to_device(style[None], self.device)), self.style_layers)
                 self.styles.append((share, {name: gram(f).data for name, f in features.items()}))
 
-    def __call__(self, pixels: Array) -> tuple[float, Array, dict[str, float]]:
-        """The loss of the picture `pixels` `(1, H, W, 3)`, its gradient, and its terms, weighted."""
-        parts, values, gradient = self._work(pixels)
-        numbers = to_host(values).tolist()
-        total = numbers.pop()
-        self.culprit = self._first_bad(parts, numbers)
-        terms = {"content": 0.0, "style": 0.0, "tv": 0.0}
-        for (term, _), value in zip(parts, numbers, strict=True):
-            terms[term] += value
+    def __call__(self, pixels: Array) -> tuple[Array, Array]:
+        """The losses of the picture `pixels` `(1, H, W, 3)`, of which the last is their sum, and its gradient."""
+        self._parts, self.values, gradient = self._work(pixels)
         # What a GPU has recorded it writes to the same place again, and L-BFGS remembers.
-        return total, gradient if self.device == "cpu" else gradient.copy(), terms
+        return self.values, gradient if self.device == "cpu" else gradient.copy()
+
+    def terms(self, values: npt.NDArray[np.float32]) -> dict[str, float]:
+        """Content, style and total variation, weighted, from the losses that a call has returned."""
+        terms = {"content": 0.0, "style": 0.0, "tv": 0.0}
+        for (term, _), value in zip(self._parts, values[:-1].tolist(), strict=True):
+            terms[term] += value
+        return terms
 
     def gradient(self, pixels: Array) -> tuple[list[tuple[str, str]], Array, Array]:
         """Term and layer of each part of the loss, their values and then their sum, and its gradient."""
@@ -228,16 +229,13 @@ class PixelObjective:
         assert x.grad is not None
         return names, values, x.grad if factor == 1 else x.grad / factor
 
-    def _first_bad(self, parts: Sequence[tuple[str, str]], values: Sequence[float]) -> str | None:
-        """The first layer whose loss is not a finite number."""
-        bad = {name for (_, name), value in zip(parts, values, strict=True) if not np.isfinite(value)}
-        return next((name for name in ["pixels", *self.network.layers] if name in bad), None)
-
-    def raise_if_diverged(self) -> None:
-        """Raise `Diverged` if the last evaluation was not finite."""
-        if self.culprit:
+    def check(self, values: Array) -> None:
+        """Raise `Diverged` if one of the losses is not finite; it names the first layer of which that is so."""
+        numbers = to_host(values)[:-1].tolist()
+        bad = {name for (_, name), value in zip(self._parts, numbers, strict=True) if not np.isfinite(value)}
+        if culprit := next((name for name in ["pixels", *self.network.layers] if name in bad), None):
             raise Diverged(
-                f"gatys: the loss at {self.culprit} became infinite or NaN; the last good picture is kept;"
+                f"gatys: the loss at {culprit} became infinite or NaN; the last good picture is kept;"
                 " use smaller weights or a smaller --learning-rate"
             )
 
