@@ -66,12 +66,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
     ),
     "any": (
         Stage(
-            "train --mode predict --width 0.5 --size 128 --batch 4 --steps 2000 --lr-decay 0.3 --loss-net builtin"
-            " --backbone builtin"
+            "train --mode predict --width 0.5 --size 128 --batch 4 --steps 7000 --lr 0.0015 --lr-decay 0.3"
+            " --style-weight 10 --photo-weight 30 --ema 0.998 --loss-net builtin --backbone builtin"
         ),
         Stage(
-            "train --mode predict --start-from {before} --size 192 --batch 2 --steps 1200 --lr 0.0006 --lr-decay 0.15"
-            " --storage float16 --loss-net {vgg19}"
+            "train --mode predict --start-from {before} --size 192 --batch 2 --steps 450 --lr 0.0004 --lr-decay 0.1"
+            " --style-weight 10 --photo-weight 30 --ema 0.99 --storage float16 --loss-net {vgg19}"
         ),
     ),
 }
