@@ -107,6 +107,8 @@ class Point:
         What the objective returned; the last is the loss.
     evaluations : int
         Evaluations of the objective so far.
+    step, products
+        For the optimiser itself: how far along the direction it lies, and the inner products of `_Memory.evaluate`.
     """
 
     x: Array
@@ -131,7 +133,7 @@ def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02
 
     Yields a `Point` after every iteration, beginning with the start itself, and ends when no step along the
     gradient makes `f` smaller. A step to where `f` is infinite or not a number is never taken: the line search
-    comes back from there. An evaluation of `f` costs one download from a GPU, and what lies between two costs none.
+    comes back from there. After the first, an evaluation of `f` costs one download from a GPU.
 
     Parameters
     ----------
@@ -227,7 +229,7 @@ class _Memory:
         numbers = to_host(xp.concatenate([values, products.ravel()]))
         count = len(values)
         table = numbers[count:].astype(np.float64).reshape(products.shape)
-        return Point(x, gradient, numbers[:count], start.evaluations + 1, step, table)
+        return Point(x, gradient, numbers[:count], step=step, products=table)
 
     def accept(self, point: Point) -> None:
         """Go on from `point`, which `evaluate` found, and remember how the gradient changed on the way there."""
