@@ -92,8 +92,9 @@ def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequen
         print(
             "  peak memory, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()) + f"; {ratio:.2f}x", flush=True
         )
-    with replacing(options.output) as path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
+        # After each: a run takes minutes, and one that is cut off should not be for nothing.
+        with replacing(options.output) as path:
+            path.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written: {options.output}")
 
 

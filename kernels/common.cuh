@@ -65,7 +65,8 @@ DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 #endif
 }
 
-// Copy BYTES (8 or 16) from global to shared memory in the background; zeros where the source is not `real`.
+// Copy BYTES (8 or 16) from global to shared memory in the background; zeros, and nothing read, where the source is not
+// `real`.
 template <int BYTES> DEVICE void cp_async(void* to, const void* from, bool real) {
 #if __CUDA_ARCH__ >= 800
   const int bytes = real ? BYTES : 0;
@@ -106,6 +107,23 @@ DEVICE real to_real(float f) { return f; }
 DEVICE float to_float(real r) { return r; }
 #endif
 
+// Two numbers, the first of them on an even place.
+DEVICE void store_pair(real* to, float a, float b) {
+#if HALF
+  *reinterpret_cast<__half2*>(to) = __floats2half2_rn(a, b);
+#else
+  *reinterpret_cast<float2*>(to) = make_float2(a, b);
+#endif
+}
+
+// A number as a product of matrices will read it: with `tf32`, rounded to TF32, so that it need not be each time.
+DEVICE real to_operand(float f, int tf32) {
+#if !HALF
+  if (tf32 && f == f) return __uint_as_float((__float_as_uint(f) + 0x1000u) & ~0x1fffu);
+#endif
+  return to_real(f);
+}
+
 constexpr int THREADS = 256;
 
 // VEC channels of one pixel, read and written as one word: 16 bytes where C allows it, else one value.
@@ -126,7 +144,7 @@ DEVICE void store(real* to, const float (&from)[VEC]) {
 }
 #endif
 
-DEVICE int ceil_div(int a, int b) { return (a + b - 1) / b; }
+DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
 // The sum of `v` over the block, in thread 0. `room` holds a float per warp.
 DEVICE float block_sum(float v, float* room) {
@@ -150,4 +168,12 @@ DEVICE int border(int i, int n, int mode) {
   const int period = 2 * (n - 1);
   i = (i < 0 ? -i : i) % period;
   return i < period - i ? i : period - i;
+}
+
+// The same for a position less than n outside, without a division.
+DEVICE int near_border(int i, int n, int mode) {
+  if (mode == ZERO) return static_cast<unsigned>(i) < static_cast<unsigned>(n) ? i : -1;
+  if (mode == EDGE) return min(max(i, 0), n - 1);
+  i = i < 0 ? -i : i;
+  return i < n ? i : 2 * (n - 1) - i;
 }

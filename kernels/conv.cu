@@ -1,5 +1,9 @@
-// Convolution as a product of matrices that are never laid out: a row of A is an output pixel, gathered from the
-// picture tap by tap while it is copied to shared memory; a row of B is an output channel of the weights.
+// Convolution as a product of matrices that are never laid out: a row of A is an output pixel, a row of B an output
+// channel of the weights, and k are the taps and channels.
+//
+// A block makes a tile of TH x 16 output pixels. It takes k in pieces: 64 bytes of channels, one row of the kernel, up
+// to TAPS of its taps. For each piece the rows of pixels under the tile are copied to shared memory once, and every tap
+// of the piece reads them there, shifted: so a 3x3 kernel copies each pixel three times and not nine.
 //
 // One kernel serves forward and gradient. Tap (r, s) of output pixel (oh, ow) is pixel (oh·stride + r - pad_h, ...) of
 // a picture that is the given one with its pixels 2^shift apart:
@@ -7,134 +11,153 @@
 // - for the gradient of a strided convolution (fractionally strided), the gaps are zeros: output pixels whose taps
 //   fall on pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
 //
-// Macros: HALF, TF32, BM, BN (gemm.cuh), GRAIN: bytes that are copied at once, 16, or 8 where there are 4 channels.
+// Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, STAGES: pieces in shared memory.
 
-constexpr int GRAIN_NUMBERS = GRAIN / sizeof(real), GRAINS = 16 / GRAIN;
-constexpr int ROWS_AT_ONCE = THREADS / 4;  // a thread copies the same chunk of each 64th row
+constexpr int TAPS = 3, TW = 16, TH = BM / TW;
 
-// Blocks on a multiprocessor: with two of them float32 in tiles of 64 channels would spill registers.
-constexpr int AT_ONCE = BN < (HALF || TF32 ? 128 : 64) ? 2 : 1;
+// Pixels in a row of the window: those of the same remainder by STRIDE lie together, as the taps read them. A row is
+// a multiple of eight, so that each begins at the same bank.
+constexpr int UNIT = STRIDE % 2 ? 8 : STRIDE % 4 ? 4 : 2;
+constexpr int TOGETHER = ceil_div(TW + (TAPS - 1) / STRIDE, UNIT) * UNIT, WINDOW = STRIDE * TOGETHER;
+constexpr int A_BYTES = TH * WINDOW * 64, STAGE_BYTES = A_BYTES + TAPS * BN * 64;
+constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
+
+// Blocks on a multiprocessor: with two, these would spill registers.
+constexpr int AT_ONCE = BM > 128 || (BN > 64 && STRIDE > 1) || (BN > 32 && !(HALF || TF32)) ? 1 : 2;
 
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
-// Where in k a thread copies: tap and channel. It moves on by BK numbers at a time.
-struct Tap {
-  int r, s, c;
-  METHOD void start(int k, int C, int L, int first_r, int first_s, int step) {
-    const int per_row = ceil_div(L - first_s, step), tap = k / C;
-    c = k % C;
-    r = first_r + tap / per_row * step;
-    s = first_s + tap % per_row * step;
-  }
-  METHOD void advance(int C, int L, int first_s, int step) {
-    for (c += BK; c >= C; c -= C) {
-      s += step;
-      if (s >= L) {
-        s = first_s;
-        r += step;
-      }
-    }
-  }
-};
-
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
 // numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
-// Grid: tiles of BM output pixels, of BN channels, pictures and phases.
+// `mode` reflect wants a border narrower than the picture. Grid: tiles, groups of BN channels, pictures and phases.
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
-    float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int stride, int pad_h,
-    int pad_w, int mode, int shift, int step, int relu, int w_stride) {
+    float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int pad_h, int pad_w,
+    int mode, int shift, int step, int relu, int w_stride) {
   DYNAMIC_SHARED(shared);
-  char *const A = shared, *const B = shared + STAGES * BM * 64;
   const int phases = step * step, n = blockIdx.z / phases, phase = blockIdx.z % phases;
   const int phase_h = phase / step, phase_w = phase % step;
-  const int PW = ceil_div(OW - phase_w, step), P = ceil_div(OH - phase_h, step) * PW;
-  const int p0 = blockIdx.x * BM, m0 = blockIdx.y * BN;
-  if (p0 >= P) return;
+  const int PH = ceil_div(OH - phase_h, step), PW = ceil_div(OW - phase_w, step);  // of this phase
+  const int across = ceil_div(ceil_div(OW, step), TW), m0 = blockIdx.y * BN;
+  const int top = blockIdx.x / across * TH, left = blockIdx.x % across * TW;
+  if (top >= PH || left >= PW) return;
+
+  // The taps of this phase, and the pixel that the first of them meets at the tile's first output pixel.
   const int first_r = modulo(pad_h - phase_h, step), first_s = modulo(pad_w - phase_w, step);
-  const int taps = first_r < K && first_s < L ? ceil_div(K - first_r, step) * ceil_div(L - first_s, step) : 0;
-  const int pieces = ceil_div(taps * C, BK);
+  const int rows = ceil_div(K - first_r, step), columns = ceil_div(L - first_s, step);
+  const int h0 = (phase_h + first_r - pad_h) / step + top * STRIDE;
+  const int w0 = (phase_w + first_s - pad_w) / step + left * STRIDE;
+  const int up = step > 1 ? 0 : shift;
+  const int pieces = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
 
-  const int chunk = threadIdx.x % 4, row0 = threadIdx.x / 4;
-  Tap tap[GRAINS];
-  int h0[BM / ROWS_AT_ONCE], w0[BM / ROWS_AT_ONCE];
-  if (taps)
-#pragma unroll
-    for (int q = 0; q < GRAINS; q++) tap[q].start(chunk * CHUNK + q * GRAIN_NUMBERS, C, L, first_r, first_s, step);
-#pragma unroll
-  for (int i = 0; i < BM / ROWS_AT_ONCE; i++) {
-    const int p = p0 + row0 + i * ROWS_AT_ONCE;
-    h0[i] = (p / PW * step + phase_h) * stride - pad_h;
-    w0[i] = (p % PW * step + phase_w) * stride - pad_w;
-  }
-  const real* const picture = x + static_cast<size_t>(n) * H * W * C;
-  const real* const weights = w + static_cast<size_t>(n) * w_stride;
+  // What this thread copies of a piece: one chunk of each pixel, and of each row of weights, STRIP apart.
+  const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
+  constexpr int PIXELS = ceil_div(TH * WINDOW, STRIP), WEIGHTS = ceil_div(TAPS * BN, STRIP);
+  const real* const picture = x + static_cast<size_t>(n) * H * W * C + chunk * CHUNK;
+  const real* const weights = w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
+  const int here = place<4>(own, chunk);
+  int r = 0, s = 0, c = 0;  // of the next piece
+  int pixels[PIXELS];       // where they are in the picture; -1: nowhere
 
-  // Copy the next BK numbers of k into a stage.
-  const auto copy = [&](int stage) {
+  const auto copy = [&](char* to) {
+    if (c == 0)
 #pragma unroll
-    for (int q = 0; q < GRAINS; q++) {
-      const Tap t = tap[q];
-#pragma unroll
-      for (int i = 0; i < BM / ROWS_AT_ONCE; i++) {
-        const int row = row0 + i * ROWS_AT_ONCE;
-        const int h = border(h0[i] + t.r, H << shift, mode), v = border(w0[i] + t.s, W << shift, mode);
-        const bool inside = t.r < K && p0 + row < P && h >= 0 && v >= 0;
-        const real* from = picture + (static_cast<size_t>(h >> shift) * W + (v >> shift)) * C + t.c;
-        cp_async<GRAIN>(A + stage * BM * 64 + place<4>(row, chunk) + q * GRAIN, inside ? from : x, inside);
+      for (int i = 0; i < PIXELS; i++) {
+        const int pixel = own + i * STRIP, at = pixel % WINDOW, column = at % TOGETHER * STRIDE + at / TOGETHER;
+        const int h = near_border(h0 + pixel / WINDOW * STRIDE + r, H << up, mode);
+        const int v = near_border(w0 + column + s, W << up, mode);
+        const bool wanted = pixel < TH * WINDOW && column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0;
+        pixels[i] = wanted ? ((h >> up) * W + (v >> up)) * C : -1;
       }
+    const bool channel = c + chunk * CHUNK < C;
 #pragma unroll
-      for (int i = 0; i < ceil_div(BN, ROWS_AT_ONCE); i++) {
-        const int row = row0 + i * ROWS_AT_ONCE;
-        if (row >= BN) break;
-        const bool inside = t.r < K && m0 + row < M;
-        const real* from = weights + ((static_cast<size_t>(m0 + row) * K + t.r) * L + t.s) * C + t.c;
-        cp_async<GRAIN>(B + stage * BN * 64 + place<4>(row, chunk) + q * GRAIN, inside ? from : w, inside);
-      }
-      tap[q].advance(C, L, first_s, step);
+    for (int i = 0; i < PIXELS; i++)
+      if (i * STRIP + STRIP <= TH * WINDOW || own + i * STRIP < TH * WINDOW)
+        cp_async<16>(to + here + i * STRIP * 64, picture + pixels[i] + c, channel && pixels[i] >= 0);
+    const real* const tap = weights + ((first_r + r * step) * L + first_s + s * step) * C + c;
+#pragma unroll
+    for (int i = 0; i < WEIGHTS; i++) {
+      const int row = own + i * STRIP, t = row / BN, m = row % BN;
+      if (i * STRIP + STRIP <= TAPS * BN || row < TAPS * BN)
+        cp_async<16>(to + A_BYTES + here + i * STRIP * 64, tap + m * (K * L * C) + t * step * C,
+                     channel && s + t < columns && m0 + m < M);
     }
+    c += BK;
+    if (c < C) return;
+    c = 0;
+    if (++r < rows) return;
+    r = 0;
+    s += TAPS;
   };
 
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int row0 = warp / WARPS_N * NI, column0 = warp % WARPS_N * WN;  // of the tile
   Sums sums = {};
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < pieces) copy(stage);
+    if (stage < pieces) copy(shared + stage * STAGE_BYTES);
     cp_async_commit();
   }
+  int stage = 0, s_now = 0, left_of_s = rows * ceil_div(C, BK);  // pieces until the taps are others
   for (int piece = 0; piece < pieces; piece++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
-    if (piece + STAGES - 1 < pieces) copy((piece + STAGES - 1) % STAGES);
+    const int next = stage == 0 ? STAGES - 1 : stage - 1;
+    if (piece + STAGES - 1 < pieces) copy(shared + next * STAGE_BYTES);
     cp_async_commit();
-    multiply_rows(sums, A + piece % STAGES * BM * 64, B + piece % STAGES * BN * 64);
+    const char *const A = shared + stage * STAGE_BYTES, *const B = A + A_BYTES;
+#pragma unroll
+    for (int t = 0; t < TAPS; t++) {
+      if (s_now + t >= columns) break;
+      multiply_rows(
+          sums,
+          [&](int i, int p, int part) {
+            const int at = p + t / STRIDE + t % STRIDE * TOGETHER;
+            return A + ((row0 + i) * WINDOW + at) * 64 + (part ^ at / 2 % 4) * 16;
+          },
+          B + (t * BN + column0) * 64);
+    }
+    if (--left_of_s == 0) {
+      left_of_s = rows * ceil_div(C, BK);
+      s_now += TAPS;
+    }
+    stage = stage == STAGES - 1 ? 0 : stage + 1;
   }
 
-  // Bias, ReLU, and out.
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int row = p0 + warp / WARPS_N * WM + lane / 4, column = warp % WARPS_N * WN + lane % 4 * 2;
+  // Bias, ReLU, and out, two channels at a time where they lie on an even place.
+  const int m1 = m0 + column0 + lane % 4 * 2;
+  bool real_pixel[NI][2];
 #pragma unroll
   for (int i = 0; i < NI; i++)
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      const int p = row + i * 16 + h * 8;
-      const int oh = p / PW * step + phase_h, ow = p % PW * step + phase_w;
+      const int ph = top + row0 + i, pw = left + lane / 4 + h * 8;
+      real_pixel[i][h] = ph < PH && pw < PW;
+      const int oh = ph * step + phase_h, ow = pw * step + phase_w;
       real* const to = y + ((static_cast<size_t>(n) * OH + oh) * OW + ow) * M;
 #pragma unroll
-      for (int j = 0; j < NJ; j++)
+      for (int j = 0; j < NJ; j++) {
+        const int m = m1 + j * 8;
+        float* const v = &sums[i][j][2 * h];
 #pragma unroll
         for (int e = 0; e < 2; e++) {
-          const int m = m0 + column + j * 8 + e;
-          float& v = sums[i][j][2 * h + e];
-          if (bias && m < M) v += bias[m];
-          if (relu) v = max(v, 0.f);
-          if (p < P && m < M) to[m] = to_real(v);
+          if (bias && m + e < M) v[e] += bias[m + e];
+          if (relu) v[e] = max(v[e], 0.f);
         }
+        if (!real_pixel[i][h] || m >= M) continue;
+        if (M % 2 == 0) {
+          store_pair(to + m, v[0], v[1]);
+        } else {
+          to[m] = to_real(v[0]);
+          if (m + 1 < M) to[m + 1] = to_real(v[1]);
+        }
+      }
     }
   if (!partial) return;
 
   // Statistics of the tile: the sum of each column first, then the squares around its mean.
   float(*const found)[WARPS_M][BN] = reinterpret_cast<float(*)[WARPS_M][BN]>(shared);
-  const int count = min(BM, P - p0);
+  const int count = min(TH, PH - top) * min(TW, PW - left);
   __syncthreads();  // the last piece has been read
 #pragma unroll
   for (int pass = 0; pass < 2; pass++) {
@@ -142,7 +165,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     for (int j = 0; j < NJ; j++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const int k = column + j * 8 + e;
+        const int k = column0 + lane % 4 * 2 + j * 8 + e;
         float mean = 0.f, sum = 0.f;
         if (pass == 1) {
 #pragma unroll
@@ -154,7 +177,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 #pragma unroll
           for (int h = 0; h < 2; h++) {
             const float d = sums[i][j][2 * h + e] - mean;
-            if (row + i * 16 + h * 8 < P) sum += pass == 1 ? d * d : d;
+            if (real_pixel[i][h]) sum += pass == 1 ? d * d : d;
           }
 #pragma unroll
         for (int by = 4; by < 32; by *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, by);

@@ -1,7 +1,7 @@
 // Products of matrices in tiles, for conv.cu and wgrad.cu: (BM, BN) += (BM, k)·(k, BN), by a block of eight warps.
 //
-// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers), STAGES such pieces lie in shared
-// memory, and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32
+// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers); some such pieces lie in shared memory,
+// and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32
 // rounded to TF32 (TF32, from sm_80 on); otherwise float32 is multiplied as it is. All three keep the sums where
 // mma.m16n8 puts them: number q of fragment (i, j) of a lane is row i·16 + q/2·8 + lane/4, column
 // j·8 + lane%4·2 + q%2.
@@ -14,8 +14,7 @@
 
 constexpr int CHUNK = 16 / sizeof(real);  // numbers in 16 bytes, the unit of copies
 constexpr int BK = 4 * CHUNK;
-constexpr int STAGES = 3;
-constexpr int WARPS_N = BN >= 128 ? 4 : BN >= 32 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
+constexpr int WARPS_N = BN >= 128 ? 4 : BN >= 64 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of a warp
 constexpr int NI = WM / 16, NJ = WN / 8;
 
@@ -37,25 +36,21 @@ template <int PER_ROW> DEVICE int place(int row, int chunk) {
   return (row * PER_ROW + (chunk ^ turn)) * 16;
 }
 
-// --- k along the rows: A (BM, BK) and B (BN, BK), four chunks to a row ---
+// --- k along the rows, four chunks to a row: A where `place_of` says, B (BN, BK) from the warp's first row on ---
 
-DEVICE void multiply_rows(Sums& sums, const char* A, const char* B) {
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int row = warp / WARPS_N * WM, column = warp % WARPS_N * WN;
+// place_of(i, p, chunk): where the chunk of row p of the warp's fragment i begins. B is rounded to TF32 already.
+template <class PlaceOf> DEVICE void multiply_rows(Sums& sums, const PlaceOf& place_of, const char* B) {
+  const int lane = threadIdx.x % 32;
 #if HALF || TF32
   uint32_t b[NJ][4];  // for both steps
 #pragma unroll
-  for (int j = 0; j < NJ; j++) {
-    ldmatrix_x4(b[j], B + place<4>(column + j * 8 + lane % 8, lane / 8));
-#pragma unroll
-    for (int q = 0; q < 4; q++) b[j][q] = operand(b[j][q]);
-  }
+  for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place<4>(j * 8 + lane % 8, lane / 8));
 #pragma unroll
   for (int step = 0; step < 2; step++)
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
-      ldmatrix_x4(a, A + place<4>(row + i * 16 + lane % 16, step * 2 + lane / 16));
+      ldmatrix_x4(a, place_of(i, lane % 16, step * 2 + lane / 16));
 #pragma unroll
       for (int q = 0; q < 4; q++) a[q] = operand(a[q]);
 #pragma unroll
@@ -72,12 +67,12 @@ DEVICE void multiply_rows(Sums& sums, const char* A, const char* B) {
     for (int i = 0; i < NI; i++)
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        a[i][h] = *reinterpret_cast<const float4*>(A + place<4>(row + i * 16 + h * 8 + lane / 4, chunk));
+        a[i][h] = *reinterpret_cast<const float4*>(place_of(i, h * 8 + lane / 4, chunk));
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const float4 b = *reinterpret_cast<const float4*>(B + place<4>(column + j * 8 + lane % 4 * 2 + e, chunk));
+        const float4 b = *reinterpret_cast<const float4*>(B + place<4>(j * 8 + lane % 4 * 2 + e, chunk));
 #pragma unroll
         for (int i = 0; i < NI; i++)
 #pragma unroll

@@ -68,19 +68,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// Join the tiles of `moments` (or of a convolution): mean and biased variance (N, C). Eight channels to a block, 32
-// threads to a channel. Grid: groups of eight channels, pictures.
+// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean and biased variance (N, C).
+// Eight channels to a block, 32 threads to a channel. Grid: groups of eight channels, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
-    const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int P, int C,
-    int tile) {
+    const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int H, int W, int C,
+    int TH, int TW) {
   __shared__ Moments found[32][9];
-  const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8, tiles = ceil_div(P, tile);
+  const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8;
+  const int across = ceil_div(W, TW), tiles = ceil_div(H, TH) * across;
   const float2* from = partial + static_cast<size_t>(blockIdx.y) * tiles * C + c;
   Moments mine = {0.f, 0.f, 0.f};
   if (c < C)
     for (int t = lane; t < tiles; t += 32) {
       const float2 part = from[static_cast<size_t>(t) * C];
-      mine.join(min(tile, P - t * tile), part.x, part.y);
+      mine.join(min(TH, H - t / across * TH) * min(TW, W - t % across * TW), part.x, part.y);
     }
   found[lane][threadIdx.x % 8] = mine;
   __syncthreads();
@@ -90,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
     mine.join(part.count, part.mean, part.m2);
   }
   mean[blockIdx.y * C + c] = mine.mean;
-  variance[blockIdx.y * C + c] = mine.m2 / P;
+  variance[blockIdx.y * C + c] = mine.m2 / mine.count;
 }
 
 // y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a picture, pictures.

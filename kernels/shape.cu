@@ -76,23 +76,53 @@ extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
   if (i < count) y[i] = static_cast<unsigned char>(min(max(to_float(x[i]) * 255.f + 0.5f, 0.f), 255.f));
 }
 
-// y (pixels, K) = x (pixels, C) with channels of zeros after it. Grid: numbers of y.
-extern "C" __global__ void __launch_bounds__(THREADS) pad_channels(
-    const real* __restrict__ x, real* __restrict__ y, int C, int K, int count) {
+// y (rows, OW, depth), x (rows, W, C): y[., ow, s·C + c] = x[., ow + s - left, c] for s < L, beyond it zeros: so that a
+// convolution along the rows, of few channels, is one of more channels at a single tap. Grid: words of y.
+extern "C" __global__ void __launch_bounds__(THREADS) unfold(
+    const real* __restrict__ x, real* __restrict__ y, int W, int C, int OW, int L, int left, int mode, int depth,
+    int words) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i < count) y[i] = i % K < C ? x[static_cast<size_t>(i / K) * C + i % K] : to_real(0.f);
+  if (i >= words) return;
+  const int first = i % (depth / VEC) * VEC, ow = i / (depth / VEC) % OW, row = i / (depth / VEC) / OW;
+  const real* const from = x + static_cast<size_t>(row) * W * C;
+  int s = first / C, c = first % C;
+  float v[VEC];
+#pragma unroll
+  for (int k = 0; k < VEC; k++) {
+    const int w = s < L ? border(ow + s - left, W, mode) : -1;
+    v[k] = w < 0 ? 0.f : to_float(from[w * C + c]);
+    if (++c == C) c = 0, s++;
+  }
+  store(y + static_cast<size_t>(i) * VEC, v);
 }
 
-// Weights (K, L, C, M) for conv.cu. Forward: out (M, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out (C,
-// K, L, depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros up to `depth`. Grid: numbers of out.
+// y (rows, OW, M), z (rows, W, depth): y[., ow, m] = b[m] + sum over s of z[., ow + s - left, s·M + m], then ReLU: so
+// that a convolution along the rows, to few channels, is one to more channels at a single tap. Grid: numbers of y.
+extern "C" __global__ void __launch_bounds__(THREADS) fold(
+    const real* __restrict__ z, const float* __restrict__ b, real* __restrict__ y, int W, int depth, int OW, int M,
+    int L, int left, int mode, int relu, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= count) return;
+  const int m = i % M, ow = i / M % OW, row = i / M / OW;
+  const real* const from = z + static_cast<size_t>(row) * W * depth + m;
+  float sum = b ? b[m] : 0.f;
+  for (int s = 0; s < L; s++) {
+    const int w = border(ow + s - left, W, mode);
+    if (w >= 0) sum += to_float(from[w * depth + s * M]);
+  }
+  y[i] = to_real(relu ? max(sum, 0.f) : sum);
+}
+
+// Weights (K, L, C, M) for conv.cu. Forward: out (rows, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out
+// (rows, K, L, depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros beyond. Grid: numbers of out.
 extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
     const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
-    int count) {
+    int tf32, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
   const int inner = i % depth, tap = i / depth % (K * L), outer = i / depth / (K * L);
   const int t = adjoint ? K * L - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
-  out[i] = to_real(c < C && m < M ? w[(static_cast<size_t>(t) * C + c) * M + m] : 0.f);
+  out[i] = to_operand(c < C && m < M ? w[(static_cast<size_t>(t) * C + c) * M + m] : 0.f, tf32);
 }
 
 // out = g where the ReLU's output y is above 0, else 0. Grid: words.

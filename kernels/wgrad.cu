@@ -6,11 +6,13 @@
 //
 // Macros: HALF, TF32, BM, BN (gemm.cuh).
 
+constexpr int STAGES = BM + BN > 128 ? 3 : 4;
 constexpr int A_ROWS = THREADS / A_CHUNKS;  // pixels that the block copies of A at once
 constexpr int A_PARTS = BK / A_ROWS;
 
 // partial (N·splits, KLC, M) over `split` output pixels each. x (N, H, W, C), g (N, OH, OW, M), KLC = K·L·C.
-// `symmetric`: leave out tiles all of whose numbers are below the diagonal.
+// `mode` reflect wants a border narrower than the picture. `symmetric`: x is g; tiles all of whose numbers are below the
+// diagonal are left out, and those on it copied once.
 // Grid: tiles of BM numbers of the kernel, of BN channels, pictures and splits.
 extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
     const real* __restrict__ x, const real* __restrict__ g, float* __restrict__ partial, int H, int W, int C, int OH,
@@ -20,6 +22,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
   char *const A = shared, *const B = shared + STAGES * BM * 64;
   const int k0 = blockIdx.x * BM, m0 = blockIdx.y * BN, n = blockIdx.z / splits, P = OH * OW;
   if (symmetric && k0 >= m0 + BN) return;
+  const bool same = BM == BN && symmetric && k0 == m0;
   const int begin = blockIdx.z % splits * split, end = min(begin + split, P);
   const int pieces = ceil_div(end - begin, BK);
 
@@ -41,20 +44,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
 #pragma unroll
     for (int i = 0; i < A_PARTS; i++) {
       const int row = row0 + i * A_ROWS;
-      const int h = border(oh[i] * stride + r - pad_h, H << shift, mode);
-      const int w = border(ow[i] * stride + s - pad_w, W << shift, mode);
+      const int h = near_border(oh[i] * stride + r - pad_h, H << shift, mode);
+      const int w = near_border(ow[i] * stride + s - pad_w, W << shift, mode);
       const bool inside = k < KLC && p0 + row < end && h >= 0 && w >= 0;
-      const real* from = picture + (static_cast<size_t>(h >> shift) * W + (w >> shift)) * C + c;
-      cp_async<16>(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), inside ? from : x, inside);
+      const real* from = picture + ((h >> shift) * W + (w >> shift)) * C + c;
+      cp_async<16>(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), from, inside);
       for (ow[i] += BK; ow[i] >= OW; ow[i] -= OW) oh[i]++;
     }
+    if (same) return;
 #pragma unroll
     for (int i = 0; i < ceil_div(BK * B_CHUNKS, THREADS); i++) {
       const int id = threadIdx.x + i * THREADS, row = id / B_CHUNKS, m = m0 + id % B_CHUNKS * CHUNK;
       if (id >= BK * B_CHUNKS) break;
       const bool inside = p0 + row < end && m < M;
-      const real* from = gradient + static_cast<size_t>(p0 + row) * M + m;
-      cp_async<16>(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), inside ? from : g, inside);
+      const real* from = gradient + (p0 + row) * M + m;
+      cp_async<16>(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), from, inside);
     }
   };
 
@@ -69,7 +73,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
     __syncthreads();
     if (piece + STAGES - 1 < pieces) copy(piece + STAGES - 1, (piece + STAGES - 1) % STAGES);
     cp_async_commit();
-    multiply_columns(sums, A + piece % STAGES * BM * 64, B + piece % STAGES * BN * 64);
+    const char* const a = A + piece % STAGES * BM * 64;
+    multiply_columns(sums, a, same ? a : B + piece % STAGES * BN * 64);
   }
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

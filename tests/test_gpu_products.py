@@ -1,11 +1,14 @@
 """The CUDA products of matrices (convolution, its gradients, Gram matrices), on the emulated GPU."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nanostyle import arrays
+from nanostyle.gpu import conv
 from nanostyle.ops import conv2d, conv_transpose2d
 from nanostyle.ops.conv import Geometry, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.ops.gram import gram_dx, gram_forward
@@ -16,6 +19,9 @@ from tests.cuda_on_cpu.compare import check, compare, down, normal, on_gpu, seed
 pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
 drawn = settings(max_examples=15, deadline=None)
+
+# Blocks that count as enough for a GPU: with 1, small pictures too are worked on in large blocks.
+enough = st.sampled_from([1, 264])
 
 # Storage, and the error that is allowed as a share of the largest value.
 PRECISIONS = {"fp16": (np.float16, 2e-3), "tf32": (np.float32, 2e-3), "fp32": (np.float32, 1e-5)}
@@ -59,11 +65,12 @@ def test_forward(precision):
     dtype, tolerance = precision
 
     @drawn
-    @given(convolutions(), seeds, st.booleans(), st.booleans(), st.booleans())
-    def run(case, rng, relu, bias, moments):
+    @given(convolutions(), seeds, st.booleans(), st.booleans(), st.booleans(), enough)
+    def run(case, rng, relu, bias, moments, enough):
         shape, kernel, at = case
         x, w, b = normal(rng, shape, dtype), weights(rng, kernel, dtype), normal(rng, kernel[3]) if bias else None
-        y, statistics = compare(conv2d_forward, x, w, b, at=at, relu=relu, moments=moments, tolerance=tolerance)
+        with mock.patch.object(conv, "_BLOCKS", enough):
+            y, statistics = compare(conv2d_forward, x, w, b, at=at, relu=relu, moments=moments, tolerance=tolerance)
         assert y.dtype == dtype
         assert statistics is None or statistics[0].dtype == np.float32
 
@@ -91,6 +98,18 @@ def test_layers_of_the_transformer(precision, layer):
     g = normal(rng, y.shape, dtype)
     compare(conv2d_dx, g, w, size=x.shape[1:3], at=at, tolerance=tolerance)
     compare(conv2d_dw, g, x, kernel=(K, K), at=at, tolerance=tolerance)
+
+
+@pytest.mark.skipif(emulator.REAL, reason="a real GPU has what it has")
+def test_less_shared_memory(monkeypatch):
+    """Turing gives a block 64 KiB: smaller blocks, and fewer pieces at a time."""
+    monkeypatch.setattr(conv, "most_shared", lambda: 64 << 10)
+    monkeypatch.setattr(conv, "_BLOCKS", 1)
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)
+    arrays.set_precision("fp16", "cuda")
+    assert conv.Tile.of(130, (9, 40), 1, 1) == conv.Tile(256, 64, 1, 2)
+    compare(conv2d_forward, x, w, None, at=Geometry(pad=1), tolerance=2e-3)
 
 
 def test_statistics_of_a_result_far_from_zero():
@@ -123,14 +142,15 @@ def test_ops_with_their_gradients(options):
 
 
 @pytest.mark.skipif(emulator.REAL, reason="only the emulator counts them")
-def test_tensor_cores_read_shared_memory_without_bank_conflicts():
+def test_tensor_cores_read_shared_memory_without_bank_conflicts(monkeypatch):
+    monkeypatch.setattr(conv, "_BLOCKS", 1)  # so that few blocks are reason enough for large ones
     rng = np.random.default_rng(0)
     x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)
     products = {"HALF": 1, "TF32": 0, "BM": 128, "BN": 128}
-    conv = emulator.load("conv", "conv", tuple(sorted({**products, "GRAIN": 16}.items())))
+    forward = emulator.load("conv", "conv", tuple(sorted({**products, "STRIDE": 1, "STAGES": 3}.items())))
     wgrad = emulator.load("wgrad", "wgrad", tuple(sorted(products.items())))
     for kernel, run in (
-        (conv, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
+        (forward, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
         (wgrad, lambda: on_gpu(conv2d_dw, g, x, kernel=(3, 3), at=Geometry(pad=1))),
     ):
         kernel.bank_conflicts()
@@ -144,12 +164,13 @@ def test_dx(precision):
     dtype, tolerance = precision
 
     @drawn
-    @given(convolutions(), seeds, st.booleans())
-    def run(case, rng, relu):
+    @given(convolutions(), seeds, st.booleans(), enough)
+    def run(case, rng, relu, enough):
         shape, kernel, at = case
         output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
         g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
-        compare(conv2d_dx, g, weights(rng, kernel, dtype), size=shape[1:3], at=at, mask=mask, tolerance=tolerance)
+        with mock.patch.object(conv, "_BLOCKS", enough):
+            compare(conv2d_dx, g, weights(rng, kernel, dtype), size=shape[1:3], at=at, mask=mask, tolerance=tolerance)
 
     run()
 

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanostyle.arrays import Array, empty
-from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, products, supported, vectors
-from nanostyle.gpu.norm import join_moments, sums
-from nanostyle.gpu.shape import enlarge_adjoint
+from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, most_shared, products, supported, vectors
+from nanostyle.gpu.norm import join_moments, moments_of, sums
+from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 
-_BM = 128  # output pixels of a block
-_STAGES = 3  # as in kernels/gemm.cuh
-# Blocks that a product over pixels aims for: two for each multiprocessor of a large GPU.
+_TW, _TAPS = 16, 3  # width of a tile, taps of a piece: as in kernels/conv.cu
+_PIECE = 64  # bytes of k that are multiplied at a time: as in kernels/gemm.cuh
+# Blocks that a product aims for: two for each multiprocessor of a large GPU.
 _BLOCKS = 264
+# Up to so many channels at all taps of a row together, a convolution is cheaper with its taps as channels.
+_THIN = 32
 
 
 class Walk(NamedTuple):
@@ -43,22 +45,27 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, *, at: Any, relu: bool =
     if not supported(x, w) or at.upsample not in (1, 2, 4):
         return NotImplemented
     size = at.output(*x.shape[1:3], *w.shape[:2])
-    x = pad_channels(x, thin=True)
-    y, partial = product(x, pack_weights(w, x), b, size, Walk.forward(at), relu=relu, moments=moments)
-    return y, None if partial is None else join_moments(partial, size[0] * size[1], _BM)
+    x, at = _within_reach(x, at)
+    return convolve(x, w, b, size, Walk.forward(at), relu=relu, moments=moments)
+
+
+def _within_reach(x: Array, at: Any) -> tuple[Array, Any]:
+    """A picture narrower than its border, padded already: the products mirror once alone."""
+    if at.mode == "zero" or at.pad < at.upsample * min(x.shape[1:3]):
+        return x, at
+    return enlarge(x, (at.pad,) * 4, at.mode, at.upsample), type(at)(at.stride)
 
 
 def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Any, mask: Array | None = None) -> Any:
     """See `ops.conv.conv2d_dx`."""
     if not supported(g, w) or at.stride not in (1, 2, 4):
         return NotImplemented
-    g = pad_channels(masked(g, mask), thin=True)
     # Zeros around the picture need no gradient; what was repeated there adds to the pixels it came from.
     cut = at.pad if at.mode == "zero" else 0
     border = at.pad - cut
     height, width = (at.upsample * n + 2 * border for n in size)
     walk = Walk(pad_h=w.shape[0] - 1 - cut, pad_w=w.shape[1] - 1 - cut, shift=_log2(at.stride))
-    dx, _ = product(g, pack_weights(w, g, adjoint=True), None, (height, width), walk, step=at.stride)
+    dx, _ = convolve(masked(g, mask), w, None, (height, width), walk, adjoint=True, step=at.stride)
     return enlarge_adjoint(dx, (border,) * 4, at.mode, at.upsample) if border or at.upsample > 1 else dx
 
 
@@ -66,10 +73,26 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Any, mask: Arr
     """See `ops.conv.conv2d_dw`."""
     if not supported(g, x) or at.upsample not in (1, 2, 4):
         return NotImplemented
-    C, M = x.shape[3], g.shape[3]
-    x, g = pad_channels(x), pad_channels(masked(g, mask))
-    partial = product_over_pixels(x, g, kernel, Walk.forward(at))
-    return join_splits(partial, 1, kernel, (C, x.shape[3]), (M, g.shape[3]))[0]
+    (K, L), C, M, g = kernel, x.shape[3], g.shape[3], masked(g, mask)
+    x, at = _within_reach(x, at)
+    walk = Walk.forward(at)
+    along = _taps_as_channels(walk, L, C, M)
+    if along == "in":
+        x = unfold(x, L, walk.pad_w, walk.mode, g.shape[2])
+        return _weight_gradient(x, g, (K, 1, L * C, M), walk._replace(pad_w=0)).reshape(K, L, C, M)
+    if along == "out":  # every tap meets every column of the padded picture, if it has the gradient that lies there
+        g = unfold(g, L, L - 1, PAD_MODES["zero"], x.shape[2] + 2 * at.pad)
+        dw = _weight_gradient(x, g, (K, 1, C, L * M), walk).reshape(K, C, L, M)
+        return contiguous(dw[:, :, ::-1].swapaxes(1, 2))
+    return _weight_gradient(x, g, (K, L, C, M), walk)
+
+
+def _weight_gradient(x: Array, g: Array, shape: tuple[int, int, int, int], walk: Walk) -> Array:
+    """Of weights `(K, L, C, M)`; x and g may have channels of zeros after C and M."""
+    K, L, C, M = shape
+    x, g = pad_channels(x), pad_channels(g)
+    partial = product_over_pixels(x, g, (K, L), walk)
+    return join_splits(partial, 1, (K, L), (C, x.shape[3]), (M, g.shape[3]))[0]
 
 
 def conv2d_db(g: Array, *, mask: Array | None = None) -> Any:
@@ -94,30 +117,100 @@ def masked(g: Array, y: Array | None) -> Array:
     return out
 
 
-def pad_channels(x: Array, *, thin: bool = False) -> Array:
-    """`x` with channels of zeros after its own, up to a multiple of 16 bytes; with `thin` 4 channels will do."""
-    x, unit = contiguous(x), WORD // x.dtype.itemsize
-    C = x.shape[-1]
-    depth = 4 if thin and C <= 4 else blocks(C, unit) * unit
-    if depth == C:
-        return x
-    y = empty((*x.shape[:-1], depth), x.dtype, like=x)
-    half = int(x.dtype == np.float16)
-    launch("shape", "pad_channels", blocks(y.size), x, y, C, depth, y.size, HALF=half, VEC=1)
-    return y
+def pad_channels(x: Array) -> Array:
+    """`x` with channels of zeros after its own, up to a multiple of 16 bytes."""
+    x = contiguous(x)
+    return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[2])
 
 
-def pack_weights(w: Array, x: Array, *, adjoint: bool = False) -> Array:
+def pack_weights(w: Array, x: Array, *, adjoint: bool = False, rows: int = 0) -> Array:
     """Weights `(K, L, C, M)` for pictures like `x`: `(M, K, L, C')`; or `(C, K, L, M')`, mirrored, for the gradient.
 
-    C' or M' is the number of channels of `x`.
+    C' or M' is the number of channels of `x`; `rows`, if given, the first length, the rest of it zeros.
     """
     K, L, C, M = w.shape
-    out = empty((C if adjoint else M, K, L, x.shape[3]), x.dtype, like=x)
-    half = int(x.dtype == np.float16)
-    numbers = (K, L, C, M, x.shape[3], int(adjoint), out.size)
-    launch("shape", "pack_weights", blocks(out.size), contiguous(w, np.float32), out, *numbers, HALF=half, VEC=1)
+    out = empty((rows or (C if adjoint else M), K, L, x.shape[3]), x.dtype, like=x)
+    macros = products(x)
+    numbers = (K, L, C, M, x.shape[3], int(adjoint), macros["TF32"], out.size)
+    w = contiguous(w, np.float32)
+    launch("shape", "pack_weights", blocks(out.size), w, out, *numbers, HALF=macros["HALF"], VEC=1)
     return out
+
+
+def _taps_as_channels(walk: Walk, L: int, C: int, M: int) -> str | None:
+    """Whether the taps of a row become channels of what goes in, or of what comes out."""
+    if L == 1 or walk.stride > 1 or walk.shift:
+        return None
+    return "in" if L * C <= _THIN else "out" if L * M <= _THIN else None
+
+
+def convolve(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    size: tuple[int, int],
+    walk: Walk,
+    *,
+    adjoint: bool = False,
+    step: int = 1,
+    relu: bool = False,
+    moments: bool = False,
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """`y (N, *size, M)` by weights `(K, L, C, M)`, and with `moments` mean and variance of its channels, else None.
+
+    With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `step`: see `product`.
+    """
+    K, L, C, M = (*w.shape[:2], w.shape[3], w.shape[2]) if adjoint else w.shape
+    along = _taps_as_channels(walk, L, C, M)
+    if along is None:
+        x = pad_channels(x)
+        return product(x, pack_weights(w, x, adjoint=adjoint), b, size, walk, step=step, relu=relu, moments=moments)
+    w = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
+    upright = walk._replace(pad_w=0)
+    if along == "in":
+        x = unfold(x, L, walk.pad_w, walk.mode, size[1])
+        packed = pack_weights(w.reshape(K, 1, L * C, M), x)
+        return product(x, packed, b, size, upright, relu=relu, moments=moments)
+    x = pad_channels(x)
+    unit = WORD // x.dtype.itemsize
+    packed = pack_weights(w.swapaxes(1, 2).reshape(K, 1, C, L * M), x, rows=blocks(L * M, unit) * unit)
+    z, _ = product(x, packed, None, (size[0], x.shape[2]), upright)
+    y = fold(z, b, M, L, walk.pad_w, walk.mode, size[1], relu=relu)
+    return y, moments_of(y) if moments else None
+
+
+class Tile(NamedTuple):
+    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has in shared memory."""
+
+    BM: int
+    BN: int
+    STRIDE: int
+    STAGES: int
+
+    @classmethod
+    def of(cls, M: int, size: tuple[int, int], count: int, stride: int) -> "Tile":
+        """For `count` pictures of `size` with M channels: large, if there are enough for all of the GPU."""
+        BN = next(n for n in (32, 64, 128) if n >= min(M, 128))
+
+        def number(BM: int, BN: int) -> int:
+            return blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
+
+        if BN == 128 and (number(128, 128) < _BLOCKS // 3 or 2 * _stage(128, 128, stride) > most_shared()):
+            BN = 64
+        BM = 256 if BN < 128 and stride == 1 and number(256, BN) >= _BLOCKS else 128
+        return cls(BM, BN, stride, 3 if 3 * _stage(BM, BN, stride) <= most_shared() else 2)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        return self.STAGES * _stage(self.BM, self.BN, self.STRIDE)
+
+
+def _stage(BM: int, BN: int, stride: int) -> int:
+    """Bytes of a piece: the pixels under a tile, and the weights."""
+    unit = 8 if stride % 2 else 4 if stride % 4 else 2
+    together = blocks(_TW + (_TAPS - 1) // stride, unit) * unit
+    return (BM // _TW * stride * together + _TAPS * BN) * _PIECE
 
 
 def product(
@@ -131,25 +224,27 @@ def product(
     relu: bool = False,
     moments: bool = False,
     own: bool = False,
-) -> tuple[Array, Array | None]:
-    """Launch `conv`: `y (N, *size, M)`, and with `moments` those of its tiles, else None.
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """Launch `conv`: `y (N, *size, M)`, and with `moments` mean and variance of its channels, else None.
 
     The weights `(M, K, L, C)` are packed; with `own` they are `(N, M, K, L, C)`, each picture's own. Where the pixels
     of x stand apart with zeros between them, `step` is their distance, else 1.
     """
     N, H, W, C = x.shape
     M, K, L, _ = w.shape[-4:]
-    BN = next(n for n in (8, 32, 64, 128) if n >= min(M, 128))
-    tiles = blocks(blocks(size[0], step) * blocks(size[1], step), _BM)
+    phase = (blocks(size[0], step), blocks(size[1], step))
+    tile = Tile.of(M, phase, N * step * step, walk.stride)
+    sides = (tile.BM // _TW, _TW)
+    tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
     partial = empty((N, tiles, M, 2), np.float32, like=x) if moments else None
     b = None if b is None else contiguous(b, np.float32)
     shape = (H, W, C, *size, M, K, L)
     options = (step, int(relu), M * K * L * C if own else 0)
-    macros = {**products(x), "BM": _BM, "BN": BN, "GRAIN": min(WORD, C * x.dtype.itemsize)}
-    grid = (tiles, blocks(M, BN), N * step * step)
-    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk, *options, shared=_shared(_BM, BN), **macros)
-    return y, partial
+    grid = (tiles, blocks(M, tile.BN), N * step * step)
+    macros = {**products(x), **tile._asdict()}
+    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared, **macros)
+    return y, None if partial is None else join_moments(partial, size, sides)
 
 
 def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:
@@ -159,7 +254,7 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     KLC = kernel[0] * kernel[1] * C
     BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
     tiles = (blocks(KLC, BM), blocks(M, BN))
-    piece = 64 // x.dtype.itemsize  # pixels that are multiplied at a time
+    piece = _PIECE // x.dtype.itemsize  # pixels that are multiplied at a time
     split = piece * max(8, blocks(OH * OW * N * tiles[0] * tiles[1], _BLOCKS * piece))
     splits = blocks(OH * OW, split)
     partial = empty((N * splits, KLC, M), np.float32, like=x)
@@ -167,7 +262,8 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     options = (split, splits, int(symmetric))
     macros = {**products(x), "BM": BM, "BN": BN}
     grid = (*tiles, N * splits)
-    launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=_shared(BM, BN), **macros)
+    shared = (3 if BM + BN > 128 else 4) * (BM + BN) * _PIECE  # so many pieces as in kernels/wgrad.cu
+    launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=shared, **macros)
     return partial
 
 
@@ -188,7 +284,3 @@ def join_splits(
     numbers = (len(partial) // groups, K * L, *C, *M, scale, int(symmetric))
     launch("gram", "join_splits", grid, partial, out, *numbers, HALF=0)
     return out
-
-
-def _shared(BM: int, BN: int) -> int:
-    return _STAGES * (BM + BN) * 64

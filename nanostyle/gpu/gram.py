@@ -6,7 +6,7 @@ import numpy as np
 
 from nanostyle.arrays import Array, empty
 from nanostyle.gpu.conv import Walk, join_splits, pad_channels, product, product_over_pixels
-from nanostyle.gpu.launch import blocks, contiguous, launch, supported
+from nanostyle.gpu.launch import blocks, contiguous, launch, products, supported
 from nanostyle.gpu.math import MOST_BLOCKS, join_sums
 
 
@@ -51,6 +51,7 @@ def gram_dx(g: Array, x: Array) -> Any:
     x = pad_channels(x)
     depth = x.shape[3]
     s = empty((N, C, 1, 1, depth), x.dtype, like=x)
-    half = int(x.dtype == np.float16)
-    launch("gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, C, depth, 1 / (H * W), HALF=half)
+    macros = products(x)
+    numbers = (C, depth, 1 / (H * W), macros["TF32"])
+    launch("gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, *numbers, HALF=macros["HALF"])
     return product(x, s, None, (H, W), Walk(), own=True)[0]

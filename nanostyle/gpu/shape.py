@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty
-from nanostyle.gpu.launch import PAD_MODES, blocks, contiguous, launch, supported, vectors
+from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, supported, vectors
 
 
 def pad_forward(x: Array, *, pad: Any, mode: str) -> Any:
     """See `ops.shape.pad_forward`."""
-    return _enlarge(x, _sides(pad), mode, 1) if supported(x) else NotImplemented
+    return enlarge(x, _sides(pad), mode, 1) if supported(x) else NotImplemented
 
 
 def pad_adjoint(g: Array, *, pad: Any, mode: str) -> Any:
@@ -22,7 +22,7 @@ def upsample_forward(x: Array, *, factor: int) -> Any:
     """See `ops.shape.upsample_forward`."""
     if not supported(x):
         return NotImplemented
-    return x if factor == 1 else _enlarge(x, (0, 0, 0, 0), "zero", factor)
+    return x if factor == 1 else enlarge(x, (0, 0, 0, 0), "zero", factor)
 
 
 def upsample_adjoint(g: Array, *, factor: int) -> Any:
@@ -52,7 +52,7 @@ def _sides(pad: Any) -> tuple[int, int, int, int]:
     return (pad,) * 4 if isinstance(pad, int) else pad
 
 
-def _enlarge(x: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
+def enlarge(x: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
     """`x` upsampled by `up`, then padded by (top, bottom, left, right)."""
     x, words = contiguous(x), vectors(x)
     top, bottom, left, right = pad
@@ -72,3 +72,31 @@ def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: str, up: int
     grid = (blocks(dx.size // words["VEC"] // N), N)
     launch("shape", "enlarge_adjoint", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words)
     return dx
+
+
+def unfold(x: Array, L: int, left: int, mode: int, width: int) -> Array:
+    """`(N, H, width, depth)`: at each column the channels of L columns of `x` from `left` before it on, then zeros.
+
+    `depth` is a multiple of 16 bytes; `mode` says what lies outside, as in kernels/common.cuh.
+    """
+    x = contiguous(x)
+    N, H, W, C = x.shape
+    unit = WORD // x.dtype.itemsize
+    y = empty((N, H, width, blocks(L * C, unit) * unit), x.dtype, like=x)
+    words = y.size // unit
+    numbers = (W, C, width, L, left, mode, y.shape[3], words)
+    launch("shape", "unfold", blocks(words), x, y, *numbers, HALF=int(x.dtype == np.float16), VEC=unit)
+    return y
+
+
+def fold(z: Array, b: Array | None, M: int, L: int, left: int, mode: int, width: int, *, relu: bool = False) -> Array:
+    """`(N, H, width, M)`: the bias and what L columns of `z`, from `left` before it on, hold for a column; then ReLU.
+
+    Channel `s·M + m` of `z` is for channel m of the column that is `s - left` before it.
+    """
+    N, H, W, depth = z.shape
+    y = empty((N, H, width, M), z.dtype, like=z)
+    b = None if b is None else contiguous(b, np.float32)
+    numbers = (W, depth, width, M, L, left, mode, int(relu), y.size)
+    launch("shape", "fold", blocks(y.size), z, b, y, *numbers, HALF=int(z.dtype == np.float16), VEC=1)
+    return y

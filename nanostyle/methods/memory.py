@@ -11,6 +11,8 @@ from nanostyle.nets.vgg import LossNetwork
 
 # Pictures themselves, in float32: the photo, the result, and what is between them.
 _PICTURES = 40.0
+# Channels of a picture of three, while a layer has the taps of a row as channels (gpu/conv.py).
+_UNFOLDED = 32
 
 
 def _of_a_number() -> int:
@@ -18,8 +20,12 @@ def _of_a_number() -> int:
 
 
 def transformer_pass(net: TransformerNet) -> float:
-    """Of a pass without gradient: where it is widest the last block's input, its convolution and its norm are there."""
-    return _PICTURES + _of_a_number() * (2 * net.output.weight.shape[2] + net.up2.weight.shape[2] / 4)
+    """Of a pass without gradient: where it is widest the last block's input, its convolution and its norm are there.
+
+    In a narrow network it is at the first and last layer.
+    """
+    widest, before = net.output.weight.shape[2], net.up2.weight.shape[2] / 4
+    return _PICTURES + _of_a_number() * max(2 * widest + before, widest + _UNFOLDED)
 
 
 def loss_gradient(network: LossNetwork, layers: Iterable[str]) -> float:
@@ -34,12 +40,12 @@ def loss_gradient(network: LossNetwork, layers: Iterable[str]) -> float:
         if not name.startswith("relu"):  # one array with its convolution
             numbers += channels * pixels
         widest = max(widest, channels * pixels)
-    return _PICTURES + _of_a_number() * (numbers + 4 * widest)
+    return _PICTURES + _of_a_number() * (numbers + max(4 * widest, widest + _UNFOLDED))
 
 
 def training_step(net: TransformerNet, network: LossNetwork, layers: Iterable[str]) -> float:
     """Of a step of training `net` with the loss at `layers` of `network`: what both keep."""
     c32, c64, c128 = (layer.weight.shape[3] for layer in (net.conv1, net.conv2, net.conv3))
-    # Each layer's convolution and norm; residual blocks are at a quarter of the side. Then two of the widest.
-    kept = 2 * (2 * c32 + 2 * c64 / 4 + 11 * c128 / 16) + 2 * c32
+    # Each layer's convolution and norm; residual blocks are at a quarter of the side. Then what the widest works on.
+    kept = 2 * (2 * c32 + 2 * c64 / 4 + 11 * c128 / 16) + max(3 * c32, c32 + _UNFOLDED)
     return loss_gradient(network, layers) + _of_a_number() * kept

@@ -6,7 +6,7 @@ where it should finds NaN.
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.cuda_on_cpu import device
 from tests.cuda_on_cpu.device import FakeCupy, Tape, synchronised
@@ -116,10 +116,16 @@ class Runtime:
         return self.free, 80 << 30
 
 
+class Device:
+    """`cupy.cuda.Device`, with what a Hopper GPU says of itself."""
+
+    attributes: ClassVar = {"MaxSharedMemoryPerBlockOptin": 227 << 10}
+
+
 class Cuda:
     """`cupy.cuda`."""
 
-    Stream, MemoryPool = Stream, MemoryPool
+    Stream, MemoryPool, Device = Stream, MemoryPool, Device
 
     def __init__(self) -> None:
         self.runtime = Runtime()

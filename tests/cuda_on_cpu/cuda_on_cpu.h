@@ -90,6 +90,12 @@ inline float __uint_as_float(unsigned bits) {
   return f;
 }
 
+inline unsigned __float_as_uint(float f) {
+  unsigned bits;
+  std::memcpy(&bits, &f, 4);
+  return bits;
+}
+
 struct __half {
   std::uint16_t bits;
   __half() = default;
@@ -98,6 +104,8 @@ struct __half {
 };
 inline __half __float2half_rn(float f) { return f; }
 inline float __half2float(__half h) { return h; }
+struct alignas(4) __half2 { __half x, y; };
+inline __half2 __floats2half2_rn(float x, float y) { return {x, y}; }
 
 // --- host twins of the device functions that common.cuh writes in PTX ---
 

@@ -39,11 +39,14 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     *(("gram", {"HALF": half}) for half in (0, 1)),
     ("adam", {"HALF": 0}),
     *(
-        ("conv", {**types, "BM": 128, "BN": n, "GRAIN": grain})
+        ("conv", {**types, "BM": 128, "BN": n, "STRIDE": stride, "STAGES": 3})
         for types in _PRODUCTS
-        for n in (8, 32, 64, 128)
-        for grain in ((16, 8) if types["HALF"] else (16,))
+        for n in (32, 64, 128)
+        for stride in (1, 2)
     ),
+    *(("conv", {**types, "BM": 256, "BN": n, "STRIDE": 1, "STAGES": 3}) for types in _PRODUCTS for n in (32, 64)),
+    ("conv", {**_PRODUCTS[2], "BM": 128, "BN": 32, "STRIDE": 3, "STAGES": 3}),
+    ("conv", {**_PRODUCTS[0], "BM": 128, "BN": 64, "STRIDE": 1, "STAGES": 2}),
     *(
         ("wgrad", {**types, "BM": m, "BN": n})
         for types in _PRODUCTS
@@ -129,6 +132,7 @@ class Kernel:
 
     def __init__(self, source: str, name: str, defines: Sequence[tuple[str, int]] = ()) -> None:
         self.name, self.path = name, build(source, defines)
+        self.max_dynamic_shared_size_bytes = 48 << 10  # the least that a GPU gives without being asked for more
         self.library = _library(self.path)
         if not hasattr(self.library, f"emu_call_{name}"):
             raise AttributeError(f"no kernel {name} in {self.path}")
@@ -180,8 +184,10 @@ class Kernel:
         threads = int(np.prod(block))
         if not 1 <= threads <= self._most_threads:
             raise Finding(f"{self.name}: {threads} threads in a block, __launch_bounds__ is {self._most_threads}")
-        if not 0 <= shared <= 48 << 10:
-            raise Finding(f"{self.name}: {shared} bytes of shared memory, the limit is 49152")
+        if not 0 <= shared <= self.max_dynamic_shared_size_bytes:
+            raise Finding(
+                f"{self.name}: {shared} bytes of shared memory, the limit is {self.max_dynamic_shared_size_bytes}"
+            )
         if min(grid) < 1 or max((*grid, 1)[1:]) > 65535:
             raise Finding(f"{self.name}: no GPU takes a grid of {grid}")
 
