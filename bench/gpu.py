@@ -63,7 +63,6 @@ def write(folder: Path, name: str, report: dict[str, Any], columns: Sequence[str
     lines += ["| " + " | ".join(_short(row.get(column)) for column in columns) + " |" for row in report["rows"]]
     with replacing(folder / f"{name}.md") as path:
         path.write_text("\n".join(lines) + "\n")
-    print(f"written: {folder / name}.json and .md")
 
 
 def _short(value: Any) -> str:

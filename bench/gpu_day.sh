@@ -8,6 +8,7 @@
 # --dry-run prints what would be run, and runs nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
+python=$(command -v python || command -v python3) || { echo "gpu_day.sh: Python is not installed" >&2; exit 2; }
 
 out=bench/results quick=() dry=0
 while (($#)); do
@@ -23,13 +24,13 @@ done
 parts=()
 part() { parts+=("$(printf '%q ' "$@")"); }
 export NANOSTYLE_TEST_GPU=1
-part tests 150 python -m pytest -q -x tests/test_gpu.py tests/test_gpu_products.py tests/test_gpu_program.py
-part sanitizer 100 compute-sanitizer --tool memcheck --error-exitcode 9 \
-    python -m pytest -q tests/test_gpu.py tests/test_gpu_products.py -k "layers_of or adam or pools or bytes"
-part racecheck 60 compute-sanitizer --tool racecheck --error-exitcode 9 \
-    python -m pytest -q tests/test_gpu_products.py -k "layers_of and residual"
-part kernels 110 python -m bench.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
-part networks 110 python -m bench.gpu_networks "${quick[@]}" --out "$out"
+part tests 120 "$python" -m pytest -q -x tests/test_gpu.py tests/test_gpu_products.py tests/test_gpu_program.py
+part sanitizer 80 compute-sanitizer --tool memcheck --error-exitcode 9 \
+    "$python" -m pytest -q tests/test_gpu.py tests/test_gpu_products.py -k "layers_of or adam or pools or bytes"
+part racecheck 50 compute-sanitizer --tool racecheck --error-exitcode 9 \
+    "$python" -m pytest -q tests/test_gpu_products.py -k "layers_of and residual"
+part kernels 90 "$python" -m bench.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
+part networks 190 "$python" -m bench.gpu_networks "${quick[@]}" --out "$out"
 
 if ((dry)); then
     for line in "${parts[@]}"; do
@@ -39,7 +40,7 @@ if ((dry)); then
     exit 0
 fi
 
-python - <<'PY' || exit 2
+"$python" - <<'PY' || exit 2
 import sys
 from nanostyle import arrays
 from nanostyle.errors import NanostyleError
@@ -70,5 +71,5 @@ for line in "${parts[@]}"; do
     echo "$result"
     printf '%s\t%s\t%d\n' "$name" "$result" $((SECONDS - begin)) >> "$out/gpu_day.tsv"
 done
-python -m bench.gpu_report "$out" || failed=1
+"$python" -m bench.gpu_report "$out" || failed=1
 exit "$failed"

@@ -1,12 +1,12 @@
 """Stylising, a step of training and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
 
 PyTorch runs as its users run it: channels_last, eager and under `torch.compile` with CUDA graphs, in float16 (autocast
-in training) or with TF32. Both are compared first.
+in training) or with TF32. First both are compared with PyTorch in float32.
 """
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,19 @@ from nanostyle.tensor import Tensor, no_grad
 STYLISING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
 # In ms: what issue 7 aims at in float16, and the floors of research/gpu.md.
 AIMS = {"stylise 512x512": (0.45, 0.115), "stylise 1920x1080": (3.5, 0.91), "training step 4x256x256": (4.0, 1.1)}
-TOLERANCE = {"fp16": 3e-2, "tf32": 1e-2, "fp32": 1e-3}
+TOLERANCE = {"fp16": 3e-2, "tf32": 1e-2}
+COLUMNS = ("work", "precision", "nanostyle ms", "eager ms", "compiled ms", "ratio", "error", "eager error")
+COLUMNS = (*COLUMNS, "aim ms", "floor ms", "result")
 
 
 @dataclass(frozen=True)
 class Race:
-    """One work of all contestants: by their names what they do, and their first results, to be compared."""
+    """One work of all contestants: by their names what they do, and their first results; `exact` is in float32."""
 
     name: str
     runs: dict[str, Work]
-    results: dict[str, np.ndarray] = field(default_factory=dict)
+    results: dict[str, np.ndarray]
+    exact: np.ndarray
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -47,31 +50,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": []}
     for precision in options.precision:
         arrays.set_precision(precision, "cuda")
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        allow_tf32(torch, True)
         torch.backends.cudnn.benchmark = True
         for make in (stylising, training, gatys):
             for race in make(cp, torch, precision, compiled=not options.no_compile):
                 if options.only in race.name:
                     report["rows"].append(row(torch, race, precision, 5 if options.quick else 25))
                     print(report["rows"][-1], flush=True)
-    columns = ("work", "precision", "nanostyle ms", "eager ms", "compiled ms", "ratio", "error", "aim ms", "floor ms")
-    write(options.out, "gpu_networks", report, (*columns, "result"))
+                    write(options.out, "gpu_networks", report, COLUMNS)
     if any("result" in entry for entry in report["rows"]):
         sys.exit("bench: some results differ from PyTorch's; see the table")
 
 
 def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
-    """Compare, then time. The ratio is that of PyTorch's best: above 1, nanostyle is faster."""
-    ours, theirs = race.results["nanostyle"], race.results["eager"]
-    error = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-    found: dict[str, Any] = {"work": race.name, "precision": precision, "error": error}
+    """Compare, then time. The ratio is that of PyTorch's best: above 1, nanostyle is faster.
+
+    A gradient in float16 is far from that in float32, through the ReLUs that flip: ours may be as far as PyTorch's.
+    """
+    error, theirs = (
+        float(np.linalg.norm(race.results[name] - race.exact) / np.linalg.norm(race.exact))
+        for name in ("nanostyle", "eager")
+    )
+    found: dict[str, Any] = {"work": race.name, "precision": precision, "error": error, "eager error": theirs}
     if precision == "fp16" and race.name in AIMS:
         found["aim ms"], found["floor ms"] = AIMS[race.name]
-    if not error <= TOLERANCE[precision]:
+    if not error <= max(TOLERANCE[precision], 1.5 * theirs):
         return found | {"result": "differs: not timed"}
-    times = dict(zip(race.runs, milliseconds(torch, list(race.runs.values()), rounds), strict=True))
+    runs = dict(race.runs)
+    try:
+        for work in runs.values():  # which compiles, and records
+            work()
+            work()
+    except Exception as failure:
+        if "compiled" not in runs:
+            raise
+        del runs["compiled"]
+        found["compiled ms"] = f"failed: {type(failure).__name__}"
+    times = dict(zip(runs, milliseconds(torch, list(runs.values()), rounds), strict=True))
     found |= {f"{name} ms": value for name, value in times.items()}
     return found | {"ratio": min(v for k, v in times.items() if k != "nanostyle") / times["nanostyle"]}
+
+
+def allow_tf32(torch: Any, allowed: bool) -> None:
+    """Whether PyTorch may round what it multiplies to TF32."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
+
+
+def exactly(torch: Any, work: Work) -> Any:
+    """What PyTorch's `work` gives in float32 as it is."""
+    allow_tf32(torch, False)
+    try:
+        return work()
+    finally:
+        allow_tf32(torch, True)
 
 
 def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
@@ -81,8 +112,11 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
     for name, (H, W) in STYLISING.items():
         net, photo = transformer(), picture(1, H, W)
         dtype = torch.float16 if precision == "fp16" else torch.float32
-        model = Transformer(net).eval().cuda().to(dtype=dtype, memory_format=torch.channels_last)
-        x = tensor(photo).cuda().to(dtype=dtype, memory_format=torch.channels_last)
+        model = Transformer(net).eval().cuda().to(memory_format=torch.channels_last)
+        x = tensor(photo).cuda().to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            exact = _pictures(exactly(torch, lambda model=model, x=x: model(x))).ravel()  # type: ignore[misc]
+        model, x = model.to(dtype=dtype), x.to(dtype=dtype)
         move(net, "cuda")
         device_photo = cp.asarray(photo)
 
@@ -100,11 +134,11 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         work = arrays.repeated(forward, "cuda")
         runs: dict[str, Work] = {"nanostyle": lambda work=work, x=device_photo: work(x), "eager": theirs(model)}  # type: ignore[misc]
         if compiled:
-            runs["compiled"] = theirs(torch.compile(model, mode="max-autotune"))
+            runs["compiled"] = theirs(torch.compile(model, mode="reduce-overhead"))
         for _ in range(3):
             found = runs["nanostyle"]()
         results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
-        yield Race(f"stylise {name}", runs, results)
+        yield Race(f"stylise {name}", runs, results, exact)
 
 
 def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
@@ -122,14 +156,18 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
     optimizer = torch.optim.Adam(model.parameters(), lr=options.lr, fused=True)
     scaler = torch.amp.GradScaler("cuda", enabled=precision == "fp16")
 
+    def loss_of(model: Any, features: Any, half: bool) -> Any:
+        with torch.autocast("cuda", torch.float16, enabled=half):
+            with torch.no_grad():
+                aim = features(x)[-1]
+            found = features(model(x))
+        # The sums of a Gram matrix are more than float16 holds.
+        return perceptual_loss([f.float() for f in found], aim.float(), grams, weights)
+
     def step_of(model: Any, features: Any) -> Callable[[], Any]:
         def step() -> Any:
             optimizer.zero_grad()
-            with torch.autocast("cuda", torch.float16, enabled=precision == "fp16"):
-                with torch.no_grad():
-                    aim = features(x)[-1]
-                found = [f.float() for f in features(model(x))]
-                loss = perceptual_loss(found, aim.float(), grams, weights)
+            loss = loss_of(model, features, precision == "fp16")
             scaler.scale(loss).backward()
             scaler.step(optimizer)
             scaler.update()
@@ -155,11 +193,12 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
         adam.t += 1
         return work(device_photos, scale=scale, lr=options.lr, t=float(adam.t), **inputs)
 
+    exact = _numbers(exactly(torch, lambda: loss_of(model, features, False)))
     results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}
     runs: dict[str, Work] = {"nanostyle": ours, "eager": step_of(model, features)}
     if compiled:
         runs["compiled"] = step_of(torch.compile(model), torch.compile(features))
-    yield Race(f"training step {batch}x{size}x{size}", runs, results)
+    yield Race(f"training step {batch}x{size}x{size}", runs, results, exact)
 
 
 def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
@@ -170,12 +209,14 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
     photo = picture(1, H, W)
     targets = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
     dtype = torch.float16 if precision == "fp16" else torch.float32
-    features = Features(network).cuda().to(dtype=dtype, memory_format=torch.channels_last)
-    x = tensor(photo).cuda().to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(True)
+    features = Features(network).cuda().to(memory_format=torch.channels_last)
+    x = tensor(photo).cuda().to(memory_format=torch.channels_last)
     aim, grams = tensor(targets.aim).cuda(), [torch.from_numpy(G).cuda() for G in targets.grams.values()]
     scale = 2.0**10 if precision == "fp16" else 1.0
 
-    def closure_of(features: Any) -> Work:
+    def closure_of(features: Any, x: Any, scale: float) -> Work:
+        x.requires_grad_(True)
+
         def closure() -> Any:
             x.grad = None
             loss = perceptual_loss([f.float() for f in features(x)], aim, grams, {"content": 1, "style": 1})
@@ -184,19 +225,21 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
 
         return closure
 
+    exact = _pictures(exactly(torch, closure_of(features, x.clone(), 1.0))).ravel()
+    features, x = features.to(dtype=dtype), x.to(dtype=dtype)
     device_targets = PerceptualLoss(vgg19(device="cuda"), *(cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)))
 
     def ours(pixels: Any) -> Any:
         return device_targets.gradient(pixels, scale)[1]
 
     work, device_photo = arrays.repeated(ours, "cuda"), cp.asarray(photo)
-    runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features)}
+    runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features, x, scale)}
     if compiled:
-        runs["compiled"] = closure_of(torch.compile(features))
+        runs["compiled"] = closure_of(torch.compile(features), x, scale)
     for _ in range(3):
         found = runs["nanostyle"]()
-    results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
-    yield Race(f"gatys closure {H}x{W}", runs, results)
+    results = {"nanostyle": found.get().ravel() / scale, "eager": _pictures(runs["eager"]()).ravel() / scale}
+    yield Race(f"gatys closure {H}x{W}", runs, results, exact)
 
 
 def _pictures(x: Any) -> np.ndarray:

@@ -39,6 +39,7 @@ CONVOLUTIONS = {
 # Feature maps that no cache holds: N, H, W, C.
 MAPS = {"4x512x512x64": (4, 512, 512, 64), "1x1080x1920x32": (1, 1080, 1920, 32)}
 GRAMS = {"4x256x256x64": (4, 256, 256, 64), "4x64x64x256": (4, 64, 64, 256), "4x32x32x512": (4, 32, 32, 512)}
+COLUMNS = ("kernel", "precision", "error", "ms", "torch ms", "ratio", "GB/s", "TFLOP/s", "of peak", "result")
 TOLERANCE = {"fp16": 5e-3, "tf32": 5e-3, "fp32": 1e-4}
 
 
@@ -80,8 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 row["of peak"] = row["TFLOP/s"] / peak if pair.flops else row["GB/s"] / report["copy_gb_s"]
             report["rows"].append(row)
             print(row, flush=True)
-    columns = ("kernel", "precision", "error", "ms", "torch ms", "ratio", "GB/s", "TFLOP/s", "of peak", "result")
-    write(options.out, "kernels", report, columns)
+            write(options.out, "kernels", report, COLUMNS)
     if any("result" in row for row in report["rows"]):
         sys.exit("bench: some kernels differ from PyTorch; see the table")
 

@@ -1,4 +1,4 @@
-// Squared distances of pictures, and sums in two stages whose order is always the same.
+// Squared distances of pictures, sums in two stages whose order is always the same, and products of small matrices.
 
 // partial[n][block] = the block's share of Σ (a - b)² over picture n; without b of Σ a². Grid: any number of blocks, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
@@ -41,4 +41,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
 #pragma unroll
   for (int k = 0; k < VEC; k++) va[k] = (va[k] - vb[k]) * scale;
   store(da + at, va);
+}
+
+// c (., I, K) = a (., I, J)·b (., J, K), whose matrices, rows and columns are so many numbers apart. A warp makes a
+// number. Grid: numbers of c, eight to a block.
+extern "C" __global__ void __launch_bounds__(THREADS) matmul(
+    const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c, int I, int J, int K, int a_apart,
+    int a_row, int a_column, int b_apart, int b_row, int b_column, int count) {
+  const int i = (blockIdx.x * THREADS + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  if (i >= count) return;
+  const int n = i / (I * K);
+  const float* const row = a + static_cast<size_t>(n) * a_apart + i / K % I * a_row;
+  const float* const column = b + static_cast<size_t>(n) * b_apart + i % K * b_column;
+  float sum = 0.f;
+  for (int j = lane; j < J; j += 32) sum += row[j * a_column] * column[j * b_row];
+#pragma unroll
+  for (int by = 16; by; by /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, by);
+  if (lane == 0) c[i] = sum;
 }

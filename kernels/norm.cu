@@ -94,6 +94,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
   variance[blockIdx.y * C + c] = mine.m2 / mine.count;
 }
 
+// rstd = 1/sqrt(variance + eps), scale and shift (N, C) for `normalise`, from gamma and beta (N, C), or (1, C) with
+// `rows` = 1. Grid: numbers of a result.
+extern "C" __global__ void __launch_bounds__(THREADS) scale_and_shift(
+    const float* __restrict__ mean, const float* __restrict__ variance, const float* __restrict__ gamma,
+    const float* __restrict__ beta, float* __restrict__ rstd, float* __restrict__ scale, float* __restrict__ shift,
+    int C, int rows, float eps, int count) {
+  const int i = blockIdx.x * THREADS + threadIdx.x;
+  if (i >= count) return;
+  const int row = rows == 1 ? i % C : i;
+  const float r = rsqrtf(variance[i] + eps), s = gamma[row] * r;
+  rstd[i] = r;
+  scale[i] = s;
+  shift[i] = beta[row] - s * mean[i];
+}
+
 // y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a picture, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) normalise(
     const real* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift,

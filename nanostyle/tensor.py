@@ -264,6 +264,12 @@ def neg(a: Array) -> tuple[Any, ...]:
     return -a, (lambda g: -g,)
 
 
+@primitive
+def product(a: Array, b: Array) -> Array:
+    """`a @ b`."""
+    return a @ b
+
+
 @op
 def matmul(a: Array, b: Array) -> tuple[Any, ...]:
     """`a @ b` for matrices `(..., I, J)` and `(..., J, K)`; leading axes broadcast.
@@ -275,7 +281,7 @@ def matmul(a: Array, b: Array) -> tuple[Any, ...]:
     """
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: expected shapes (..., I, J) and (..., J, K), got {a.shape} and {b.shape}")
-    return a @ b, (
-        lambda g: unbroadcast(g @ b.swapaxes(-1, -2), a),
-        lambda g: unbroadcast(a.swapaxes(-1, -2) @ g, b),
+    return product(a, b), (
+        lambda g: unbroadcast(product(g, b.swapaxes(-1, -2)), a),
+        lambda g: unbroadcast(product(a.swapaxes(-1, -2), g), b),
     )

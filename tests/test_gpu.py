@@ -15,9 +15,10 @@ from nanostyle.gpu.shape import from_bytes, to_bytes
 from nanostyle.ops.adam import adam_steps, average_steps, clipping
 from nanostyle.ops.gram import total_variation_dx, total_variation_forward
 from nanostyle.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward
+from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward, scale_and_shift
 from nanostyle.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
+from nanostyle.tensor import product
 from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.compare import check, compare, down, dtypes, normal, on_gpu, pictures, seeds
 
@@ -51,6 +52,13 @@ def test_moments_of_a_channel_far_from_zero():
 
 def test_moments_of_many_tiles():
     compare(moments_of, normal(np.random.default_rng(0), (1, 67, 61, 40)) + 1)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_scale_and_shift(rows):
+    rng = np.random.default_rng(0)
+    mean, variance = normal(rng, (3, 20)), normal(rng, (3, 20)) ** 2
+    compare(scale_and_shift, mean, variance, normal(rng, (rows, 20)), normal(rng, (rows, 20)), eps=1e-5)
 
 
 @drawn
@@ -283,3 +291,16 @@ def test_each_kernel_file_is_compiled_with_the_headers_before_it():
     text = launch.source("norm")
     assert text.index('#line 1 "common.cuh"') < text.index('#line 1 "norm.cu"')
     assert "#include <cuda_fp16.h>" in text
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [((4, 100), (100, 33)), ((2, 3, 5), (5, 4)), ((3, 5), (2, 5, 40)), ((2, 1, 3, 4), (5, 4, 1))]
+)
+def test_products_of_small_matrices(a, b):
+    """As they are, and transposed without a copy."""
+    rng = np.random.default_rng(0)
+    a, b = normal(rng, a), normal(rng, b)
+    compare(product, a, b)
+    g = normal(rng, product(a, b).shape)
+    compare(product, g, b.swapaxes(-1, -2))
+    compare(product, a.swapaxes(-1, -2), g)

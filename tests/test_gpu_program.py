@@ -13,6 +13,7 @@ from train_tiny import training
 from nanostyle import arrays, image, losses, ops, weightfile
 from nanostyle.errors import NanostyleError
 from nanostyle.gpu import launch
+from nanostyle.gpu.graph import constant
 from nanostyle.methods import memory
 from nanostyle.methods.anystyle import predict_style, stylize_any
 from nanostyle.methods.feedforward import train_feedforward
@@ -378,6 +379,38 @@ def test_what_goes_wrong_with_a_batch_is_raised_where_it_is_wanted():
     next(coming)
     with pytest.raises(NanostyleError, match="no more"):
         next(coming)
+
+
+def test_a_constant_of_recorded_work_has_memory_of_its_own(cp):
+    """Not what a temporary of the same recording had before, which is written to again at every launch."""
+
+    def work(x):
+        y = x * 2
+        del y
+        return x + constant(np.arange(1000, dtype=np.float32))
+
+    again = arrays.repeated(work, "cuda")
+    for i in range(4):
+        x = np.full(1000, i, np.float32)
+        np.testing.assert_array_equal(arrays.to_host(again(x)), x + np.arange(1000))
+
+
+def test_work_goes_on_after_a_recording_that_failed(cp):
+    def work(x, *, fails):
+        if fails and len(calls) == 2:
+            raise ValueError("in the middle of it")
+        calls.append(None)
+        return x * 2
+
+    calls = []
+    again, x = arrays.repeated(work, "cuda"), np.ones(3, np.float32)
+    again(x, fails=True)
+    calls.append(None)
+    with pytest.raises(ValueError, match="in the middle"):
+        again(x, fails=True)
+    calls.clear()
+    for _ in range(3):
+        assert (arrays.to_host(again(x, fails=True)) == 2).all()
 
 
 def test_recorded_work_may_not_look_at_a_value(cp):

@@ -4,6 +4,7 @@ A pass of the transformer network is some 60 launches, a step of training some 3
 much as it takes to run. Recorded as a graph they are one.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -89,9 +90,13 @@ def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
         _constants = constants
         try:
             result = run(arrays)
+        except BaseException:
+            with contextlib.suppress(Exception):  # CUDA complains once more of what broke the capture
+                stream.end_capture()
+            raise
         finally:
             _constants = None
-            graph = stream.end_capture()
+        graph = stream.end_capture()
     for place, values in constants:
         place.set(values)
     return Recording(graph, arrays, constants, result, pool)
@@ -102,10 +107,15 @@ _constants: list[tuple[Any, npt.NDArray[Any]]] | None = None
 
 
 def constant(values: npt.NDArray[Any]) -> Array:
-    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then."""
+    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then.
+
+    Their place is not in the recording's own memory: of that, what was free when they came had been written to before,
+    and will be at each launch.
+    """
     cp: Any = device.cupy()
     if _constants is None:
         return cp.asarray(values)
-    place = cp.empty(values.shape, values.dtype)
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc):
+        place = cp.empty(values.shape, values.dtype)
     _constants.append((place, values))
     return place

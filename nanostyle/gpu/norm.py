@@ -50,6 +50,18 @@ def join_moments(partial: Array, size: tuple[int, int], tile: tuple[int, int]) -
     return mean, variance
 
 
+def scale_and_shift(mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float) -> Any:
+    """See `ops.norm.scale_and_shift`."""
+    if any(a.dtype != np.float32 for a in (mean, variance, gamma, beta)):
+        return NotImplemented
+    gamma, beta = contiguous(gamma), contiguous(beta)
+    out = [empty(mean.shape, np.float32, like=mean) for _ in range(3)]
+    given = (contiguous(mean), contiguous(variance), gamma, beta)
+    numbers = (mean.shape[1], len(gamma), eps, mean.size)
+    launch("norm", "scale_and_shift", blocks(mean.size), *given, *out, *numbers, HALF=0, VEC=1)
+    return tuple(out)
+
+
 def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Any:
     """See `ops.norm.normalise_forward`."""
     if not supported(x, residual):

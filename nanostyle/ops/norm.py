@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, module_of, primitive
-from nanostyle.tensor import once, op
+from nanostyle.tensor import once, op, product
 
 EPS = 1e-5
 
@@ -49,6 +49,19 @@ def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | No
 
 
 @primitive
+def scale_and_shift(
+    mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float
+) -> tuple[Array, Array, Array]:
+    """What normalises as `x·scale + shift`, all `(N, C)`: rstd = 1/sqrt(σ² + eps), scale and shift.
+
+    `gamma` and `beta` are `(N, C)`, or `(1, C)` for all pictures.
+    """
+    rstd = 1 / module_of(mean).sqrt(variance + eps)
+    scale = gamma * rstd
+    return rstd, scale, beta - scale * mean
+
+
+@primitive
 def normalise_backward(
     g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
 ) -> tuple[Array, Array, Array, Array | None]:
@@ -72,13 +85,13 @@ def normalise_backward(
     return dx, dgamma, dbeta, g if need_g else None
 
 
-def _rows(parameter: Array, style: Any, N: int) -> Array:
-    """The row of gamma or beta for each of N pictures: `(N, C)`. See `cin` for `style`."""
+def _rows(parameter: Array, style: Any) -> Array:
+    """The row of gamma or beta for each picture, `(N, C)`, or `(1, C)` for all. See `cin` for `style`."""
     if parameter.ndim == 1:
         parameter = parameter[None]
     if style is None:
-        return module_of(parameter).broadcast_to(parameter, (N, parameter.shape[1]))
-    return parameter[style] if style.ndim == 1 else style.astype(parameter.dtype) @ parameter
+        return parameter
+    return parameter[style] if style.ndim == 1 else product(style.astype(parameter.dtype), parameter)
 
 
 def _rows_adjoint(g: Array, like: Array, style: Any) -> Array:
@@ -88,7 +101,7 @@ def _rows_adjoint(g: Array, like: Array, style: Any) -> Array:
     xp = module_of(g)
     if style.ndim == 1:  # as a matrix product, so that the order of the sum is fixed on every device
         style = style[:, None] == xp.arange(like.shape[0])
-    return style.astype(g.dtype).T @ g
+    return product(style.astype(g.dtype).T, g)
 
 
 @op
@@ -128,14 +141,16 @@ def cin(
     xp = module_of(x)
     style = None if style is None else xp.asarray(style)
     mean, variance = moments if moments is not None else moments_of(x)
-    rstd = 1 / xp.sqrt(variance + eps)
-    g_rows, b_rows = _rows(gamma, style, N), _rows(beta, style, N)
-    y = normalise_forward(x, g_rows * rstd, b_rows - g_rows * rstd * mean, residual, relu=relu)
+    g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
+    rstd, scale, shift = scale_and_shift(mean, variance, g_rows, b_rows, eps=eps)
+    y = normalise_forward(x, scale, shift, residual, relu=relu)
     mask = y if relu else None
 
     @once
     def backward(g: Array) -> tuple[Any, ...]:
-        return normalise_backward(g, x, mask, mean, rstd, g_rows, need_g=residual is not None)
+        return normalise_backward(
+            g, x, mask, mean, rstd, xp.broadcast_to(g_rows, rstd.shape), need_g=residual is not None
+        )
 
     return y, (
         lambda g: backward(g)[0],
@@ -173,9 +188,8 @@ def batch_norm(
     tall = x.reshape(1, N * H, W, C)
     wide = np.result_type(x.dtype, np.float32)
     mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
-    rstd = 1 / module_of(x).sqrt(variance + eps)
-    scale = gamma * rstd
-    y = normalise_forward(tall, scale, beta - scale * mean, None, relu=relu)
+    rstd, scale, shift = scale_and_shift(mean, variance, gamma[None], beta[None], eps=eps)
+    y = normalise_forward(tall, scale, shift, None, relu=relu)
     mask = y if relu else None
 
     @once

@@ -24,8 +24,8 @@ def normal(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> np.
 
 def twin(primitive: Any) -> Any:
     """The function of `nanostyle.gpu` that stands in for a primitive."""
-    module, name = primitive.reference.__module__, primitive.__name__
-    return getattr(importlib.import_module(module.replace(".ops.", ".gpu.")), name)
+    module, name = primitive.reference.__module__.rpartition(".")[2], primitive.__name__
+    return getattr(importlib.import_module(f"nanostyle.gpu.{module}"), name)
 
 
 def on_gpu(function: Any, *args: Any, **kwargs: Any) -> Any:

@@ -129,6 +129,7 @@ class Cuda:
 
     def __init__(self) -> None:
         self.runtime = Runtime()
+        self.pool = MemoryPool()  # of all that is not recorded
 
     def get_current_stream(self) -> Stream:
         """Of this thread; here of all."""
@@ -136,8 +137,12 @@ class Cuda:
 
     @contextlib.contextmanager
     def using_allocator(self, malloc: Any) -> Iterator[None]:
-        """Nothing to do."""
-        yield
+        """Within the block memory comes from a pool; all but one are of recordings."""
+        before = device.set_own_memory(malloc.__self__ is not self.pool)
+        try:
+            yield
+        finally:
+            device.set_own_memory(before)
 
     def alloc_pinned_memory(self, size: int) -> bytearray:
         """Memory of the host; as with CuPy there may be more than was asked for."""
@@ -150,7 +155,6 @@ class FakeGpu(FakeCupy):
     def __init__(self) -> None:
         super().__init__()
         self.cuda = Cuda()
-        self._pool = MemoryPool()
 
     def is_available(self) -> bool:
         """It is."""
@@ -158,4 +162,4 @@ class FakeGpu(FakeCupy):
 
     def get_default_memory_pool(self) -> MemoryPool:
         """The pool of all that is not recorded."""
-        return self._pool
+        return self.cuda.pool

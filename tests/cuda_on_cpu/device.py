@@ -28,8 +28,9 @@ class Tape:
         self._before += [(a, a.copy()) for a in arrays if a.flags.writeable]
 
     def allocated(self, *arrays: np.ndarray[Any, Any]) -> None:
-        """These are new."""
-        self._new += arrays
+        """These are new. What they hold is lost at every launch, unless their memory is not the recording's own."""
+        if getattr(_capture, "own_memory", False):
+            self._new += arrays
 
     def add(self, again: Callable[[], Any], result: Any = None) -> None:
         """`again` was carried out; each further time its result is to be where the first one is."""
@@ -51,7 +52,9 @@ class Tape:
             _spoil(array)
 
     def play(self) -> None:
-        """Do it all again."""
+        """Do it all again. In memory of the recording another array of it may have been meanwhile."""
+        for array in self._new:
+            _spoil(array)
         for repeat in self._again:
             repeat()
 
@@ -71,6 +74,13 @@ def tape() -> Tape | None:
 def set_tape(new: Tape | None) -> None:
     """Record on `new` from now on."""
     _capture.tape = new
+
+
+def set_own_memory(is_own: bool) -> bool:
+    """Whether what this thread allocates from now on is memory of a recording; returns what it was before."""
+    before = getattr(_capture, "own_memory", False)
+    _capture.own_memory = is_own
+    return before
 
 
 def synchronised(what: str) -> None:
@@ -114,6 +124,8 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         lowered = tuple(_lower(i) for i in inputs)
+        if ufunc is np.matmul and tape():
+            raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         if out is None:
             return _lift(_carried_out(getattr(ufunc, method), lowered, kwargs))
         places = tuple(o.host for o in out)
