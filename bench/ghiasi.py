@@ -26,6 +26,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
+from nanostyle.arrays import set_precision  # noqa: E402
 from nanostyle.data import load_short, style_files  # noqa: E402
 from nanostyle.files import replacing  # noqa: E402
 from nanostyle.image import find_pictures, save  # noqa: E402
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="where to train: cpu or cuda; measured is on the CPU")
     parser.add_argument("--work", type=Path, default=Path("ghiasi"), help="folder for models and checkpoints")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ghiasi.json")
     a = parser.parse_args()
@@ -204,19 +206,22 @@ def main() -> None:
         results = before
     results.setdefault("untouched", judge.untouched(list(unseen.values())))
 
-    for count in sorted({min(count, len(names)) for count in a.counts}):
-        if str(count) in results["counts"]:
-            continue
-        begin = time.perf_counter()
-        chosen = {name: files[name] for name in names[:count]}
-        model = a.work / f"{count}.h5"
-        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed)
+    missing = [n for n in sorted({min(count, len(names)) for count in a.counts}) if str(n) not in results["counts"]]
+    teacher = loss_network(a.loss_net, device=a.device)
+    set_precision("auto", a.device)
+    for count in missing:
+        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=a.device)
+        chosen, model = {name: files[name] for name in names[:count]}, a.work / f"{count}.h5"
         for step in train_predict(
-            find_pictures(a.photos), chosen, network, options, model, backbone=backbone, resume=True
+            find_pictures(a.photos), chosen, teacher, options, model, backbone=backbone, resume=True, device=a.device
         ):
             if step.step % 50 == 0:
                 print(f"\r{count} styles, step {step.step}, loss {step.loss:.3f}", end="", flush=True)
-        predictor = load_predictor(model)
+    set_precision()
+    for count in missing:
+        begin = time.perf_counter()
+        chosen = {name: files[name] for name in names[:count]}
+        predictor = load_predictor(a.work / f"{count}.h5")
         learnt = pictures(dict(list(chosen.items())[: a.judged]), a.size)
         found = examine(predictor, judge, learnt, unseen)
         found["seconds"] = round(time.perf_counter() - begin)

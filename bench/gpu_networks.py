@@ -1,7 +1,8 @@
 """Stylising, a step of training and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
 
-PyTorch runs as its users run it: channels_last, eager and under `torch.compile` with CUDA graphs, in float16 (autocast
-in training) or with TF32. First both are compared with PyTorch in float32.
+PyTorch runs as its users run it: channels_last, eager and under `torch.compile`, in float16 (autocast in training) or
+with TF32. Stylising is compiled with CUDA graphs (`reduce-overhead`; `max-autotune` takes minutes more). First both are
+compared with PyTorch in float32.
 """
 
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 from bench.gpu import Work, machine, milliseconds, need_gpu, parser, write
 from nanostyle import arrays
 from nanostyle.methods.bench import PerceptualLoss, picture, transformer, vgg19
+from nanostyle.methods.gatys import LOSS_SCALE
 from nanostyle.methods.objective import Objective
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.styletask import StyleTask
@@ -44,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     command = parser("gpu_networks", __doc__.splitlines()[0])
     command.add_argument("--precision", nargs="+", choices=("fp16", "tf32"), default=["fp16", "tf32"])
-    command.add_argument("--no-compile", action="store_true", help="leave torch.compile out: it takes minutes")
+    compiled = "precisions at which torch.compile runs too: it takes minutes (default: fp16)"
+    command.add_argument("--compiled", nargs="*", choices=("fp16", "tf32"), default=["fp16"], help=compiled)
     options = command.parse_args(arguments)
     cp, torch = need_gpu()
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": []}
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         allow_tf32(torch, True)
         torch.backends.cudnn.benchmark = True
         for make in (stylising, training, gatys):
-            for race in make(cp, torch, precision, compiled=not options.no_compile):
+            for race in make(cp, torch, precision, compiled=precision in options.compiled):
                 if options.only in race.name:
                     report["rows"].append(row(torch, race, precision, 5 if options.quick else 25))
                     print(report["rows"][-1], flush=True)
@@ -65,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
     """Compare, then time. The ratio is that of PyTorch's best: above 1, nanostyle is faster.
 
-    A gradient in float16 is far from that in float32, through the ReLUs that flip: ours may be as far as PyTorch's.
+    A gradient in float16 is far from that in float32, through the ReLUs that flip: ours may be as far as PyTorch's,
+    and half as far again.
     """
     error, theirs = (
         float(np.linalg.norm(race.results[name] - race.exact) / np.linalg.norm(race.exact))
@@ -74,18 +78,16 @@ def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
     found: dict[str, Any] = {"work": race.name, "precision": precision, "error": error, "eager error": theirs}
     if precision == "fp16" and race.name in AIMS:
         found["aim ms"], found["floor ms"] = AIMS[race.name]
-    if not error <= max(TOLERANCE[precision], 1.5 * theirs):
+    if not (error <= TOLERANCE[precision] or error <= 1.5 * theirs < np.inf):
         return found | {"result": "differs: not timed"}
     runs = dict(race.runs)
-    try:
-        for work in runs.values():  # which compiles, and records
-            work()
-            work()
-    except Exception as failure:
-        if "compiled" not in runs:
-            raise
-        del runs["compiled"]
-        found["compiled ms"] = f"failed: {type(failure).__name__}"
+    if compiled := runs.pop("compiled", None):
+        try:
+            for _ in range(2):  # it compiles, and then records
+                compiled()
+            runs["compiled"] = compiled
+        except Exception as failure:
+            found["compiled ms"] = f"failed: {type(failure).__name__}"
     times = dict(zip(runs, milliseconds(torch, list(runs.values()), rounds), strict=True))
     found |= {f"{name} ms": value for name, value in times.items()}
     return found | {"ratio": min(v for k, v in times.items() if k != "nanostyle") / times["nanostyle"]}
@@ -134,7 +136,7 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         work = arrays.repeated(forward, "cuda")
         runs: dict[str, Work] = {"nanostyle": lambda work=work, x=device_photo: work(x), "eager": theirs(model)}  # type: ignore[misc]
         if compiled:
-            runs["compiled"] = theirs(torch.compile(model, mode="reduce-overhead"))
+            runs["compiled"] = theirs(torch.compile(model, mode="reduce-overhead", dynamic=False))
         for _ in range(3):
             found = runs["nanostyle"]()
         results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
@@ -197,7 +199,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
     results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}
     runs: dict[str, Work] = {"nanostyle": ours, "eager": step_of(model, features)}
     if compiled:
-        runs["compiled"] = step_of(torch.compile(model), torch.compile(features))
+        runs["compiled"] = step_of(*(torch.compile(part, dynamic=False) for part in (model, features)))
     yield Race(f"training step {batch}x{size}x{size}", runs, results, exact)
 
 
@@ -212,7 +214,7 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
     features = Features(network).cuda().to(memory_format=torch.channels_last)
     x = tensor(photo).cuda().to(memory_format=torch.channels_last)
     aim, grams = tensor(targets.aim).cuda(), [torch.from_numpy(G).cuda() for G in targets.grams.values()]
-    scale = 2.0**10 if precision == "fp16" else 1.0
+    scale = LOSS_SCALE if precision == "fp16" else 1.0
 
     def closure_of(features: Any, x: Any, scale: float) -> Work:
         x.requires_grad_(True)
@@ -235,7 +237,7 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
     work, device_photo = arrays.repeated(ours, "cuda"), cp.asarray(photo)
     runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features, x, scale)}
     if compiled:
-        runs["compiled"] = closure_of(torch.compile(features), x, scale)
+        runs["compiled"] = closure_of(torch.compile(features, dynamic=False), x, scale)
     for _ in range(3):
         found = runs["nanostyle"]()
     results = {"nanostyle": found.get().ravel() / scale, "eager": _pictures(runs["eager"]()).ravel() / scale}

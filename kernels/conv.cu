@@ -23,7 +23,7 @@ constexpr int A_BYTES = TH * WINDOW * 64, STAGE_BYTES = A_BYTES + TAPS * BN * 64
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
 
 // Blocks on a multiprocessor: with two, these would spill registers.
-constexpr int AT_ONCE = BM > 128 || (BN > 64 && STRIDE > 1) || (BN > 32 && !(HALF || TF32)) ? 1 : 2;
+constexpr int AT_ONCE = (BN > 64 && (BM > 128 || STRIDE > 1)) || (BN > 32 && !(HALF || TF32)) ? 1 : 2;
 
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 

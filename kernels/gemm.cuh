@@ -14,7 +14,7 @@
 
 constexpr int CHUNK = 16 / sizeof(real);  // numbers in 16 bytes, the unit of copies
 constexpr int BK = 4 * CHUNK;
-constexpr int WARPS_N = BN >= 128 ? 4 : BN >= 64 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
+constexpr int WARPS_N = BN >= 128 && BM <= 128 ? 4 : BN >= 64 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of a warp
 constexpr int NI = WM / 16, NJ = WN / 8;
 

@@ -48,7 +48,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
 extern "C" __global__ void __launch_bounds__(THREADS) matmul(
     const float* __restrict__ a, const float* __restrict__ b, float* __restrict__ c, int I, int J, int K, int a_apart,
     int a_row, int a_column, int b_apart, int b_row, int b_column, int count) {
-  const int i = (blockIdx.x * THREADS + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  const int i = blockIdx.x * (THREADS / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (i >= count) return;
   const int n = i / (I * K);
   const float* const row = a + static_cast<size_t>(n) * a_apart + i / K % I * a_row;

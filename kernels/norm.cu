@@ -83,13 +83,16 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
       const float2 part = from[static_cast<size_t>(t) * C];
       mine.join(min(TH, H - t / across * TH) * min(TW, W - t % across * TW), part.x, part.y);
     }
-  found[lane][threadIdx.x % 8] = mine;
-  __syncthreads();
-  if (lane != 0 || c >= C) return;
-  for (int i = 1; i < 32; i++) {
-    const Moments part = found[i][threadIdx.x];
-    mine.join(part.count, part.mean, part.m2);
+  for (int by = 16; by; by /= 2) {
+    found[lane][threadIdx.x % 8] = mine;
+    __syncthreads();
+    if (lane < by) {
+      const Moments part = found[lane + by][threadIdx.x % 8];
+      mine.join(part.count, part.mean, part.m2);
+    }
+    __syncthreads();
   }
+  if (lane != 0 || c >= C) return;
   mean[blockIdx.y * C + c] = mine.mean;
   variance[blockIdx.y * C + c] = mine.m2 / mine.count;
 }

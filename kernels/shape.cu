@@ -76,41 +76,41 @@ extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
   if (i < count) y[i] = static_cast<unsigned char>(min(max(to_float(x[i]) * 255.f + 0.5f, 0.f), 255.f));
 }
 
-// y (rows, OW, depth), x (rows, W, C): y[., ow, s·C + c] = x[., ow + s - left, c] for s < L, beyond it zeros: so that a
-// convolution along the rows, of few channels, is one of more channels at a single tap. Grid: words of y.
+// y (., OH, W, depth), x (., H, W, C): y[oh, ., r·C + c] = x[oh + r - top, ., c] for r < K, beyond it zeros: so that a
+// convolution down the columns, of few channels, is one of more channels at a single tap. Grid: words of a picture of
+// y, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) unfold(
-    const real* __restrict__ x, real* __restrict__ y, int W, int C, int OW, int L, int left, int mode, int depth,
-    int words) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= words) return;
-  const int first = i % (depth / VEC) * VEC, ow = i / (depth / VEC) % OW, row = i / (depth / VEC) / OW;
-  const real* const from = x + static_cast<size_t>(row) * W * C;
-  int s = first / C, c = first % C;
+    const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int K, int top, int mode,
+    int depth) {
+  const int i = blockIdx.x * THREADS + threadIdx.x, across = depth / VEC;
+  if (i >= OH * W * across) return;
+  const int first = i % across * VEC, w = i / across % W, oh = i / across / W;
+  int r = first / C, c = first % C;
   float v[VEC];
 #pragma unroll
   for (int k = 0; k < VEC; k++) {
-    const int w = s < L ? border(ow + s - left, W, mode) : -1;
-    v[k] = w < 0 ? 0.f : to_float(from[w * C + c]);
-    if (++c == C) c = 0, s++;
+    const int h = r < K ? border(oh + r - top, H, mode) : -1;
+    v[k] = h < 0 ? 0.f : to_float(x[at(blockIdx.y, h, w, H, W, C) + c]);
+    if (++c == C) c = 0, r++;
   }
-  store(y + static_cast<size_t>(i) * VEC, v);
+  store(y + (static_cast<size_t>(blockIdx.y) * OH * W * across + i) * VEC, v);
 }
 
-// y (rows, OW, M), z (rows, W, depth): y[., ow, m] = b[m] + sum over s of z[., ow + s - left, s·M + m], then ReLU: so
-// that a convolution along the rows, to few channels, is one to more channels at a single tap. Grid: numbers of y.
+// y (., OH, W, M), z (., H, W, depth): y[oh, ., m] = b[m] + sum over r < K of z[oh + r - top, ., r·M + m], then ReLU: so
+// that a convolution down the columns, to few channels, is one to more channels at a single tap. Grid: numbers of a
+// picture of y, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) fold(
-    const real* __restrict__ z, const float* __restrict__ b, real* __restrict__ y, int W, int depth, int OW, int M,
-    int L, int left, int mode, int relu, int count) {
+    const real* __restrict__ z, const float* __restrict__ b, real* __restrict__ y, int H, int W, int depth, int OH,
+    int M, int K, int top, int mode, int relu) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= count) return;
-  const int m = i % M, ow = i / M % OW, row = i / M / OW;
-  const real* const from = z + static_cast<size_t>(row) * W * depth + m;
+  if (i >= OH * W * M) return;
+  const int m = i % M, w = i / M % W, oh = i / M / W;
   float sum = b ? b[m] : 0.f;
-  for (int s = 0; s < L; s++) {
-    const int w = border(ow + s - left, W, mode);
-    if (w >= 0) sum += to_float(from[w * depth + s * M]);
+  for (int r = 0; r < K; r++) {
+    const int h = border(oh + r - top, H, mode);
+    if (h >= 0) sum += to_float(z[at(blockIdx.y, h, w, H, W, depth) + r * M + m]);
   }
-  y[i] = to_real(relu ? max(sum, 0.f) : sum);
+  y[static_cast<size_t>(blockIdx.y) * OH * W * M + i] = to_real(relu ? max(sum, 0.f) : sum);
 }
 
 // Weights (K, L, C, M) for conv.cu. Forward: out (rows, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out

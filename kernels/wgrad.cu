@@ -14,7 +14,7 @@ constexpr int A_PARTS = BK / A_ROWS;
 // `mode` reflect wants a border narrower than the picture. `symmetric`: x is g; tiles all of whose numbers are below the
 // diagonal are left out, and those on it copied once.
 // Grid: tiles of BM numbers of the kernel, of BN channels, pictures and splits.
-extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 ? 2 : 1) wgrad(
+extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 || HALF || TF32 ? 2 : 1) wgrad(
     const real* __restrict__ x, const real* __restrict__ g, float* __restrict__ partial, int H, int W, int C, int OH,
     int OW, int M, int L, int KLC, int stride, int pad_h, int pad_w, int mode, int shift, int split, int splits,
     int symmetric) {

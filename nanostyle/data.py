@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from nanostyle.arrays import threads
 from nanostyle.errors import NanostyleError
 from nanostyle.image import find_pictures, load
 
@@ -28,6 +29,11 @@ _ORDER, _CROP = 1, 2
 _AHEAD = 3
 
 _ZOOM = 1.5
+
+
+def decoders(device: str) -> int:
+    """Threads that decode for work on `device`: a GPU leaves the processors to them, and is quick."""
+    return 2 if device == "cpu" else max(2, min(threads(), 8))
 
 
 class Pictures:

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from bench import gpu_report
+from bench import gpu_networks, gpu_report
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "bench" / "gpu_day.sh"
@@ -54,6 +55,41 @@ def test_gpu_day_needs_a_gpu(tmp_path):
     assert missing.returncode == 2
     assert missing.stderr.startswith("gpu_day.sh: device cuda: ")
     assert not (tmp_path / "results").exists()
+
+
+def race(ours=0.0, theirs=0.0, **more):
+    """With errors of so much."""
+    runs = {"nanostyle": list, "eager": list, **more}
+    return gpu_networks.Race(
+        "it", runs, {"nanostyle": 1 + np.array([ours]), "eager": 1 + np.array([theirs])}, np.ones(1)
+    )
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Whatever is timed takes 2 ms, and the next 4, and so on."""
+    monkeypatch.setattr(
+        gpu_networks, "milliseconds", lambda torch, works, rounds: [2.0 * i for i in range(1, 4)][: len(works)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "passes"),
+    [(0.02, 0.0, True), (0.1, 0.09, True), (0.1, 0.05, False), (0.1, np.inf, False), (np.nan, 0.1, False)],
+)
+def test_ours_may_be_as_far_from_float32_as_pytorch(ours, theirs, passes, timed):
+    row = gpu_networks.row(None, race(ours, theirs), "fp16", 1)
+    np.testing.assert_allclose([row["error"], row["eager error"]], [ours, theirs], rtol=1e-9)
+    assert ("nanostyle ms" in row, row.get("result")) == (passes, None if passes else "differs: not timed")
+
+
+def test_a_row_is_not_lost_where_it_does_not_compile(timed):
+    def fails():
+        raise RuntimeError("no compiler")
+
+    row = gpu_networks.row(None, race(compiled=fails), "tf32", 1)
+    assert (row["nanostyle ms"], row["eager ms"], row["compiled ms"], row["ratio"]) == (2, 4, "failed: RuntimeError", 2)
+    assert gpu_networks.row(None, race(compiled=list), "tf32", 1)["compiled ms"] == 6
 
 
 def test_the_parts_are_put_together(tmp_path, capsys):

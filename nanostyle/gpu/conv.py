@@ -17,7 +17,7 @@ _TW, _TAPS = 16, 3  # width of a tile, taps of a piece: as in kernels/conv.cu
 _PIECE = 64  # bytes of k that are multiplied at a time: as in kernels/gemm.cuh
 # Blocks that a product aims for: two for each multiprocessor of a large GPU.
 _BLOCKS = 264
-# Up to so many channels at all taps of a row together, a convolution is cheaper with its taps as channels.
+# Up to so many channels at all taps of a column together, a convolution is cheaper with these taps as channels.
 _THIN = 32
 
 
@@ -76,14 +76,15 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Any, mask: Arr
     (K, L), C, M, g = kernel, x.shape[3], g.shape[3], masked(g, mask)
     x, at = _within_reach(x, at)
     walk = Walk.forward(at)
-    along = _taps_as_channels(walk, L, C, M)
+    along = _taps_as_channels(walk, K, C, M)
     if along == "in":
-        x = unfold(x, L, walk.pad_w, walk.mode, g.shape[2])
-        return _weight_gradient(x, g, (K, 1, L * C, M), walk._replace(pad_w=0)).reshape(K, L, C, M)
-    if along == "out":  # every tap meets every column of the padded picture, if it has the gradient that lies there
-        g = unfold(g, L, L - 1, PAD_MODES["zero"], x.shape[2] + 2 * at.pad)
-        dw = _weight_gradient(x, g, (K, 1, C, L * M), walk).reshape(K, C, L, M)
-        return contiguous(dw[:, :, ::-1].swapaxes(1, 2))
+        x = unfold(x, K, walk.pad_h, walk.mode, g.shape[1])
+        dw = _weight_gradient(x, g, (1, L, K * C, M), walk._replace(pad_h=0))
+        return contiguous(dw.reshape(L, K, C, M).swapaxes(0, 1))
+    if along == "out":  # every tap meets every row of the padded picture, if it has the gradient that lies there
+        g = unfold(g, K, K - 1, PAD_MODES["zero"], x.shape[1] + 2 * at.pad)
+        dw = _weight_gradient(x, g, (1, L, C, K * M), walk).reshape(L, C, K, M)
+        return contiguous(dw[:, :, ::-1].transpose(2, 0, 1, 3))
     return _weight_gradient(x, g, (K, L, C, M), walk)
 
 
@@ -120,7 +121,7 @@ def masked(g: Array, y: Array | None) -> Array:
 def pad_channels(x: Array) -> Array:
     """`x` with channels of zeros after its own, up to a multiple of 16 bytes."""
     x = contiguous(x)
-    return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[2])
+    return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[1])
 
 
 def pack_weights(w: Array, x: Array, *, adjoint: bool = False, rows: int = 0) -> Array:
@@ -137,11 +138,11 @@ def pack_weights(w: Array, x: Array, *, adjoint: bool = False, rows: int = 0) ->
     return out
 
 
-def _taps_as_channels(walk: Walk, L: int, C: int, M: int) -> str | None:
-    """Whether the taps of a row become channels of what goes in, or of what comes out."""
-    if L == 1 or walk.stride > 1 or walk.shift:
+def _taps_as_channels(walk: Walk, K: int, C: int, M: int) -> str | None:
+    """Whether the taps of a column become channels of what goes in, or of what comes out."""
+    if K == 1 or walk.stride > 1 or walk.shift:
         return None
-    return "in" if L * C <= _THIN else "out" if L * M <= _THIN else None
+    return "in" if K * C <= _THIN else "out" if K * M <= _THIN else None
 
 
 def convolve(
@@ -161,21 +162,21 @@ def convolve(
     With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `step`: see `product`.
     """
     K, L, C, M = (*w.shape[:2], w.shape[3], w.shape[2]) if adjoint else w.shape
-    along = _taps_as_channels(walk, L, C, M)
+    along = _taps_as_channels(walk, K, C, M)
     if along is None:
         x = pad_channels(x)
         return product(x, pack_weights(w, x, adjoint=adjoint), b, size, walk, step=step, relu=relu, moments=moments)
     w = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
-    upright = walk._replace(pad_w=0)
+    flat = walk._replace(pad_h=0)
     if along == "in":
-        x = unfold(x, L, walk.pad_w, walk.mode, size[1])
-        packed = pack_weights(w.reshape(K, 1, L * C, M), x)
-        return product(x, packed, b, size, upright, relu=relu, moments=moments)
+        x = unfold(x, K, walk.pad_h, walk.mode, size[0])
+        packed = pack_weights(w.swapaxes(0, 1).reshape(1, L, K * C, M), x)
+        return product(x, packed, b, size, flat, relu=relu, moments=moments)
     x = pad_channels(x)
     unit = WORD // x.dtype.itemsize
-    packed = pack_weights(w.swapaxes(1, 2).reshape(K, 1, C, L * M), x, rows=blocks(L * M, unit) * unit)
-    z, _ = product(x, packed, None, (size[0], x.shape[2]), upright)
-    y = fold(z, b, M, L, walk.pad_w, walk.mode, size[1], relu=relu)
+    packed = pack_weights(w.transpose(1, 2, 0, 3).reshape(1, L, C, K * M), x, rows=blocks(K * M, unit) * unit)
+    z, _ = product(x, packed, None, (x.shape[1], size[1]), flat)
+    y = fold(z, b, M, K, walk.pad_h, walk.mode, size[0], relu=relu)
     return y, moments_of(y) if moments else None
 
 
@@ -188,29 +189,25 @@ class Tile(NamedTuple):
     STAGES: int
 
     @classmethod
-    def of(cls, M: int, size: tuple[int, int], count: int, stride: int) -> "Tile":
-        """For `count` pictures of `size` with M channels: large, if there are enough for all of the GPU."""
-        BN = next(n for n in (32, 64, 128) if n >= min(M, 128))
-
-        def number(BM: int, BN: int) -> int:
-            return blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
-
-        if BN == 128 and (number(128, 128) < _BLOCKS // 3 or 2 * _stage(128, 128, stride) > most_shared()):
-            BN = 64
-        BM = 256 if BN < 128 and stride == 1 and number(256, BN) >= _BLOCKS else 128
-        return cls(BM, BN, stride, 3 if 3 * _stage(BM, BN, stride) <= most_shared() else 2)
+    def of(cls, M: int, size: tuple[int, int], count: int, stride: int, *, tensor_cores: bool) -> "Tile":
+        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU."""
+        for BM, BN in ((256, 128), (128, 128), (128, 64), (128, 32)):
+            number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
+            enough = number >= (_BLOCKS // 2 - 4 if BM == 256 else _BLOCKS * 3 // 4) or BN <= 64
+            if M <= BN // 2 >= 32 or not enough or (BM == 256 and (stride > 1 or not tensor_cores)):
+                continue
+            for stages in (3, 2):
+                tile = cls(BM, BN, stride, stages)
+                if tile.shared <= most_shared():
+                    return tile
+        raise ValueError(f"a convolution of stride {stride} does not fit into {most_shared()} bytes of shared memory")
 
     @property
     def shared(self) -> int:
-        """Bytes of shared memory."""
-        return self.STAGES * _stage(self.BM, self.BN, self.STRIDE)
-
-
-def _stage(BM: int, BN: int, stride: int) -> int:
-    """Bytes of a piece: the pixels under a tile, and the weights."""
-    unit = 8 if stride % 2 else 4 if stride % 4 else 2
-    together = blocks(_TW + (_TAPS - 1) // stride, unit) * unit
-    return (BM // _TW * stride * together + _TAPS * BN) * _PIECE
+        """Bytes of shared memory: for each piece the pixels under a tile, and the weights."""
+        unit = 8 if self.STRIDE % 2 else 4 if self.STRIDE % 4 else 2
+        together = blocks(_TW + (_TAPS - 1) // self.STRIDE, unit) * unit
+        return self.STAGES * (self.BM // _TW * self.STRIDE * together + _TAPS * self.BN) * _PIECE
 
 
 def product(
@@ -233,7 +230,8 @@ def product(
     N, H, W, C = x.shape
     M, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
-    tile = Tile.of(M, phase, N * step * step, walk.stride)
+    macros = products(x)
+    tile = Tile.of(M, phase, N * step * step, walk.stride, tensor_cores=any(macros.values()))
     sides = (tile.BM // _TW, _TW)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
@@ -242,7 +240,7 @@ def product(
     shape = (H, W, C, *size, M, K, L)
     options = (step, int(relu), M * K * L * C if own else 0)
     grid = (tiles, blocks(M, tile.BN), N * step * step)
-    macros = {**products(x), **tile._asdict()}
+    macros |= tile._asdict()
     launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared, **macros)
     return y, None if partial is None else join_moments(partial, size, sides)
 
@@ -255,7 +253,10 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
     tiles = (blocks(KLC, BM), blocks(M, BN))
     piece = _PIECE // x.dtype.itemsize  # pixels that are multiplied at a time
-    split = piece * max(8, blocks(OH * OW * N * tiles[0] * tiles[1], _BLOCKS * piece))
+    # As many parts as the GPU takes at once: one more, and it begins anew for it.
+    working = N * (tiles[0] * (tiles[0] + 1) // 2 if symmetric and BM == BN else tiles[0] * tiles[1])
+    parts = max(1, min(_BLOCKS // working, OH * OW // (8 * piece)))
+    split = piece * blocks(OH * OW, parts * piece)
     splits = blocks(OH * OW, split)
     partial = empty((N * splits, KLC, M), np.float32, like=x)
     shape = (H, W, C, OH, OW, M, kernel[1], KLC)

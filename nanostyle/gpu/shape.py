@@ -74,29 +74,29 @@ def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: str, up: int
     return dx
 
 
-def unfold(x: Array, L: int, left: int, mode: int, width: int) -> Array:
-    """`(N, H, width, depth)`: at each column the channels of L columns of `x` from `left` before it on, then zeros.
+def unfold(x: Array, K: int, top: int, mode: int, height: int) -> Array:
+    """`(N, height, W, depth)`: at each row the channels of K rows of `x` from `top` before it on, then zeros.
 
     `depth` is a multiple of 16 bytes; `mode` says what lies outside, as in kernels/common.cuh.
     """
     x = contiguous(x)
     N, H, W, C = x.shape
     unit = WORD // x.dtype.itemsize
-    y = empty((N, H, width, blocks(L * C, unit) * unit), x.dtype, like=x)
-    words = y.size // unit
-    numbers = (W, C, width, L, left, mode, y.shape[3], words)
-    launch("shape", "unfold", blocks(words), x, y, *numbers, HALF=int(x.dtype == np.float16), VEC=unit)
+    y = empty((N, height, W, blocks(K * C, unit) * unit), x.dtype, like=x)
+    grid = (blocks(y.size // unit // N), N)
+    numbers = (H, W, C, height, K, top, mode, y.shape[3])
+    launch("shape", "unfold", grid, x, y, *numbers, HALF=int(x.dtype == np.float16), VEC=unit)
     return y
 
 
-def fold(z: Array, b: Array | None, M: int, L: int, left: int, mode: int, width: int, *, relu: bool = False) -> Array:
-    """`(N, H, width, M)`: the bias and what L columns of `z`, from `left` before it on, hold for a column; then ReLU.
+def fold(z: Array, b: Array | None, M: int, K: int, top: int, mode: int, height: int, *, relu: bool = False) -> Array:
+    """`(N, height, W, M)`: the bias and what K rows of `z`, from `top` before it on, hold for a row; then ReLU.
 
-    Channel `s·M + m` of `z` is for channel m of the column that is `s - left` before it.
+    Channel `r·M + m` of `z` is for channel m of the row that is `r - top` before it.
     """
     N, H, W, depth = z.shape
-    y = empty((N, H, width, M), z.dtype, like=z)
+    y = empty((N, height, W, M), z.dtype, like=z)
     b = None if b is None else contiguous(b, np.float32)
-    numbers = (W, depth, width, M, L, left, mode, int(relu), y.size)
-    launch("shape", "fold", blocks(y.size), z, b, y, *numbers, HALF=int(z.dtype == np.float16), VEC=1)
+    numbers = (H, W, depth, height, M, K, top, mode, int(relu))
+    launch("shape", "fold", (blocks(y.size // N), N), z, b, y, *numbers, HALF=int(z.dtype == np.float16), VEC=1)
     return y

@@ -10,7 +10,7 @@ import numpy as np
 
 from nanostyle import __version__
 from nanostyle.arrays import Array, module_of, to_device, to_host
-from nanostyle.data import Pictures, Pixels, load_short
+from nanostyle.data import Pictures, Pixels, decoders, load_short
 from nanostyle.errors import NanostyleError
 from nanostyle.methods.memory import loss_gradient, training_step
 from nanostyle.methods.modelfile import IDENTITY
@@ -70,6 +70,7 @@ class PredictTask:
             size=options.style_side,
             seed=options.seed + 1,
             colours=True,
+            workers=decoders(device),
         )
         self.skipped = self._pictures.skipped
         self._batches: Generator[Pixels, None, None] | None = None

@@ -20,7 +20,7 @@ import numpy as np
 
 from nanostyle import image, weightfile
 from nanostyle.arrays import Array, ahead, check_memory, module_of, precision, repeated, to_device, to_host
-from nanostyle.data import Pictures, Pixels, samples
+from nanostyle.data import Pictures, Pixels, decoders, samples
 from nanostyle.errors import NanostyleError
 from nanostyle.methods.options import FREE_ON_RESUME, TrainOptions
 from nanostyle.methods.report import Log, write_report
@@ -153,7 +153,9 @@ class _Run:
         self.checkpoint = self.folder / "checkpoint.h5"
         held_out, rest = _hold_out(photos)
         self.preview_files = held_out
-        self.pictures = Pictures(rest, batch=options.batch, size=options.size, seed=options.seed)
+        self.pictures = Pictures(
+            rest, batch=options.batch, size=options.size, seed=options.seed, workers=decoders(device)
+        )
 
         self.trained = {name: p for name, p in parameters(task.net).items() if p.requires_grad}
         for parameter in self.trained.values():

@@ -67,6 +67,8 @@ class Stream:
         assert tape is not None
         device.set_tape(None)
         tape.close()
+        if tape.broken:
+            raise RuntimeError("cudaErrorStreamCaptureInvalidated")
         return Graph(tape)
 
     def __enter__(self) -> "Stream":

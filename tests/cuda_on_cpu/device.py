@@ -22,6 +22,7 @@ class Tape:
         self._again: list[Callable[[], Any]] = []
         self._before: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
         self._new: list[np.ndarray[Any, Any]] = []
+        self.broken = False
 
     def writes_to(self, *arrays: np.ndarray[Any, Any]) -> None:
         """These are about to be changed."""
@@ -84,9 +85,19 @@ def set_own_memory(is_own: bool) -> bool:
 
 
 def synchronised(what: str) -> None:
-    """Refuse `what`, which waits for the device, while a graph is captured."""
-    if tape():
+    """Refuse `what`, which waits for the device, while a graph is captured; there will be no graph then."""
+    if recording := tape():
+        recording.broken = True
         raise NotInCapture(f"{what} while a graph is captured")
+
+
+CUBLAS = ("matmul", "dot", "vdot", "inner", "tensordot", "einsum")
+
+
+def multiplied(name: str) -> None:
+    """Refuse the function of that name, as CuPy does, if cuBLAS is behind it and a graph is captured."""
+    if name in CUBLAS and tape():
+        raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
 
 
 class Usage:
@@ -124,8 +135,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
         lowered = tuple(_lower(i) for i in inputs)
-        if ufunc is np.matmul and tape():
-            raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
+        multiplied(ufunc.__name__)
         if out is None:
             return _lift(_carried_out(getattr(ufunc, method), lowered, kwargs))
         places = tuple(o.host for o in out)
@@ -137,6 +147,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
             raise AttributeError(name)
         if name in ("item", "tolist"):
             synchronised(name)
+        multiplied(name)
         value = getattr(self.host, name)
         return _lifted(value) if callable(value) else _lift(value)
 
@@ -244,6 +255,7 @@ class FakeCupy:
         self._module = module
 
     def __getattr__(self, name: str) -> Any:
+        multiplied(name)
         value = getattr(self._module, name)
         if isinstance(value, ModuleType):
             return FakeCupy(value)
