@@ -2,8 +2,9 @@
 // channel of the weights, and k are the taps and channels.
 //
 // A block makes a tile of TH x 16 output pixels. It takes k in pieces: 64 bytes of channels, one row of the kernel, up
-// to TAPS of its taps. For each piece the rows of pixels under the tile are copied to shared memory once, and every tap
-// of the piece reads them there, shifted: so a 3x3 kernel copies each pixel three times and not nine.
+// to TAPS of its taps. The pixels under the tile are copied to shared memory, to a window, and every tap reads them
+// there, shifted: so with a stride of 1 a 3x3 kernel copies each pixel once and not nine times, since from one row of
+// the kernel to the next only one more row of pixels is needed. What is copied is what such a product waits for.
 //
 // One kernel serves forward and gradient. Tap (r, s) of output pixel (oh, ow) is pixel (oh·stride + r - pad_h, ...) of
 // a picture that is the given one with its pixels 2^shift apart:
@@ -15,11 +16,12 @@
 
 constexpr int TAPS = 3, TW = 16, TH = BM / TW;
 
-// Pixels in a row of the window: those of the same remainder by STRIDE lie together, as the taps read them. A row is
-// a multiple of eight, so that each begins at the same bank.
+// Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them. A row is a
+// multiple of eight, so that each begins at the same bank.
 constexpr int UNIT = STRIDE % 2 ? 8 : STRIDE % 4 ? 4 : 2;
 constexpr int TOGETHER = ceil_div(TW + (TAPS - 1) / STRIDE, UNIT) * UNIT, WINDOW = STRIDE * TOGETHER;
-constexpr int A_BYTES = TH * WINDOW * 64, STAGE_BYTES = A_BYTES + TAPS * BN * 64;
+constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, else one
+constexpr int B_BYTES = TAPS * BN * 64;
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
 
 // Blocks on a multiprocessor: with two, these would spill registers.
@@ -29,11 +31,12 @@ DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
 // numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
-// `mode` reflect wants a border narrower than the picture. Grid: tiles, groups of BN channels, pictures and phases.
+// `mode` reflect wants a border narrower than the picture. `windows`, each of TH rows, with KEPT as many more as the
+// kernel has after its first, are enough for the pieces that are under way. Grid: tiles, groups of BN channels, pictures and phases.
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int pad_h, int pad_w,
-    int mode, int shift, int step, int relu, int w_stride) {
+    int mode, int shift, int step, int relu, int w_stride, int windows) {
   DYNAMIC_SHARED(shared);
   const int phases = step * step, n = blockIdx.z / phases, phase = blockIdx.z % phases;
   const int phase_h = phase / step, phase_w = phase % step;
@@ -50,43 +53,58 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   const int up = step > 1 ? 0 : shift;
   const int pieces = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
 
+  const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * 64;
+  char* const B = shared + windows * window_bytes;
+
   // What this thread copies of a piece: one chunk of each pixel, and of each row of weights, STRIP apart.
   const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
   constexpr int PIXELS = ceil_div(TH * WINDOW, STRIP), WEIGHTS = ceil_div(TAPS * BN, STRIP);
   const real* const picture = x + static_cast<size_t>(n) * H * W * C + chunk * CHUNK;
   const real* const weights = w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
   const int here = place<4>(own, chunk);
-  int r = 0, s = 0, c = 0;  // of the next piece
-  int pixels[PIXELS];       // where they are in the picture; -1: nowhere
+  int r = 0, s = 0, c = 0, window = 0;  // of the next piece
+  int pixels[PIXELS];                   // where they are in the picture; -1: nowhere
 
-  const auto copy = [&](char* to) {
-    if (c == 0)
-#pragma unroll
-      for (int i = 0; i < PIXELS; i++) {
-        const int pixel = own + i * STRIP, at = pixel % WINDOW, column = at % TOGETHER * STRIDE + at / TOGETHER;
-        const int h = near_border(h0 + pixel / WINDOW * STRIDE + r, H << up, mode);
-        const int v = near_border(w0 + column + s, W << up, mode);
-        const bool wanted = pixel < TH * WINDOW && column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0;
-        pixels[i] = wanted ? ((h >> up) * W + (v >> up)) * C : -1;
-      }
+  // The pixel at a place in a row that lies so many rows below the tile's first.
+  const auto find = [&](int below, int at) {
+    const int column = at % TOGETHER * STRIDE + at / TOGETHER;
+    const int h = near_border(h0 + below, H << up, mode), v = near_border(w0 + column + s, W << up, mode);
+    return column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0 ? ((h >> up) * W + (v >> up)) * C : -1;
+  };
+
+  // Copy the next piece, its weights to a stage.
+  const auto copy = [&](int stage) {
+    char* const to = shared + window * window_bytes + here;
     const bool channel = c + chunk * CHUNK < C;
+    if (!KEPT || r == 0) {
+      if (!KEPT || c == 0)
 #pragma unroll
-    for (int i = 0; i < PIXELS; i++)
-      if (i * STRIP + STRIP <= TH * WINDOW || own + i * STRIP < TH * WINDOW)
-        cp_async<16>(to + here + i * STRIP * 64, picture + pixels[i] + c, channel && pixels[i] >= 0);
+        for (int i = 0; i < PIXELS; i++) {
+          const int pixel = own + i * STRIP;
+          pixels[i] = pixel < TH * WINDOW ? find(pixel / WINDOW * STRIDE + r, pixel % WINDOW) : -1;
+        }
+#pragma unroll
+      for (int i = 0; i < PIXELS; i++)
+        if (i * STRIP + STRIP <= TH * WINDOW || own + i * STRIP < TH * WINDOW)
+          cp_async<16>(to + i * STRIP * 64, picture + pixels[i] + c, channel && pixels[i] >= 0);
+    } else if (own < WINDOW) {
+      const int pixel = find(TH - 1 + r, own);
+      cp_async<16>(to + (TH - 1 + r) * WINDOW * 64, picture + pixel + c, channel && pixel >= 0);
+    }
     const real* const tap = weights + ((first_r + r * step) * L + first_s + s * step) * C + c;
 #pragma unroll
     for (int i = 0; i < WEIGHTS; i++) {
       const int row = own + i * STRIP, t = row / BN, m = row % BN;
       if (i * STRIP + STRIP <= TAPS * BN || row < TAPS * BN)
-        cp_async<16>(to + A_BYTES + here + i * STRIP * 64, tap + m * (K * L * C) + t * step * C,
+        cp_async<16>(B + stage * B_BYTES + here + i * STRIP * 64, tap + m * (K * L * C) + t * step * C,
                      channel && s + t < columns && m0 + m < M);
     }
+    if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
+    if (++r < rows) return;
+    r = 0;
     c += BK;
     if (c < C) return;
     c = 0;
-    if (++r < rows) return;
-    r = 0;
     s += TAPS;
   };
 
@@ -95,17 +113,16 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   Sums sums = {};
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < pieces) copy(shared + stage * STAGE_BYTES);
+    if (stage < pieces) copy(stage);
     cp_async_commit();
   }
-  int stage = 0, s_now = 0, left_of_s = rows * ceil_div(C, BK);  // pieces until the taps are others
+  int stage = 0, window_now = 0, r_now = 0, s_now = 0, left_of_s = rows * ceil_div(C, BK);
   for (int piece = 0; piece < pieces; piece++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
-    const int next = stage == 0 ? STAGES - 1 : stage - 1;
-    if (piece + STAGES - 1 < pieces) copy(shared + next * STAGE_BYTES);
+    if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
-    const char *const A = shared + stage * STAGE_BYTES, *const B = A + A_BYTES;
+    const char* const A = shared + window_now * window_bytes + (KEPT ? r_now : 0) * WINDOW * 64;
 #pragma unroll
     for (int t = 0; t < TAPS; t++) {
       if (s_now + t >= columns) break;
@@ -115,13 +132,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
             const int at = p + t / STRIDE + t % STRIDE * TOGETHER;
             return A + ((row0 + i) * WINDOW + at) * 64 + (part ^ at / 2 % 4) * 16;
           },
-          B + (t * BN + column0) * 64);
+          B + stage * B_BYTES + (t * BN + column0) * 64);
     }
+    stage = stage == STAGES - 1 ? 0 : stage + 1;
+    if (!KEPT || r_now == rows - 1) window_now = window_now == windows - 1 ? 0 : window_now + 1;
+    r_now = r_now == rows - 1 ? 0 : r_now + 1;
     if (--left_of_s == 0) {
       left_of_s = rows * ceil_div(C, BK);
       s_now += TAPS;
     }
-    stage = stage == STAGES - 1 ? 0 : stage + 1;
   }
 
   // Bias, ReLU, and out, two channels at a time where they lie on an even place.

@@ -107,7 +107,7 @@ def test_less_shared_memory(monkeypatch):
     monkeypatch.setattr(conv, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)
-    assert conv.Tile.of(130, (9, 40), 1, 1, tensor_cores=True) == conv.Tile(128, 64, 1, 2)
+    assert conv.Tile.of(130, (9, 40), 1, 1, (3, 3), tensor_cores=True) == conv.Tile(128, 64, 1, 2)
     compare(conv2d_forward, x, w, None, at=Geometry(pad=1), tolerance=2e-3)
 
 

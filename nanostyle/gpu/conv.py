@@ -181,7 +181,7 @@ def convolve(
 
 
 class Tile(NamedTuple):
-    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has in shared memory."""
+    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way."""
 
     BM: int
     BN: int
@@ -189,8 +189,13 @@ class Tile(NamedTuple):
     STAGES: int
 
     @classmethod
-    def of(cls, M: int, size: tuple[int, int], count: int, stride: int, *, tensor_cores: bool) -> "Tile":
-        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU."""
+    def of(
+        cls, M: int, size: tuple[int, int], count: int, stride: int, rows: tuple[int, int], *, tensor_cores: bool
+    ) -> "Tile":
+        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU.
+
+        `rows`: see `windows`.
+        """
         for BM, BN in ((256, 128), (128, 128), (128, 64), (128, 32)):
             number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
             enough = number >= (_BLOCKS // 2 - 4 if BM == 256 else _BLOCKS * 3 // 4) or BN <= 64
@@ -198,16 +203,21 @@ class Tile(NamedTuple):
                 continue
             for stages in (3, 2):
                 tile = cls(BM, BN, stride, stages)
-                if tile.shared <= most_shared():
+                if tile.shared(rows) <= most_shared():
                     return tile
-        raise ValueError(f"a convolution of stride {stride} does not fit into {most_shared()} bytes of shared memory")
+        raise ValueError(f"a convolution of {rows} rows does not fit into {most_shared()} bytes of shared memory")
 
-    @property
-    def shared(self) -> int:
-        """Bytes of shared memory: for each piece the pixels under a tile, and the weights."""
+    def windows(self, rows: tuple[int, int]) -> int:
+        """How many windows hold the pieces under way, of a kernel whose phases have at least and at most `rows`."""
+        return 2 if self.STRIDE == 1 and rows[0] >= 2 else self.STAGES
+
+    def shared(self, rows: tuple[int, int]) -> int:
+        """Bytes of shared memory: of windows, and of the weights of each piece."""
         unit = 8 if self.STRIDE % 2 else 4 if self.STRIDE % 4 else 2
         together = blocks(_TW + (_TAPS - 1) // self.STRIDE, unit) * unit
-        return self.STAGES * (self.BM // _TW * self.STRIDE * together + _TAPS * self.BN) * _PIECE
+        height = self.BM // _TW + (rows[1] - 1 if self.STRIDE == 1 else 0)
+        window = height * self.STRIDE * together
+        return (self.windows(rows) * window + self.STAGES * _TAPS * self.BN) * _PIECE
 
 
 def product(
@@ -231,17 +241,18 @@ def product(
     M, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
     macros = products(x)
-    tile = Tile.of(M, phase, N * step * step, walk.stride, tensor_cores=any(macros.values()))
+    rows = (K // step, blocks(K, step))
+    tile = Tile.of(M, phase, N * step * step, walk.stride, rows, tensor_cores=any(macros.values()))
     sides = (tile.BM // _TW, _TW)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
     partial = empty((N, tiles, M, 2), np.float32, like=x) if moments else None
     b = None if b is None else contiguous(b, np.float32)
     shape = (H, W, C, *size, M, K, L)
-    options = (step, int(relu), M * K * L * C if own else 0)
+    options = (step, int(relu), M * K * L * C if own else 0, tile.windows(rows))
     grid = (tiles, blocks(M, tile.BN), N * step * step)
     macros |= tile._asdict()
-    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared, **macros)
+    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(rows), **macros)
     return y, None if partial is None else join_moments(partial, size, sides)
 
 
