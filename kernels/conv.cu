@@ -24,8 +24,13 @@ constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, e
 constexpr int B_BYTES = TAPS * BN * 64;
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
 
-// Blocks on a multiprocessor: with two, these would spill registers.
-constexpr int AT_ONCE = (BN > 64 && (BM > 128 || STRIDE > 1)) || (BN > 32 && !(HALF || TF32)) ? 1 : 2;
+// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that have 128 channels.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 100
+constexpr bool LARGE = BN > 64;
+#else
+constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
+#endif
+constexpr int AT_ONCE = OLD || LARGE || !(HALF || TF32) ? 1 : 2;
 
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
@@ -63,33 +68,27 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   const real* const weights = w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
   const int here = place<4>(own, chunk);
   int r = 0, s = 0, c = 0, window = 0;  // of the next piece
-  int pixels[PIXELS];                   // where they are in the picture; -1: nowhere
 
-  // The pixel at a place in a row that lies so many rows below the tile's first.
-  const auto find = [&](int below, int at) {
+  // Copy the pixel at a place in a row of the window, which is that of a row so many below the tile's first.
+  const auto copy_pixel = [&](char* to, int below, int at) {
     const int column = at % TOGETHER * STRIDE + at / TOGETHER;
     const int h = near_border(h0 + below, H << up, mode), v = near_border(w0 + column + s, W << up, mode);
-    return column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0 ? ((h >> up) * W + (v >> up)) * C : -1;
+    const bool inside = c + chunk * CHUNK < C && column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0;
+    cp_async<16>(to, picture + ((h >> up) * W + (v >> up)) * C + c, inside);
   };
 
   // Copy the next piece, its weights to a stage.
   const auto copy = [&](int stage) {
     char* const to = shared + window * window_bytes + here;
-    const bool channel = c + chunk * CHUNK < C;
     if (!KEPT || r == 0) {
-      if (!KEPT || c == 0)
 #pragma unroll
-        for (int i = 0; i < PIXELS; i++) {
-          const int pixel = own + i * STRIP;
-          pixels[i] = pixel < TH * WINDOW ? find(pixel / WINDOW * STRIDE + r, pixel % WINDOW) : -1;
-        }
-#pragma unroll
-      for (int i = 0; i < PIXELS; i++)
-        if (i * STRIP + STRIP <= TH * WINDOW || own + i * STRIP < TH * WINDOW)
-          cp_async<16>(to + i * STRIP * 64, picture + pixels[i] + c, channel && pixels[i] >= 0);
+      for (int i = 0; i < PIXELS; i++) {
+        const int pixel = own + i * STRIP;
+        if (i * STRIP + STRIP <= TH * WINDOW || pixel < TH * WINDOW)
+          copy_pixel(to + i * STRIP * 64, pixel / WINDOW * STRIDE + r, pixel % WINDOW);
+      }
     } else if (own < WINDOW) {
-      const int pixel = find(TH - 1 + r, own);
-      cp_async<16>(to + (TH - 1 + r) * WINDOW * 64, picture + pixel + c, channel && pixel >= 0);
+      copy_pixel(to + (TH - 1 + r) * WINDOW * 64, TH - 1 + r, own);
     }
     const real* const tap = weights + ((first_r + r * step) * L + first_s + s * step) * C + c;
 #pragma unroll
@@ -97,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
       const int row = own + i * STRIP, t = row / BN, m = row % BN;
       if (i * STRIP + STRIP <= TAPS * BN || row < TAPS * BN)
         cp_async<16>(B + stage * B_BYTES + here + i * STRIP * 64, tap + m * (K * L * C) + t * step * C,
-                     channel && s + t < columns && m0 + m < M);
+                     c + chunk * CHUNK < C && s + t < columns && m0 + m < M);
     }
     if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
     if (++r < rows) return;
@@ -116,7 +115,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     if (stage < pieces) copy(stage);
     cp_async_commit();
   }
-  int stage = 0, window_now = 0, r_now = 0, s_now = 0, left_of_s = rows * ceil_div(C, BK);
+  int stage = 0, window_now = 0, r_now = 0, s_now = 0, c_now = 0;  // of the piece that is multiplied
   for (int piece = 0; piece < pieces; piece++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
@@ -136,11 +135,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     }
     stage = stage == STAGES - 1 ? 0 : stage + 1;
     if (!KEPT || r_now == rows - 1) window_now = window_now == windows - 1 ? 0 : window_now + 1;
-    r_now = r_now == rows - 1 ? 0 : r_now + 1;
-    if (--left_of_s == 0) {
-      left_of_s = rows * ceil_div(C, BK);
-      s_now += TAPS;
-    }
+    if (++r_now < rows) continue;
+    r_now = 0;
+    c_now += BK;
+    if (c_now < C) continue;
+    c_now = 0;
+    s_now += TAPS;
   }
 
   // Bias, ReLU, and out, two channels at a time where they lie on an even place.

@@ -7,9 +7,12 @@
 // j·8 + lane%4·2 + q%2.
 #ifdef BN
 
-#if TF32 && defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // Turing multiplies float16 alone, and copies through registers
+constexpr bool OLD = true;
 #undef TF32
 #define TF32 0
+#else
+constexpr bool OLD = false;
 #endif
 
 constexpr int CHUNK = 16 / sizeof(real);  // numbers in 16 bytes, the unit of copies

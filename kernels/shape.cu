@@ -79,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
 // y (., OH, W, depth), x (., H, W, C): y[oh, ., r·C + c] = x[oh + r - top, ., c] for r < K, beyond it zeros: so that a
 // convolution down the columns, of few channels, is one of more channels at a single tap. Grid: words of a picture of
 // y, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) unfold(
+extern "C" __global__ void __launch_bounds__(THREADS, 4) unfold(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int K, int top, int mode,
     int depth) {
   const int i = blockIdx.x * THREADS + threadIdx.x, across = depth / VEC;
@@ -99,7 +99,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) unfold(
 // y (., OH, W, M), z (., H, W, depth): y[oh, ., m] = b[m] + sum over r < K of z[oh + r - top, ., r·M + m], then ReLU: so
 // that a convolution down the columns, to few channels, is one to more channels at a single tap. Grid: numbers of a
 // picture of y, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) fold(
+extern "C" __global__ void __launch_bounds__(THREADS, 2) fold(
     const real* __restrict__ z, const float* __restrict__ b, real* __restrict__ y, int H, int W, int depth, int OH,
     int M, int K, int top, int mode, int relu) {
   const int i = blockIdx.x * THREADS + threadIdx.x;

@@ -7,6 +7,7 @@
 // Macros: HALF, TF32, BM, BN (gemm.cuh).
 
 constexpr int STAGES = BM + BN > 128 ? 3 : 4;
+constexpr int AT_ONCE = BN < 128 || ((HALF || TF32) && !OLD) ? 2 : 1;  // blocks on a multiprocessor, unspilled
 constexpr int A_ROWS = THREADS / A_CHUNKS;  // pixels that the block copies of A at once
 constexpr int A_PARTS = BK / A_ROWS;
 
@@ -14,7 +15,7 @@ constexpr int A_PARTS = BK / A_ROWS;
 // `mode` reflect wants a border narrower than the picture. `symmetric`: x is g; tiles all of whose numbers are below the
 // diagonal are left out, and those on it copied once.
 // Grid: tiles of BM numbers of the kernel, of BN channels, pictures and splits.
-extern "C" __global__ void __launch_bounds__(THREADS, BN < 128 || HALF || TF32 ? 2 : 1) wgrad(
+extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
     const real* __restrict__ x, const real* __restrict__ g, float* __restrict__ partial, int H, int W, int C, int OH,
     int OW, int M, int L, int KLC, int stride, int pad_h, int pad_w, int mode, int shift, int split, int splits,
     int symmetric) {

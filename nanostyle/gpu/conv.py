@@ -181,7 +181,10 @@ def convolve(
 
 
 class Tile(NamedTuple):
-    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way."""
+    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way.
+
+    Without tensor cores 128 channels would spill registers.
+    """
 
     BM: int
     BN: int
@@ -198,8 +201,8 @@ class Tile(NamedTuple):
         """
         for BM, BN in ((256, 128), (128, 128), (128, 64), (128, 32)):
             number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
-            enough = number >= (_BLOCKS // 2 - 4 if BM == 256 else _BLOCKS * 3 // 4) or BN <= 64
-            if M <= BN // 2 >= 32 or not enough or (BM == 256 and (stride > 1 or not tensor_cores)):
+            enough = number >= (_BLOCKS // 2 - 4 if BM == 256 else _BLOCKS * 3 // 4) and tensor_cores
+            if M <= BN // 2 >= 32 or (BN == 128 and not enough) or (BM == 256 and stride > 1):
                 continue
             for stages in (3, 2):
                 tile = cls(BM, BN, stride, stages)

@@ -86,8 +86,8 @@ def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shar
             " use a smaller picture or batch"
         )
     run: Any = load(file, kernel, tuple(sorted(defines.items())))
-    if shared > SHARED:
-        run.max_dynamic_shared_size_bytes = shared
+    if shared > SHARED:  # all there is: launches that were recorded before this one may need more than it does
+        run.max_dynamic_shared_size_bytes = most_shared()
     run(grid, (THREADS,), values, shared_mem=shared)
 
 

@@ -41,7 +41,7 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     *(
         ("conv", {**types, "BM": 128, "BN": n, "STRIDE": stride, "STAGES": 3})
         for types in _PRODUCTS
-        for n in (32, 64, 128)
+        for n in ((32, 64, 128) if types["HALF"] or types["TF32"] else (32, 64))
         for stride in (1, 2)
     ),
     *(("conv", {**types, "BM": 256, "BN": 128, "STRIDE": 1, "STAGES": 3}) for types in _PRODUCTS[:2]),
