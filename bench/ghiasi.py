@@ -5,7 +5,8 @@
 For each number of training styles a network is trained, all else equal, and the content and style loss (scale-free,
 without weights) are measured over photos that no training saw, for styles that were trained on and for paintings that
 were not; along --strength from 0 to 1; and whether works of one painter lie nearer to one another than to the rest.
-Stopped and started again, it goes on where it was: trainings resume, finished counts are not repeated.
+Stopped and started again, it goes on where it was: trainings resume, finished counts are not repeated. With --model
+nothing is trained: that network is measured.
 
 The data: folders of photos and of styles to train on, and of photos and of paintings to test with. A style to train on
 whose name shares a word with a test painting's is left out: it may be another picture of the same work.
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="where to train: cpu or cuda; measured is on the CPU")
+    parser.add_argument("--model", type=Path, help="measure this network alone; --counts says of how many styles it is")
     parser.add_argument("--work", type=Path, default=Path("ghiasi"), help="folder for models and checkpoints")
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ghiasi.json")
     a = parser.parse_args()
@@ -209,7 +211,7 @@ def main() -> None:
     missing = [n for n in sorted({min(count, len(names)) for count in a.counts}) if str(n) not in results["counts"]]
     teacher = loss_network(a.loss_net, device=a.device)
     set_precision("auto", a.device)
-    for count in missing:
+    for count in [] if a.model else missing:
         backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=a.device)
         chosen, model = {name: files[name] for name in names[:count]}, a.work / f"{count}.h5"
         for step in train_predict(
@@ -221,7 +223,7 @@ def main() -> None:
     for count in missing:
         begin = time.perf_counter()
         chosen = {name: files[name] for name in names[:count]}
-        predictor = load_predictor(a.work / f"{count}.h5")
+        predictor = load_predictor(a.model or a.work / f"{count}.h5")
         learnt = pictures(dict(list(chosen.items())[: a.judged]), a.size)
         found = examine(predictor, judge, learnt, unseen)
         found["seconds"] = round(time.perf_counter() - begin)

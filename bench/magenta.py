@@ -40,6 +40,7 @@ from nanostyle.tensor import Tensor  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 PAINTINGS = (*SOME_PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
+SIDE = 384  # of the photos: Magenta's transformer gives so many pixels, whatever it gets
 STYLE_SIDE = 256
 
 Pixels = np.ndarray
@@ -98,7 +99,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--photos", nargs="+", default=PHOTOS)
     parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
-    parser.add_argument("--size", type=int, default=384, help="long side of the photos")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "magenta.json")
     parser.add_argument("--sheet", type=Path, help="a PNG: under each photo's row of ours one of theirs")
@@ -109,7 +109,7 @@ def main() -> None:
     magenta = Magenta(given.data / "peer-models" / "ghiasi-tflite", given.threads)
     objective = Objective(loss_network(given.vgg19), TrainOptions())
     folder = given.data / "demo"
-    photos = {name: load(folder / "content" / f"{name}.jpg", size=given.size).pixels for name in given.photos}
+    photos = {name: load(folder / "content" / f"{name}.jpg", size=SIDE).pixels for name in given.photos}
     paintings = {name: load_short(folder / "style" / f"{name}.jpg", STYLE_SIDE) for name in given.paintings}
     flat = np.full((256, 256, 3), 0.5, np.float32)
 
@@ -143,7 +143,7 @@ def main() -> None:
     counts = {"pairs": len(pairs), "style lower": len(lower), "style lower, content no higher": len(better)}
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(given.output) as temporary:
-        settings = {"size": given.size, "style_side": STYLE_SIDE, "model": given.model.name}
+        settings = {"size": SIDE, "style_side": STYLE_SIDE, "model": given.model.name}
         temporary.write_text(
             json.dumps({"settings": settings, "means": means, **counts, "all": pairs}, indent=1) + "\n"
         )

@@ -2,7 +2,7 @@
 
     python -m weights.train_builtin styles --photos DIR --paintings DIR --vgg19 vgg19.h5
 
-A recipe is one command line of nanostyle, or two, of which the second begins with the model of the first. Models are
+A recipe is one command line of nanostyle or several, each of which begins with the model of the one before. Models are
 trained in the folder `--work`; a run that was interrupted goes on when it is called again. What comes out takes its
 place in `weights/builtin`, and in `SHA256SUMS`. `loss.h5` has a script of its own, `distill.py`.
 """
@@ -73,6 +73,10 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             "train --mode predict --start-from {before} --size 192 --batch 2 --steps 450 --lr 0.0004 --lr-decay 0.1"
             " --style-weight 10 --photo-weight 30 --ema 0.99 --storage float16 --loss-net {vgg19}"
         ),
+        Stage(
+            "train --mode predict --start-from {before} --size 224 --batch 4 --steps 9000 --lr 0.001 --lr-decay 0.05"
+            " --style-weight 10 --photo-weight 30 --ema 0.999 --storage float16 --loss-net {vgg19}"
+        ),
     ),
 }
 
@@ -115,11 +119,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--paintings", type=Path, required=True)
     parser.add_argument("--vgg19", type=Path, required=True, help="as `nanostyle weights convert` writes it")
     parser.add_argument("--work", type=Path, default=Path("runs"), help="where the training keeps its state")
+    parser.add_argument("--device", default="auto", help="as of `nanostyle train`, and so is --precision")
+    parser.add_argument("--precision", default="auto")
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
     output = given.work / f"{given.model}.h5"
     for words in commands(given.model, given.photos, given.paintings, given.vgg19, output):
-        nanostyle.main(words, standalone_mode=False)
+        nanostyle.main([*words, "--device", given.device, "--precision", given.precision], standalone_mode=False)
     publish(output)
 
 
