@@ -37,7 +37,8 @@ DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
 // numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
 // `mode` reflect wants a border narrower than the picture. `windows`, each of TH rows, with KEPT as many more as the
-// kernel has after its first, are enough for the pieces that are under way. Grid: tiles, groups of BN channels, pictures and phases.
+// kernel has after its first, are enough for the pieces that are under way.
+// Grid: tiles, groups of BN channels, pictures and phases.
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int pad_h, int pad_w,
@@ -65,7 +66,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
   constexpr int PIXELS = ceil_div(TH * WINDOW, STRIP), WEIGHTS = ceil_div(TAPS * BN, STRIP);
   const real* const picture = x + static_cast<size_t>(n) * H * W * C + chunk * CHUNK;
-  const real* const weights = w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
+  const real* const weights =
+      w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
   const int here = place<4>(own, chunk);
   int r = 0, s = 0, c = 0, window = 0;  // of the next piece
 
