@@ -82,7 +82,9 @@ def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
     global _constants
     cp: Any = device.cupy()
     arrays = [cp.empty(v.shape, v.dtype) for v in like]
-    stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool()
+    # Out of CuPy's own pool: where that is full it gives back what it keeps, and never what this one does, which the
+    # graph writes to.
+    stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool(cp.get_default_memory_pool().malloc)
     constants: list[tuple[Any, npt.NDArray[Any]]] = []
     # What is freed on the way goes back to this pool alone, so nobody else gets memory that the graph writes to.
     with cp.cuda.using_allocator(pool.malloc), stream:

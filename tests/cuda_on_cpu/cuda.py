@@ -95,17 +95,16 @@ class Graph:
 
 
 class MemoryPool:
-    """Memory; here there is one kind alone."""
+    """Memory; here there is one kind alone, wherever a pool has it from."""
 
-    def __init__(self, free: int = 0) -> None:
-        self._free = free
+    def __init__(self, malloc: Any = None) -> None: ...
 
     def malloc(self, size: int) -> None:
         """Never called: NumPy allocates."""
 
     def free_bytes(self) -> int:
         """What is kept to be used again."""
-        return self._free
+        return 0
 
 
 class Runtime:
