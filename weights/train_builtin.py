@@ -34,34 +34,36 @@ class Stage(NamedTuple):
     paintings: tuple[str, ...] = ()
 
 
+SIXTEEN = (
+    "composition_vii_kandinsky",
+    "great_wave_hokusai",
+    "red_and_blue_horse_marc",
+    "scream_munch",
+    "starry_night_van_gogh",
+    "udnie_picabia",
+    "water_lilies_monet",
+    "wheat_field_van_gogh",
+    "gray_tree_mondrian",
+    "irises_van_gogh",
+    "japanese_bridge_monet",
+    "kiss_klimt",
+    "mont_sainte_victoire_cezanne",
+    "port_en_bessin_seurat",
+    "shipwreck_turner",
+    "when_will_you_marry_gauguin",
+)
+
 RECIPES: dict[str, tuple[Stage, ...]] = {
     "styles": (
         Stage(
-            "train --mode cin --width 0.5 --size 192 --style-size 256 --batch 2 --steps 2100 --storage float16"
-            " --loss-net {vgg19}",
-            (
-                "composition_vii_kandinsky",
-                "great_wave_hokusai",
-                "red_and_blue_horse_marc",
-                "scream_munch",
-                "starry_night_van_gogh",
-                "udnie_picabia",
-                "water_lilies_monet",
-                "wheat_field_van_gogh",
-            ),
+            "train --mode cin --width 0.5 --size 224 --style-size 256 --batch 4 --steps 6000 --ema 0.999"
+            " --storage float16 --loss-net {vgg19}",
+            SIXTEEN,
         ),
         Stage(
-            "add-style {before} --size 192 --style-size 256 --batch 2 --steps 500 --loss-net {vgg19}",
-            (
-                "gray_tree_mondrian",
-                "irises_van_gogh",
-                "japanese_bridge_monet",
-                "kiss_klimt",
-                "mont_sainte_victoire_cezanne",
-                "port_en_bessin_seurat",
-                "shipwreck_turner",
-                "when_will_you_marry_gauguin",
-            ),
+            "train --mode cin --start-from {before} --size 224 --style-size 320 --batch 2 --steps 1300 --lr 0.0005"
+            " --lr-decay 0.1 --style-weight 15 --ema 0.99 --storage float16 --loss-net {vgg19}",
+            SIXTEEN,
         ),
     ),
     "any": (
@@ -96,7 +98,7 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
         target = output if i == len(RECIPES[model]) else output.with_stem(f"{output.stem}-{i}")
         words = [word.format(before=before, vgg19=vgg19) for word in command.split()]
         for name in names or there:
-            words += [str(there[name])] if words[0] == "add-style" else ["--styles", str(there[name])]
+            words += ["--styles", str(there[name])]
         lines.append([*words, "--content", str(photos), "--license", LICENSE, "--resume", "-o", str(target)])
         before = target
     return lines
