@@ -317,15 +317,16 @@ def test_weights_in_training_are_read_at_every_call():
 def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
     form = forward(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
-    assert winograd.points_of(w, form, 1) is not winograd.points_of(w, form, 1)
+    assert winograd.weights_of(w, form, 1) is not winograd.weights_of(w, form, 1)
     w.flags.writeable = False
     gc.collect()
     before = len(winograd._frozen)
-    points = winograd.points_of(w, form, 1)
-    assert winograd.points_of(w, form, 1) is points
-    view = winograd.points_of(w.swapaxes(2, 3), form, 1)
-    assert winograd.points_of(w.swapaxes(2, 3), form, 1) is view and view is not points
+    weights = winograd.weights_of(w, form, 1)
+    assert winograd.weights_of(w, form, 1) is weights
+    view = winograd.weights_of(w.swapaxes(2, 3), form, 1)
+    assert winograd.weights_of(w.swapaxes(2, 3), form, 1) is view and view is not weights
     assert len(winograd._frozen) == before + 2
+    weights(), view()
     del w
     gc.collect()
     assert len(winograd._frozen) == before
@@ -336,7 +337,7 @@ def test_weights_for_many_tiles_are_not_kept():
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     w.flags.writeable = False
     before = len(winograd._frozen)
-    winograd.points_of(w, form, winograd.AMORTISED)
+    winograd.weights_of(w, form, winograd.AMORTISED)
     assert len(winograd._frozen) == before
 
 
@@ -345,9 +346,30 @@ def test_a_read_only_view_of_weights_in_training_is_not_kept():
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     view = w.view()
     view.flags.writeable = False
-    first = winograd.points_of(view, form, 1).copy()
+    first = winograd.weights_of(view, form, 1)().copy()
     w *= 2
-    assert np.array_equal(winograd.points_of(view, form, 1), 2 * first)
+    assert np.array_equal(winograd.weights_of(view, form, 1)(), 2 * first)
+
+
+def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(monkeypatch):
+    """None waits for ever for that part, and weights that are kept are made anew."""
+    w = normal(np.random.default_rng(0), 3, 3, 16, 64)
+    x = normal(np.random.default_rng(1), 1, 32, 32, 16)
+    w.flags.writeable = False
+    monkeypatch.setattr(winograd, "AMORTISED", 10_000)
+    expected = conv2d_forward(x, w.copy(), None, at=Geometry(1, 1, "zero", 1))[0]
+    carry = winograd.Weights._carry
+
+    def failing(self, w, points):
+        if len(self._todo) < 3:
+            raise MemoryError("no memory")
+        carry(self, w, points)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(winograd.Weights, "_carry", failing)
+        with pytest.raises(MemoryError):
+            conv2d_forward(x, w, None, at=Geometry(1, 1, "zero", 1))
+    assert np.array_equal(conv2d_forward(x, w, None, at=Geometry(1, 1, "zero", 1))[0], expected)
 
 
 # --- the algorithms, along one axis -----------------------------------------------------------------------

@@ -1,10 +1,12 @@
 """Convolution to or from very few channels (colours), for any kernel: there Winograd's products would be too thin.
 
-With few inputs, the pixels under the kernel are laid out as columns, one plane per channel and weight, so that a
-column is a copy of whole lines. With few outputs, a line of the kernel is one long product over its pixels and
-channels, and the K lines of the kernel are added up afterwards, plane by plane.
+With few inputs, the lines of pixels under the kernel are copied one below the other, so that a window is one run of
+memory. With few outputs, a line of the kernel is one long product over its pixels and channels, and the K lines of the
+kernel are added up afterwards, plane by plane. For the gradient to the kernel, the pixels under it are laid out as
+columns, one plane per channel and weight, so that a column is a copy of whole lines.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,9 +16,11 @@ from nanostyle.cpu.epilogue import Epilogue, Measured
 from nanostyle.cpu.picture import Band, Patch, Picture, bands, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# Rows per band, the border rows of which are read twice; and elements of columns, and of results, at one time, so
+# `from_few`: the most rows of results, and elements of lines, in one piece.
+_TALL, _LINES = 256, 1 << 18
+# `kernel_gradient`: rows per band, the border rows of which are read twice; and elements of columns at one time, so
 # that they stay in the cache.
-_BAND, _COLUMNS, _PIXELS = 16, 1 << 17, 1 << 16
+_BAND, _COLUMNS = 16, 1 << 17
 # `to_few`: bytes of partial sums in a band, values of pixels at a time, and a multiple of columns that BLAS computes at
 # once: products of 32 columns, 5 of them idle, take less time than those of 27.
 _PLANES, _WINDOW, _COLUMNS_AT_ONCE = 1 << 24, 1 << 20, 16
@@ -29,32 +33,50 @@ def from_few(
 ) -> list[Measured]:
     """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
 
-    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, band by band.
+    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, piece by piece.
     """
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
-    weights = w.transpose(2, 0, 1, 3).reshape(C * K * L, M)
-    weights = np.concatenate([weights, np.zeros((1, M), np.float32) if b is None else b[None]])
-    D = len(weights)
+    # A column of lines: at every pixel of it the L pixels to its right, and a 1 for the bias.
+    D = L * C + 1
+    weights = np.zeros((K, D, M), np.float32)
+    weights[:, :-1] = w.reshape(K, L * C, M)
+    if b is not None:
+        weights[0, -1] = b
+    weights = weights.reshape(K * D, M)
+    # A window is K lines of a column, one below the other. Windows a multiple of K lines apart do not overlap, and so
+    # are the rows of a matrix: `phases` matrices take in all of them.
+    phases = K // math.gcd(K, stride)
 
-    at_once = min(_COLUMNS // (D * W), _PIXELS // (M * W))
+    def job(piece: tuple[int, int, int, int, int]) -> Measured:
+        n, top, bottom, left, right = piece
+        rows, width = bottom - top, right - left
+        tall = stride * (rows - 1) + K
+        window = picture.window(n, start + stride * top, start + stride * left, tall, stride * (width - 1) + L)
+        lines = scratch("lines", (width, tall, D))
+        lines[:, :, :-1] = strided(window.root, window.offset, (width, tall, L * C), (stride * C, window.pitch, 1))
+        lines[:, :, -1] = 1
+        pixels = target = patch(y, n, top, left)
+        if finish.relu:  # on the way to y it is cheaper than in y
+            pixels = Patch(scratch("pixels", (rows, width, M)), 0, width * M, M)
+        for phase in range(min(phases, rows)):
+            count = -(-(rows - phase) // phases)
+            np.matmul(
+                strided(lines, phase * stride * D, (width, count, K * D), (tall * D, phases * stride * D, 1)),
+                weights,
+                out=strided(
+                    pixels.root,
+                    pixels.offset + phase * pixels.pitch,
+                    (width, count, M),
+                    (M, phases * pixels.pitch, 1),
+                ),
+            )
+        return finish(n, pixels, target, rows, width)
 
-    def job(band: Band) -> Measured:
-        for top, bottom, columns in _columns(picture, band, start, (K, L), W, stride, at_once):
-            rows = bottom - top
-            pixels = target = patch(y, band.n, top, 0)
-            if finish.relu:  # on the way to y it is cheaper than in y
-                pixels = Patch(scratch("pixels", (rows, W, M)), 0, W * M, M)
-            for begin, count, each in runs(rows * W, UNPACKED // (D * M)):
-                np.matmul(
-                    strided(columns, begin, (count, each, D), (each, 1, rows * W)),
-                    weights,
-                    out=strided(pixels.root, pixels.offset + begin * M, (count, each, M), (each * M, M, 1)),
-                )
-            finish.place(pixels, target, rows, W)
-        return finish.measure(band.n, patch(y, band.n, band.top, 0), band.bottom - band.top, W)
-
-    return parallel(job, bands(N, H, _BAND))
+    tall = -(-H // -(-H // _TALL))
+    across = -(-W * (stride * tall + K) * D // _LINES)
+    cuts = [(n, *rows, *columns) for n in range(N) for rows in parts(H, -(-H // _TALL)) for columns in parts(W, across)]
+    return parallel(job, cuts)
 
 
 def _columns(

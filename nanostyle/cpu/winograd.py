@@ -4,8 +4,11 @@ A block is small enough for its intermediates to stay in the cache between the s
 convolution (bias, ReLU, statistics) is done on the block too, while it is there.
 """
 
+import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,9 +19,10 @@ from nanostyle.cpu.forms import Form
 from nanostyle.cpu.picture import Patch, Picture, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# Bytes of pixels and products at their points in one block, and the tiles that it is wide: small enough for the
-# cache, large enough for the products (measured on Zen 5; flat around the optimum).
-BLOCK_BYTES, WIDE = 5 << 19, 32
+# Bytes of pixels and products at their points in one block, the tiles that it is wide, and the most and the fewest
+# that it has: small enough for the cache, large enough for the products, and for the threads, which queue for the
+# interpreter between calls. (Sapphire Rapids: half the bytes are 3 % slower on one thread, and 5 to 10 % on two.)
+BLOCK_BYTES, WIDE, MOST, FEWEST = 9 << 19, 32, 512, 48
 # Sums over more channels than this are taken in parts: float32 rounds a long sum more than a tree of short ones,
 # and carrying the products back to pixels magnifies it.
 DEPTH = 128
@@ -41,9 +45,10 @@ class Block(NamedTuple):
     columns: int
 
 
-def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = 128) -> list[Block]:
+def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = MOST) -> list[Block]:
     """Cut N grids of `rows` x `columns` tiles into blocks of at most about `most`, as equal as can be."""
-    tiles = min(max(BLOCK_BYTES // bytes_per_tile, 48), most)
+    half = -(-N * rows * columns // 2)  # for a second thread
+    tiles = max(FEWEST, min(BLOCK_BYTES // bytes_per_tile, most, half))
     across = -(-columns // WIDE)
     down = -(-rows // max(1, tiles * across // columns))
     return [
@@ -56,22 +61,84 @@ def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = 128
 
 # --- weights ----------------------------------------------------------------------------------------------
 
-_frozen: dict[Any, tuple[Any, Array]] = {}
+_frozen: dict[Any, tuple[Any, "Weights"]] = {}
 
 
-def points_of(w: Array, form: Form, tiles: int) -> Array:
+class Weights:
     """The weights `(3, 3, C, M)` at the form's points, in the order `multiply` reads: `(P, P, M/m, C, m)`.
 
-    If they are for few tiles and the array is read-only, the result is kept as long as the array lives. Weights in
-    training change at every step.
+    The threads of a convolution carry them there together, when they first need them: to wake the threads once more
+    for so short a work would take as long as the work.
+    """
+
+    def __init__(self, w: Array, form: Form) -> None:
+        _, _, C, M = w.shape
+        m = _columns_per_product(M)
+        P, J = len(form.kernel), M // m
+        self._matrix = form.kernel
+        self._points = empty((P, P, J, C, m))
+        w = w.reshape(3, 3, C, J, m)
+        # In eight parts at least, so that no thread waits long for the last one of another.
+        cuts = parts(C, min(C, max(-(-8 // J), -(-C * m * 3 * 3 * P // UNPACKED))))
+        self._todo = deque(
+            (w[:, :, begin:end, j], self._points[:, :, j, begin:end]) for j in range(J) for begin, end in cuts
+        )
+        self._unfinished = deque(range(len(self._todo)))
+        self._over = threading.Event()
+
+    def __call__(self) -> Array:
+        """The weights at their points.
+
+        Raises
+        ------
+        MemoryError
+            There was none for a part of them, in this thread or in another.
+        """
+        try:
+            while part := self._take():
+                self._carry(*part)
+                self._unfinished.pop()
+            if self._unfinished:
+                self._over.wait()
+        finally:
+            self._todo.clear()
+            self._over.set()
+        if self.incomplete:
+            raise MemoryError("convolution: no memory for the transformed weights")
+        return self._points
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a part of them could not be had."""
+        return self._over.is_set() and bool(self._unfinished)
+
+    def _take(self) -> tuple[Array, Array] | None:
+        try:
+            return self._todo.popleft()  # one step under the interpreter's lock
+        except IndexError:
+            return None
+
+    def _carry(self, w: Array, points: Array) -> None:
+        P, shape = len(self._matrix), w.shape[2:]
+        copy = scratch("weights", (3, 3, *shape))
+        copy[...] = w
+        half = scratch("weights half", (3, P, *shape)).reshape(3, P, -1)
+        np.matmul(self._matrix, copy.reshape(3, 3, -1).transpose(1, 0, 2), out=half)
+        np.matmul(self._matrix, half.transpose(1, 0, 2), out=points.reshape(P, P, -1))
+
+
+def weights_of(w: Array, form: Form, tiles: int) -> Weights:
+    """The weights at their points. If they are for few tiles and the array is read-only, they are kept as long as it.
+
+    Weights in training change at every step.
     """
     owner = _read_only_owner(w)
     if owner is None or tiles >= AMORTISED:
-        return _points_of(w, form)
+        return Weights(w, form)
     key = (w.__array_interface__["data"][0], w.shape, w.strides, form.kernel.tobytes())
-    if key not in _frozen:
+    if key not in _frozen or _frozen[key][1].incomplete:
         # The entry dies with the array that owns the memory: after that the address may be another array's.
-        _frozen[key] = weakref.ref(owner, lambda _: _frozen.pop(key, None)), _points_of(w, form)
+        _frozen[key] = weakref.ref(owner, partial(_frozen.pop, key)), Weights(w, form)
     return _frozen[key][1]
 
 
@@ -82,24 +149,6 @@ def _read_only_owner(w: Array) -> Array | None:
             return w
         w = w.base
     return None
-
-
-def _points_of(w: Array, form: Form) -> Array:
-    _, _, C, M = w.shape
-    m = _columns_per_product(M)
-    P = len(form.kernel)
-    w = np.ascontiguousarray(w.reshape(3, 3, C, M // m, m).transpose(0, 1, 3, 2, 4)).reshape(3, 3, C * M)
-    points = empty((P, P, C * M))
-    # In four parts at least, for the threads.
-    step = max(1, min(UNPACKED // (3 * 3 * P), -(-C * M // 4)))
-
-    def job(begin: int) -> None:
-        part = w[:, :, begin : begin + step]
-        half = np.matmul(form.kernel, part.transpose(1, 0, 2), out=scratch("half", (3, P, part.shape[2])))
-        np.matmul(form.kernel, half.transpose(1, 0, 2), out=points[:, :, begin : begin + step])
-
-    parallel(job, range(0, C * M, step))
-    return points.reshape(P, P, M // m, C, m)
 
 
 def _columns_per_product(M: int) -> int:
@@ -186,10 +235,11 @@ def convolve(picture: Picture, w: Array, b: Array | None, form: Form, y: Array, 
     N, H, W, M = y.shape
     P, size = len(form.kernel), len(form.output)
     down, across = -(-H // size), -(-W // size)
-    weights = points_of(w, form, N * down * across)
+    weights = weights_of(w, form, N * down * across)
 
     def job(block: Block) -> Measured:
-        products = multiply(to_points(picture, form.window, form.step, form.start, block, "points"), weights)
+        points = to_points(picture, form.window, form.step, form.start, block, "points")
+        products = multiply(points, weights())
         height, width = block.rows * size, block.columns * size
         top, left = block.top * size, block.left * size
         inside = min(height, H - top), min(width, W - left)
