@@ -13,8 +13,9 @@ from nanostyle.cpu.picture import Picture
 # Outputs per side of a Winograd tile: 4 is fast, 2 rounds less, 0 is convolution as it is written.
 TILE = 4
 
-# Up to so many channels are "few".
-_FEW = 4
+# Up to so many channels are "few"; and so are they for a kernel that is not 1x1, but for its gradient, if inputs times
+# outputs are at most the second number.
+_FEW, _THIN = 4, 1 << 10
 
 # Kernels wider than this are left to the reference: a window would reach too far over the border (`picture`).
 _WIDEST = 16
@@ -34,7 +35,7 @@ def conv2d_forward(
     H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
     y = empty((x.shape[0], H, W, M))
     finish = Epilogue(relu, moments)
-    match _way(w.shape, at, strided=64):
+    match _way(w.shape, at, strided=32):
         case "winograd":
             form = forward(TILE, stride, upsample, pad)
             pieces = winograd.convolve(_picture(x, mode, upsample), w, b, form, y, finish)
@@ -83,7 +84,7 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask
     K, L = kernel
     picture, gradient = _picture(x, mode, upsample), Picture(g, mask=mask)
     _, H, W, M = g.shape
-    match _way((K, L, x.shape[3], M), at, strided=np.inf):
+    match _way((K, L, x.shape[3], M), at, strided=np.inf, thin=0):
         case "winograd":
             return winograd.kernel_gradient(picture, gradient, forward(TILE, stride, upsample, pad))
         case "from few":
@@ -113,7 +114,7 @@ def _float32(*operands: Array | None) -> bool:
     return all(a is None or a.dtype == np.float32 for a in operands)
 
 
-def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
+def _way(w: tuple[int, ...], at: Geometry, *, strided: float, thin: int = _THIN) -> str:
     """The algorithm for weights of shape `w` (K, L, inputs, outputs): measured to be the fastest of ours.
 
     `strided` is the number of channels from which on Winograd's algorithm pays with stride 2.
@@ -127,4 +128,6 @@ def _way(w: tuple[int, ...], at: Geometry, *, strided: float) -> str:
         return "reference"
     if C <= _FEW:
         return "from few"
-    return "to few" if M <= _FEW and stride == 1 else "direct"
+    if M <= _FEW and stride == 1:
+        return "to few"
+    return "from few" if K > 1 and thin >= C * M else "direct"

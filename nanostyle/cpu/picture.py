@@ -1,5 +1,6 @@
 """Pictures as a convolution on the CPU sees them: cut into windows, with a border where a window reaches over it."""
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +49,12 @@ def patch(x: Array, n: int, top: int, left: int) -> Patch:
     return Patch(x, ((n * H + top) * W + left) * C, W * C, C)
 
 
+@lru_cache(64)  # a step asks for the same few hundreds of times
+def _border(n: int, mode: str) -> Array | None:
+    """For each position from -_REACH on, the row (column) of a picture of n of them whose pixels stand there."""
+    return None if mode == "zero" else np.pad(np.arange(n), _REACH, mode=mode)  # type: ignore[call-overload]
+
+
 class Picture:
     """Pictures `(N, H, W, C)` with an endless border: of zeros, or of the pixels that `mode` repeats there.
 
@@ -58,11 +65,7 @@ class Picture:
         self.x = contiguous(x)
         self.mask = mask
         self.shape = x.shape
-        # For each position from -_REACH on, the row (column) whose pixels stand there.
-        self._rows, self._columns = (
-            None if mode == "zero" else np.pad(np.arange(n), _REACH, mode=mode)  # type: ignore[call-overload]
-            for n in x.shape[1:3]
-        )
+        self._rows, self._columns = (_border(n, mode) for n in x.shape[1:3])
 
     def window(self, n: int, top: int, left: int, height: int, width: int, name: str = "window") -> Patch:
         """The pixels from `(top, left)` on of picture `n`: in place where that can be, else copied to scratch.

@@ -5,6 +5,7 @@ on the number of threads, and what strips return is merged in their order: so re
 any number of threads.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -81,5 +82,10 @@ def channel_sum(rows: Array, C: int) -> Array:
     In float32 first down the R rows and then along them, so that its rounding does not grow with the picture. By `dot`:
     unlike `matmul`, it lets other threads run while it multiplies a vector (measured, NumPy 2.4).
     """
-    down = np.dot(np.ones(len(rows), rows.dtype), rows).reshape(-1, C)
-    return np.dot(np.ones(len(down), rows.dtype), down).astype(np.float64)
+    down = np.dot(_ones(len(rows)), rows).reshape(-1, C)
+    return np.dot(_ones(len(down)), down).astype(np.float64)
+
+
+@lru_cache(64)
+def _ones(count: int) -> Array:
+    return np.ones(count, np.float32)

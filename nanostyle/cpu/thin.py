@@ -17,7 +17,7 @@ from nanostyle.cpu.picture import Band, Patch, Picture, bands, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
 # `from_few`: the most rows of results, and elements of lines, in one piece.
-_TALL, _LINES = 256, 1 << 18
+_TALL, _LINES = 256, 1 << 19
 # `kernel_gradient`: rows per band, the border rows of which are read twice; and elements of columns at one time, so
 # that they stay in the cache.
 _BAND, _COLUMNS = 16, 1 << 17
