@@ -1,5 +1,9 @@
 """What the border of a padded picture receives on the way back, added to the pixels that it repeats."""
 
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import NamedTuple
+
 import numpy as np
 
 from nanostyle.arrays import Array, parallel
@@ -16,28 +20,31 @@ def fold_border(
     if mode == "zero" or pad == 0:
         return
     fold = _Fold(stride, pad, mode, upsample)
-    fold.rows(dx, g, w, mask, corners=True)
     across = None if mask is None else mask.swapaxes(1, 2)
-    fold.rows(dx.swapaxes(1, 2), g.swapaxes(1, 2), w.swapaxes(0, 1), across, corners=False)
+    down = fold.lines(dx, g, w, mask)
+    right = fold.lines(dx.swapaxes(1, 2), g.swapaxes(1, 2), w.swapaxes(0, 1), across)
+    lines = parallel(lambda job: job(), [*down, *right])
+    fold.add(dx, lines[: len(down)], corners=True)
+    fold.add(dx.swapaxes(1, 2), lines[len(down) :], corners=False)
 
 
-class _Fold:
-    def __init__(self, stride: int, pad: int, mode: str, upsample: int) -> None:
-        self.stride, self.pad, self.mode, self.upsample = stride, pad, mode, upsample
+class _Fold(NamedTuple):
+    stride: int
+    pad: int
+    mode: str
+    upsample: int
 
-    def _border(self, n: int) -> tuple[list[int], Array]:
-        """Of a padded axis over `n` pixels: the border's positions, and for each position the pixel it repeats."""
-        length = self.upsample * n
-        sources = np.pad(np.arange(length), self.pad, mode=self.mode) // self.upsample  # type: ignore[call-overload]
-        return [*range(self.pad), *range(self.pad + length, length + 2 * self.pad)], sources
+    def lines(self, dx: Array, g: Array, w: Array, mask: Array | None) -> list[Callable[[], Array]]:
+        """What computes the gradients of the rows above and below `dx`, row by row."""
+        width = self.upsample * dx.shape[2] + 2 * self.pad
+        return [partial(self._line, r, g, w, mask, width) for r in _border(dx.shape[1], self)[0]]
 
-    def rows(self, dx: Array, g: Array, w: Array, mask: Array | None, *, corners: bool) -> None:
-        """Fold the rows above and below, with or without their corners."""
+    def add(self, dx: Array, lines: Sequence[Array], *, corners: bool) -> None:
+        """Fold them, with or without their corners."""
         N, _, W, C = dx.shape
-        rows, sources = self._border(dx.shape[1])
-        columns, across = self._border(W)
-        width = self.upsample * W + 2 * self.pad
-        for r, line in zip(rows, parallel(lambda r: self._line(r, g, w, mask, width), rows), strict=True):
+        rows, sources = _border(dx.shape[1], self)
+        columns, across = _border(W, self)
+        for r, line in zip(rows, lines, strict=True):
             inner = line[:, self.pad : self.pad + self.upsample * W].reshape(N, W, self.upsample, C).sum(axis=2)
             for c in columns if corners else ():
                 inner[:, across[c]] += line[:, c]
@@ -57,3 +64,11 @@ class _Fold:
             for j in range(L):
                 line[:, j : j + self.stride * W : self.stride] += part[:, :, j]
         return line
+
+
+@lru_cache(64)  # a step asks for the same few many times
+def _border(n: int, fold: _Fold) -> tuple[list[int], Array]:
+    """Of a padded axis over `n` pixels: the border's positions, and for each position the pixel it repeats."""
+    length, pad = fold.upsample * n, fold.pad
+    sources = np.pad(np.arange(length), pad, mode=fold.mode) // fold.upsample  # type: ignore[call-overload]
+    return [*range(pad), *range(pad + length, length + 2 * pad)], sources

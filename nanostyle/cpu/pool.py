@@ -70,14 +70,16 @@ def max_pool_dx(g: Array, x: Array, y: Array, *, size: int, stride: int) -> Any:
         tap, mask = (scratch(f"pool {name}", g[strip].shape) for name in ("tap", "mask"))
         found, left = (scratch(f"pool {name}", g[strip].shape, bool) for name in ("found", "left"))
         left[...] = True  # windows whose pixel has not been found yet
-        for k in range(size):
-            for j in range(size):
+        for k, j in np.ndindex(size, size):
+            if (k, j) < (size - 1, size - 1):
                 np.copyto(tap, values[n, rows, k, :, j])  # one strided pass; those that follow are not
                 np.equal(tap, y[strip], out=found)
                 np.logical_and(found, left, out=found)
                 np.logical_xor(left, found, out=left)
-                np.copyto(mask, found)  # a product with bool would take twice as long as this and the next line
-                np.multiply(g[strip], mask, out=out[n, rows, k, :, j])
+            else:
+                found = left  # it must be the last one
+            np.copyto(mask, found)  # a product with bool would take twice as long as this and the next line
+            np.multiply(g[strip], mask, out=out[n, rows, k, :, j])
 
     parallel(job, row_strips(N, h, 2 * w * C))
     return dx

@@ -16,8 +16,8 @@ from nanostyle.cpu.epilogue import Epilogue, Measured
 from nanostyle.cpu.picture import Band, Patch, Picture, bands, patch, strided
 from nanostyle.cpu.products import UNPACKED, parts, runs
 
-# `from_few`: the most rows of results, and elements of lines, in one piece.
-_TALL, _LINES = 256, 1 << 19
+# `from_few`: the most rows of results, elements of lines, and elements of results, in one piece.
+_TALL, _LINES, _PIXELS = 128, 1 << 19, 1 << 19
 # `kernel_gradient`: rows per band, the border rows of which are read twice; and elements of columns at one time, so
 # that they stay in the cache.
 _BAND, _COLUMNS = 16, 1 << 17
@@ -74,7 +74,7 @@ def from_few(
         return finish(n, pixels, target, rows, width)
 
     tall = -(-H // -(-H // _TALL))
-    across = -(-W * (stride * tall + K) * D // _LINES)
+    across = max(-(-W * (stride * tall + K) * D // _LINES), -(-W * tall * M // _PIXELS))
     cuts = [(n, *rows, *columns) for n in range(N) for rows in parts(H, -(-H // _TALL)) for columns in parts(W, across)]
     return parallel(job, cuts)
 
