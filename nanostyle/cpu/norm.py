@@ -20,7 +20,8 @@ def partial_moments(rows: Array, C: int) -> Partial:
     P = rows.size // C
     some = rows[:: max(1, len(rows) // 4)]
     centre = (channel_sum(some, C) * (C / some.size)).astype(np.float32)
-    d = np.subtract(rows, np.tile(centre, rows.shape[1] // C), out=scratch("moments", rows.shape))
+    # In the memory of a convolution's stages, which are over for these pixels.
+    d = np.subtract(rows, np.tile(centre, rows.shape[1] // C), out=scratch("half", rows.shape))
     off = channel_sum(d, C)
     squares = channel_sum(np.multiply(d, d, out=d), C)
     return P, centre + off / P, np.maximum(squares - off * off / P, 0)

@@ -23,7 +23,7 @@ _TALL, _LINES, _PIXELS = 128, 1 << 19, 1 << 19
 _BAND, _COLUMNS = 16, 1 << 17
 # `to_few`: bytes of partial sums in a band, values of pixels at a time, and a multiple of columns that BLAS computes at
 # once: products of 32 columns, 5 of them idle, take less time than those of 27.
-_PLANES, _WINDOW, _COLUMNS_AT_ONCE = 1 << 24, 1 << 20, 16
+_PLANES, _WINDOW, _COLUMNS_AT_ONCE = 1 << 23, 1 << 20, 16
 # Bands whose contributions to a kernel's gradient are added up one after the other.
 _SHARES = 8
 

@@ -166,7 +166,7 @@ def to_points(picture: Picture, matrix: Array, step: int, start: int, block: Blo
     height, width = (R - 1) * step + size, (S - 1) * step + size
     window = picture.window(n, top * step + start, left * step + start, height, width)
     # Along the columns, tile by tile; then along the rows, for a whole row of tiles at once.
-    half = scratch(name + " half", (P, height, S, C))
+    half = scratch("half", (P, height, S, C))
     np.matmul(matrix, window.tiles(height, S, size, step), out=half.transpose(1, 2, 0, 3))
     points = scratch(name, (P, P, R * S, C))
     L = S * C
@@ -206,7 +206,7 @@ def from_points(products: Array, matrix: Array, b: Array | None, block: Block, o
     L = S * M
     # The bias is one more point, carried back by a column of ones.
     planes = P if b is None else P + 1
-    half = scratch("products half", (size, planes, R * S, M))
+    half = scratch("half", (size, planes, R * S, M))
     np.matmul(
         matrix,
         strided(products, 0, (P, R, P, L), (R * L, L, P * R * L, 1)),
