@@ -111,6 +111,8 @@ FAMILIES = {
     "3x3": (Geometry(1, 1, "reflect"), 32, 48, 3),
     "stride 2": (Geometry(2, 1, "reflect"), 32, 48, 3),
     "wide, stride 2": (Geometry(2, 1, "reflect"), 64, 72, 3),
+    "thin, stride 2": (Geometry(2, 1, "reflect"), 16, 24, 3),
+    "5x5": (Geometry(1, 2, "reflect"), 36, 40, 5),
     "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
     "from colours": (Geometry(1, 4, "reflect"), 3, 32, 9),
     "to colours": (Geometry(1, 4, "reflect"), 32, 3, 9),
