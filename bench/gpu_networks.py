@@ -147,7 +147,8 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
     """A whole step at 256 x 256, batch 4: both networks forward and back, and Adam."""
     from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
 
-    options, batch, size = TrainOptions(), 4, 256
+    # PyTorch's side has the papers' losses.
+    options, batch, size = TrainOptions(grid_weight=0), 4, 256
     net, network = transformer(), vgg19()
     photos, painting = picture(batch, size, size), picture(1, size, size, seed=1)
     model = Transformer(net).cuda().to(memory_format=torch.channels_last)

@@ -4,9 +4,10 @@
     python bench/magenta.py --vgg19 vgg19.h5 [--model any.h5] [--sheet sheet.png]
 
 For photos x paintings: content and style loss by VGG-19, relative and without weights, of both results, and how often
-ours has the lower style loss at no higher content loss. For the same and for a flat grey photo two scores of faults:
-`grain`, the share of the brightness's variance that is a checkerboard of single pixels, and `border`, how much the
-outermost pixels differ from those 6 further in, over the same difference inside: well above 1 is a frame.
+ours has the lower style loss at no higher content loss. Three scores of faults, the last two for a flat grey photo as well: `grain`, the share of the brightness's variance that
+is a checkerboard of single pixels; `weave`, how far the brightness follows the grid of 4 x 4 pixels that both networks
+enlarge together, in thousandths (a photo: below 1); and `border`, how much the outermost pixels differ from those 6
+further in, over the same difference inside: well above 1 is a frame.
 Magenta's network looks at a square of 256 pixels out of the painting's middle, ours as it was trained.
 """
 
@@ -30,6 +31,7 @@ from nanostyle.arrays import set_threads  # noqa: E402
 from nanostyle.data import load_short  # noqa: E402
 from nanostyle.files import replacing  # noqa: E402
 from nanostyle.image import load, resize, save  # noqa: E402
+from nanostyle.losses import grid_loss  # noqa: E402
 from nanostyle.methods.anystyle import predict_style, stylize_any  # noqa: E402
 from nanostyle.methods.models import loss_network  # noqa: E402
 from nanostyle.methods.objective import Objective  # noqa: E402
@@ -84,6 +86,11 @@ def grain(pixels: Pixels) -> float:
     return float((finest**2).mean() / max(x.var(), 1e-6))
 
 
+def weave(pixels: Pixels) -> float:
+    """How far the brightness follows the grid of 4 x 4 pixels: the deviation of its places' means, in thousandths."""
+    return 1000 * grid_loss(Tensor(pixels[None])).item() ** 0.5
+
+
 def border(pixels: Pixels) -> float:
     """The difference between pixels 1 and 7 from the border, as a multiple of that between pixels 15 and 21."""
     sides = [pixels, pixels[::-1], pixels.swapaxes(0, 1), pixels[:, ::-1].swapaxes(0, 1)]
@@ -128,16 +135,16 @@ def main() -> None:
             for who, render in contestants.items():
                 made = render(photo)
                 found[who] = objective.measure(Tensor(made[None]), photo[None], targets)
-                found[who] |= {"grain": grain(made), "border": border(made)}
+                found[who] |= {"grain": grain(made), "weave": weave(made), "border": border(made)}
                 column.append(made)
             pairs[f"{photo_name} x {name}"] = found
-        faults.append({who: {"border": border(render(flat))} for who, render in contestants.items()})
+        faults.append({who: render(flat) for who, render in contestants.items()})
         columns.append(column)
 
-    terms = ("content", "style", "grain", "border")
+    terms = ("content", "style", "grain", "weave", "border")
     means = {who: {t: mean(p[who][t] for p in pairs.values()) for t in terms} for who in ("nanostyle", "magenta")}
     for who, row in means.items():
-        row["border, flat photo"] = mean(fault[who]["border"] for fault in faults)
+        row |= {f"{k.__name__}, flat photo": mean(k(fault[who]) for fault in faults) for k in (weave, border)}
     lower = [p for p in pairs.values() if p["nanostyle"]["style"] < p["magenta"]["style"]]
     better = [p for p in lower if p["nanostyle"]["content"] <= p["magenta"]["content"]]
     counts = {"pairs": len(pairs), "style lower": len(lower), "style lower, content no higher": len(better)}

@@ -29,7 +29,7 @@ def works(quick: bool) -> Sequence[Work]:
 
 
 def _step(contestant: str, batch: int, size: int) -> Run:
-    options = TrainOptions()
+    options = TrainOptions(grid_weight=0)  # PyTorch's side has the papers' losses
     net, network = transformer(), vgg19()
     photos, painting = picture(batch, size, size), picture(1, size, size, seed=1)
     objective = Objective(network, options)

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from nanostyle.arrays import Array, module_of
-from nanostyle.ops import squared_distance
+from nanostyle.ops import cast, crop, mean, reshape, squared_distance
 from nanostyle.ops.math import squared_distance_forward
 from nanostyle.tensor import Tensor
 
@@ -42,3 +42,26 @@ def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array 
     xp = module_of(A)
     share = 1 / (N * _square(A)) if scale == "relative" else xp.full(N, 1 / (4 * C**2), A.dtype)
     return squared_distance(G, A, weight=share if weight is None else share * weight)
+
+
+def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
+    """How much pictures `(N, H, W, C)` repeat a grid of `period` x `period` pixels: a number, 0 for none.
+
+    The variance of the means of all pixels that stand at the same place of the grid. A network that enlarges in steps
+    treats the pixels of a step differently (Odena 2016, "Deconvolution and Checkerboard Artifacts"), and where it meets
+    much contrast, a ReLU makes of that a difference of brightness: a weave, to which Gram matrices are all but blind.
+    The loss is ours, not of a paper. What is left over at the bottom and the right does not count.
+
+    Raises
+    ------
+    ValueError
+        The pictures are smaller than the grid.
+    """
+    N, H, W, C = y.shape
+    h, w = H // period, W // period
+    if not h or not w:
+        raise ValueError(f"grid loss: expected pictures of at least {period}x{period}, got {W}x{H}")
+    y = cast(crop(y, top=0, left=0, height=h * period, width=w * period), dtype=np.result_type(y.dtype, np.float32))
+    means = mean(reshape(y, shape=(N, h, period, w, period, C)), axis=(1, 3))
+    d = means - mean(means, axis=(1, 2), keepdims=True)
+    return mean(d * d)

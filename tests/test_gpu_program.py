@@ -179,6 +179,7 @@ FEW = {
     "width": 0.06,
     "ema": 0,
     "tv_weight": 0.1,
+    "grid_weight": 10.0,
     "norm_rate": 1,
     "preview_every": 100,
     "checkpoint_every": 100,

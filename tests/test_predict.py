@@ -95,7 +95,7 @@ def some_picture(seed=0, height=40, width=52):
 def test_the_loss_falls(data, tmp_path):
     steps = list(training(data, tmp_path / "any.h5", steps=40, lr=3e-3, photo_share=0))
     assert np.mean([s.terms["style"] for s in steps[-8:]]) < 0.6 * np.mean([s.terms["style"] for s in steps[:4]])
-    assert {tuple(step.terms) for step in steps} == {("content", "style")}
+    assert {tuple(step.terms) for step in steps} == {("content", "style", "grid")}
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7])

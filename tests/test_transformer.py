@@ -194,7 +194,7 @@ def problem(case, pooling="max"):
     net = tiny.to_float64(network(width=0.125, **CASES[case]))
     rng = np.random.default_rng(3)
     photos = np.stack([tiny.picture(rng, 18, 15) for _ in range(2)]).astype(np.float64)
-    options = TrainOptions(**tiny.LAYERS, tv_weight=0.5)
+    options = TrainOptions(**tiny.LAYERS, tv_weight=0.5, grid_weight=7)
     objective = Objective(tiny.loss_network(np.float64, pooling), options)
     targets = objective.grams(np.stack([tiny.picture(rng, 16, 16) for _ in range(2)]).astype(np.float64))
     rows = np.array([0, 2]) if net.styled_layers else None
@@ -323,9 +323,13 @@ def torch_loss(torch, y, photos, targets, weight, options):
     painted = y * styled[:, None, None, None]
     tv = (painted.diff(dim=1) ** 2).sum() + (painted.diff(dim=2) ** 2).sum()
     photo = (((y - photos) ** 2).mean(dim=(1, 2, 3)) * (1 - styled)).mean()
+    whole = y[:, : y.shape[1] // 4 * 4, : y.shape[2] // 4 * 4]
+    places = torch.stack([whole[:, i::4, j::4].mean(dim=(1, 2)) for i in range(4) for j in range(4)])
+    grid = places.var(dim=0, correction=0).mean()
     return (
         options.content_weight * content
         + options.style_weight * style
         + options.tv_weight * tv / y.numel()
+        + options.grid_weight * grid
         + options.photo_weight * photo
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nanostyle.arrays import Array
-from nanostyle.losses import content_loss, style_loss
+from nanostyle.losses import content_loss, grid_loss, style_loss
 from nanostyle.methods.gatys import layer_weights
 from nanostyle.methods.options import TrainOptions
 from nanostyle.nets.vgg import LossNetwork
@@ -49,7 +49,7 @@ class Objective:
         *,
         own: bool = True,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the stylised `y` `(N, H, W, 3)` of `photos`, and its terms: content, style, tv, photo.
+        """The loss of the stylised `y` `(N, H, W, 3)` of `photos`, and its terms: content, style, tv, grid, photo.
 
         `targets` are the Gram matrices of each picture's style. `style_weight` `(N,)` multiplies each picture's
         style term; a picture of weight 0 is one that is to come out as it went in: it has the term `photo`, the
@@ -70,6 +70,8 @@ class Objective:
         styled: Any = None if style_weight is None else (style_weight > 0).astype(photos.dtype)
         if options.tv_weight:
             terms["tv"] = total_variation(y * styled[:, None, None, None] if own else y) * options.tv_weight
+        if options.grid_weight:
+            terms["grid"] = grid_loss(y) * options.grid_weight
         if own:
             terms["photo"] = squared_distance(y, photos, weight=(1 - styled) / photos.size) * options.photo_weight
         return _sum(list(terms.values())), terms

@@ -13,6 +13,7 @@ _FROM_0 = (
     "content_weight",
     "style_weight",
     "tv_weight",
+    "grid_weight",
     "photo_weight",
     "photo_share",
     "ema",
@@ -73,6 +74,10 @@ class TrainOptions:
     content_weight: float = field(default=1.0, metadata={"help": "How much the photo's content counts."})
     style_weight: float = field(default=5.0, metadata={"help": "How much the painting's style counts."})
     tv_weight: float = field(default=0.0, metadata={"help": "Total variation: smooths noise."})
+    grid_weight: float = field(
+        default=1000.0,
+        metadata={"help": "No weave along the pixels that the network enlarges together; 0: do not care."},
+    )
     photo_weight: float = field(
         default=50.0,
         metadata={"help": "cin: how exactly the style `photo`, the end of --strength, gives the photo back."},

@@ -14,7 +14,14 @@ from nanostyle.files import replacing
 
 _WIDTH, _HEIGHT, _MARGIN = 760, 260, 46
 _POINTS = 120
-_COLOURS = {"loss": "#222222", "content": "#1f77b4", "style": "#d62728", "tv": "#2ca02c", "photo": "#9467bd"}
+_COLOURS = {
+    "loss": "#222222",
+    "content": "#1f77b4",
+    "style": "#d62728",
+    "tv": "#2ca02c",
+    "grid": "#8c564b",
+    "photo": "#9467bd",
+}
 
 
 class Log:
