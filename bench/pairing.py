@@ -159,6 +159,8 @@ def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dic
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
+            # PyTorch's threads turn round for a while before they sleep, and would take the next one's processors.
+            time.sleep(0.05)
             seconds[name].append(seconds_of(run))
     wall = time.perf_counter() - start
     others = (_busy() - begun - (time.process_time() - own)) / (wall * (os.cpu_count() or 1))
