@@ -197,6 +197,8 @@ CASES = [
     Case("content_loss", normal("NHWC", "NHWC"), {"scale": "paper"}, frozen=(1,)),
     Case("style_loss", normal("NCC", "NCC"), lambda s: {"scale": "relative", **_weights(s)}, frozen=(1,)),
     Case("style_loss", normal("NCC", "NCC"), {"scale": "paper"}, frozen=(1,)),
+    Case("grid_loss", normal("NHWC"), least=4),
+    Case("grid_loss", normal("NHWC"), {"period": 2}, least=2),
 ]
 
 

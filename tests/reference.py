@@ -216,3 +216,13 @@ def style_loss(G, A, *, scale="relative", weight=None):
         share = 1 / (4 * g.shape[0] ** 2) if scale == "paper" else 1 / ((a**2).sum() * len(G))
         total += w * share * ((g - a) ** 2).sum()
     return np.asarray(total)
+
+
+def grid_loss(y, *, period=4):
+    N, H, W, C = y.shape
+    H, W = H // period * period, W // period * period
+    means = np.zeros((N, period, period, C))
+    for i in range(H):
+        for j in range(W):
+            means[:, i % period, j % period] += y[:, i, j] / (H * W / period**2)
+    return np.asarray(means.var(axis=(1, 2)).mean())

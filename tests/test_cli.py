@@ -124,7 +124,9 @@ def test_colors_content_keeps_the_photos_colours(folder):
     assert stylize(folder, "--colors", "content", "--iterations", 10).returncode == 0
     pixels = image.load(folder / "photo_art.png").pixels
     chroma = pixels - pixels.mean(axis=2, keepdims=True)
-    assert np.abs(chroma - chroma.mean(axis=(0, 1))).max() < 0.05
+    whole = (pixels.min(axis=2) > 0) & (pixels.max(axis=2) < 1)  # a colour that is too dark or too light is cut off
+    assert whole.mean() > 0.98
+    assert np.abs(chroma - chroma[whole].mean(axis=0))[whole].max() < 0.01
 
 
 def test_ctrl_c_saves_what_there_is(folder):

@@ -10,6 +10,9 @@ from nanostyle.cpu.strips import Strip, channel_sum, pixels, strips
 # Pixels, and mean and sum of squares around it of every channel `(C,)` in float64, over one part of a picture.
 Partial = tuple[int, Array, Array]
 
+# Variance, in parts of a layer's largest mean square: 3e-6 of the largest value, squared.
+_FLAT = np.float32(1e-11)
+
 
 def partial_moments(rows: Array, C: int) -> Partial:
     """The partial statistics of pixels, as `rows (R, tile·C)`, by the corrected two-pass algorithm (Chan 1983, 1.7).
@@ -44,6 +47,20 @@ def moments_of(x: Array) -> tuple[Array, Array]:
     each = [merge_moments([part for s, part in zip(cut, partials, strict=True) if s.picture == n]) for n in range(N)]
     means, variances = zip(*each, strict=True)
     return np.stack(means), np.stack(variances)
+
+
+def scale_and_shift(
+    mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float
+) -> tuple[Array, Array, Array]:
+    """See `ops.norm.scale_and_shift`. What varies by no more than rounding is taken for constant.
+
+    Winograd's algorithm rounds unlike at the places of a tile. Of a picture of one colour that is all there is, and
+    three norms in a row, which enlarge it 300 times each, would make a pattern of it.
+    """
+    largest = (mean * mean + variance).max(axis=1, keepdims=True)
+    rstd = np.where(variance > _FLAT * largest, 1 / np.sqrt(variance + np.float32(eps)), np.float32(0))
+    scale = gamma * rstd
+    return rstd, scale, beta - scale * mean
 
 
 def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
