@@ -189,6 +189,7 @@ def main() -> None:
         width=a.width,
         loss_net=a.loss_net,
         backbone=a.backbone,
+        grid_weight=0,  # the papers' losses alone
         seed=a.seed,
         checkpoint_every=250,
         preview_every=1000,

@@ -51,6 +51,7 @@ class Experiment:
             width=given.width,
             seed=given.seed,
             loss_net=given.loss_net,
+            grid_weight=0,  # the papers' losses alone
             preview_every=given.steps,
         )
         self.network = loss_network(given.loss_net)
