@@ -353,12 +353,14 @@ def test_a_read_only_view_of_weights_in_training_is_not_kept():
     assert np.array_equal(winograd.weights_of(view, form, 1)(), 2 * first)
 
 
-def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(monkeypatch):
+def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(monkeypatch, thread_counts):
     """None waits for ever for that part, and weights that are kept are made anew."""
-    w = normal(np.random.default_rng(0), 3, 3, 16, 64)
-    x = normal(np.random.default_rng(1), 1, 32, 32, 16)
+    arrays.set_threads(2)
+    w = normal(np.random.default_rng(0), 3, 3, 128, 128)
+    x = normal(np.random.default_rng(1), 1, 40, 40, 128)
     w.flags.writeable = False
     monkeypatch.setattr(winograd, "AMORTISED", 10_000)
+    assert len(winograd.Weights(w, forward(4, 1, 1, 1))._todo) > 3
     expected = conv2d_forward(x, w.copy(), None, at=Geometry(1, 1, "zero", 1))[0]
     carry = winograd.Weights._carry
 
