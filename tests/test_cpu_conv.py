@@ -306,6 +306,16 @@ def test_variance_survives_a_mean_far_from_zero(name):
     np.testing.assert_allclose(mean, exact.mean(axis=(1, 2)), rtol=1e-7)
 
 
+@pytest.mark.parametrize(("C", "M", "K", "stride"), [(512, 2, 16, 2), (1, 9000, 3, 1)])
+def test_a_piece_is_one_column_at_least(C, M, K, stride):
+    """However many channels there are: a column of lines of these holds more than a piece should."""
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, 1, 130, 20, C), normal(rng, K, K, C, M)
+    at = Geometry(stride, K // 2)
+    expected = conv2d_forward.reference(x, w, None, at=at)[0]
+    assert distance(conv2d_forward(x, w, None, at=at)[0], expected) < 1e-5
+
+
 # --- weights ----------------------------------------------------------------------------------------------
 
 

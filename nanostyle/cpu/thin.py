@@ -74,7 +74,7 @@ def from_few(
         return finish(n, pixels, target, rows, width)
 
     tall = -(-H // -(-H // _TALL))
-    across = max(-(-W * (stride * tall + K) * D // _LINES), -(-W * tall * M // _PIXELS))
+    across = min(W, max(-(-W * (stride * tall + K) * D // _LINES), -(-W * tall * M // _PIXELS)))
     cuts = [(n, *rows, *columns) for n in range(N) for rows in parts(H, -(-H // _TALL)) for columns in parts(W, across)]
     return parallel(job, cuts)
 
