@@ -9,8 +9,9 @@
 // One kernel serves forward and gradient. Tap (r, s) of output pixel (oh, ow) is pixel (oh·stride + r - pad_h, ...) of
 // a picture that is the given one with its pixels 2^shift apart:
 // - forward, the gaps are filled with the pixel before them (nearest upsampling) and the border by `mode`;
-// - for the gradient of a strided convolution (fractionally strided), the gaps are zeros: output pixels whose taps
-//   fall on pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
+// - in a fractionally strided convolution (the gradient of a strided one; upsampling, where taps that meet the same pixel
+//   have been added up), the gaps are zeros and `mode` is for the pixels that are given: output pixels whose taps fall on
+//   pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
 //
 // Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, STAGES: pieces in shared memory.
 
@@ -35,7 +36,8 @@ constexpr int AT_ONCE = OLD || LARGE || !(HALF || TF32) ? 1 : 2;
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
-// numbers further. With `partial` (N, tiles, M): mean and sum of squared deviations of each channel over each tile.
+// numbers further. With `partial` (N, phases, tiles, M): mean and sum of squared deviations of each channel over each tile,
+// where all phases have the same size.
 // `mode` reflect wants a border narrower than the picture. `windows`, each of TH rows, with KEPT as many more as the
 // kernel has after its first, are enough for the pieces that are under way.
 // Grid: tiles, groups of BN channels, pictures and phases.
@@ -210,6 +212,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     float mean = 0.f, m2 = 0.f;
 #pragma unroll
     for (int i = 0; i < WARPS_M; i++) mean += found[0][i][k], m2 += found[1][i][k];
-    partial[(static_cast<size_t>(n) * gridDim.x + blockIdx.x) * M + m0 + k] = make_float2(mean / count, m2);
+    partial[(static_cast<size_t>(blockIdx.z) * gridDim.x + blockIdx.x) * M + m0 + k] = make_float2(mean / count, m2);
   }
 }

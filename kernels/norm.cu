@@ -68,19 +68,21 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean and biased variance (N, C).
+// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean and biased variance (N, C). Of a
+// picture there are `parts` of H x W pixels, one after the other.
 // Eight channels to a block, 32 threads to a channel. Grid: groups of eight channels, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
     const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int H, int W, int C,
-    int TH, int TW) {
+    int TH, int TW, int parts) {
   __shared__ Moments found[32][9];
   const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8;
   const int across = ceil_div(W, TW), tiles = ceil_div(H, TH) * across;
-  const float2* from = partial + static_cast<size_t>(blockIdx.y) * tiles * C + c;
+  const float2* from = partial + static_cast<size_t>(blockIdx.y) * parts * tiles * C + c;
   Moments mine = {0.f, 0.f, 0.f};
   if (c < C)
-    for (int t = lane; t < tiles; t += 32) {
-      const float2 part = from[static_cast<size_t>(t) * C];
+    for (int i = lane; i < parts * tiles; i += 32) {
+      const float2 part = from[static_cast<size_t>(i) * C];
+      const int t = i % tiles;
       mine.join(min(TH, H - t / across * TH) * min(TW, W - t % across * TW), part.x, part.y);
     }
   for (int by = 16; by; by /= 2) {

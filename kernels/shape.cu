@@ -113,16 +113,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) fold(
   y[static_cast<size_t>(blockIdx.y) * OH * W * M + i] = to_real(relu ? max(sum, 0.f) : sum);
 }
 
-// Weights (K, L, C, M) for conv.cu. Forward: out (rows, K, L, depth), out[m, r, s, c] = w[r, s, c, m]. Adjoint: out
-// (rows, K, L, depth), out[c, r, s, m] = w[K-1-r, L-1-s, c, m]. Zeros beyond. Grid: numbers of out.
+// Weights (K, L, C, M) for conv.cu. Forward: out (rows, K', L', depth), out[m, r, s, c] = v[r, s, c, m]. Adjoint: out
+// (rows, K', L', depth), out[c, r, s, m] = v[K'-1-r, L'-1-s, c, m]. Zeros beyond. v are the weights, each added to the
+// `spread` taps from its own on, down and across: K' = K + spread - 1. Grid: numbers of out.
 extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
     const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
-    int tf32, int count) {
+    int spread, int tf32, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
-  const int inner = i % depth, tap = i / depth % (K * L), outer = i / depth / (K * L);
-  const int t = adjoint ? K * L - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
-  out[i] = to_operand(c < C && m < M ? w[(static_cast<size_t>(t) * C + c) * M + m] : 0.f, tf32);
+  const int KS = K + spread - 1, LS = L + spread - 1;
+  const int inner = i % depth, tap = i / depth % (KS * LS), outer = i / depth / (KS * LS);
+  const int t = adjoint ? KS * LS - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
+  float sum = 0.f;
+  if (c < C && m < M)
+    for (int r = max(0, t / LS - spread + 1); r <= min(t / LS, K - 1); r++)
+      for (int s = max(0, t % LS - spread + 1); s <= min(t % LS, L - 1); s++)
+        sum += w[(static_cast<size_t>(r * L + s) * C + c) * M + m];
+  out[i] = to_operand(sum, tf32);
 }
 
 // out = g where the ReLU's output y is above 0, else 0. Grid: words.

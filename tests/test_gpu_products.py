@@ -47,7 +47,7 @@ def convolutions(draw):
         stride=draw(st.sampled_from([1, 2])),
         pad=draw(st.integers(0, 5)),
         mode=draw(st.sampled_from(["zero", "reflect", "edge"])),
-        upsample=draw(st.sampled_from([1, 1, 2])),
+        upsample=draw(st.sampled_from([1, 2])),
     )
     H, W = draw(st.integers(1, 13)), draw(st.integers(1, 13))
     assume(min(at.output(H, W, K, L)) >= 1)
@@ -98,6 +98,19 @@ def test_layers_of_the_transformer(precision, layer):
     g = normal(rng, y.shape, dtype)
     compare(conv2d_dx, g, w, size=x.shape[1:3], at=at, tolerance=tolerance)
     compare(conv2d_dw, g, x, kernel=(K, K), at=at, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("pad", [0, 1, 3, 4])
+@pytest.mark.parametrize("mode", ["zero", "reflect", "edge"])
+def test_upsampling_by_more_than_two(mode, pad):
+    """Mirrored pixels are those of the border up to a padding of 3, not of 4."""
+    rng = np.random.default_rng(0)
+    at = Geometry(1, pad, mode, 4)
+    x, w = normal(rng, (2, 3, 2, 5)), weights(rng, (3, 5, 5, 7), np.float32)
+    y, _ = compare(conv2d_forward, x, w, None, at=at, moments=True, tolerance=1e-5)
+    g = normal(rng, y.shape)
+    compare(conv2d_dx, g, w, size=x.shape[1:3], at=at, tolerance=1e-5)
+    compare(conv2d_dw, g, x, kernel=w.shape[:2], at=at, tolerance=1e-5)
 
 
 @pytest.mark.skipif(emulator.REAL, reason="a real GPU has what it has")

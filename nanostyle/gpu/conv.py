@@ -4,6 +4,8 @@ Weights and biases are float32 or of the pictures' type, and their gradients are
 float16 could not hold.
 """
 
+from functools import reduce
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,8 +47,29 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, *, at: Any, relu: bool =
     if not supported(x, w) or at.upsample not in (1, 2, 4):
         return NotImplemented
     size = at.output(*x.shape[1:3], *w.shape[:2])
+    if _sparse(at):
+        up = at.upsample
+        mode = PAD_MODES["zero" if at.mode == "zero" else "edge"]
+        walk = Walk(1, at.pad + up - 1, at.pad + up - 1, mode, _log2(up))
+        return convolve(x, w, b, size, walk, step=up, spread=up, relu=relu, moments=moments)
     x, at = _within_reach(x, at)
     return convolve(x, w, b, size, Walk.forward(at), relu=relu, moments=moments)
+
+
+def _sparse(at: Any) -> bool:
+    """Whether an upsampling convolution is the fractionally strided one by weights that are spread.
+
+    Nearest upsampling by 2 puts each pixel in four places, which is to put it in one, zeros in three, and add up the
+    weights of the taps that meet these four: of 36 products 16 are left. Mirrored pixels must be the border's own.
+    """
+    return at.upsample > 1 and at.stride == 1 and (at.mode != "reflect" or at.pad < at.upsample)
+
+
+def _adjoint_walk(kernel: tuple[int, int], at: Any) -> tuple[Walk, int]:
+    """Where the gradient of a `_sparse` one finds the taps of a pixel, from so many pixels before the first on."""
+    up = at.upsample
+    border = 0 if at.mode == "zero" else blocks(at.pad, up)
+    return Walk(up, *(n - 1 - at.pad + up * border for n in kernel)), border
 
 
 def _within_reach(x: Array, at: Any) -> tuple[Array, Any]:
@@ -60,6 +83,11 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Any, mask: Array
     """See `ops.conv.conv2d_dx`."""
     if not supported(g, w) or at.stride not in (1, 2, 4):
         return NotImplemented
+    if _sparse(at):
+        walk, border = _adjoint_walk(w.shape[:2], at)
+        height, width = (n + 2 * border for n in size)
+        dx, _ = convolve(masked(g, mask), w, None, (height, width), walk, adjoint=True, spread=at.upsample)
+        return enlarge_adjoint(dx, (border,) * 4, "edge", 1) if border else dx
     # Zeros around the picture need no gradient; what was repeated there adds to the pixels it came from.
     cut = at.pad if at.mode == "zero" else 0
     border = at.pad - cut
@@ -74,6 +102,12 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Any, mask: Arr
     if not supported(g, x) or at.upsample not in (1, 2, 4):
         return NotImplemented
     (K, L), C, M, g = kernel, x.shape[3], g.shape[3], masked(g, mask)
+    if _sparse(at):
+        up, (walk, border) = at.upsample, _adjoint_walk(kernel, at)
+        x = enlarge(x, (border,) * 4, "edge", 1) if border else x
+        spread = _weight_gradient(g, x, (K + up - 1, L + up - 1, M, C), walk)[::-1, ::-1].swapaxes(2, 3)
+        parts = [spread[r : r + K, s : s + L] for r in range(up) for s in range(up)]
+        return contiguous(reduce(add, parts))
     x, at = _within_reach(x, at)
     walk = Walk.forward(at)
     along = _taps_as_channels(walk, K, C, M)
@@ -124,15 +158,17 @@ def pad_channels(x: Array) -> Array:
     return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[1])
 
 
-def pack_weights(w: Array, x: Array, *, adjoint: bool = False, rows: int = 0) -> Array:
-    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K, L, C')`; or `(C, K, L, M')`, mirrored, for the gradient.
+def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1, rows: int = 0) -> Array:
+    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K', L', C')`; or `(C, K', L', M')`, mirrored, for the gradient.
 
-    C' or M' is the number of channels of `x`; `rows`, if given, the first length, the rest of it zeros.
+    C' or M' is the number of channels of `x`; `rows`, if given, the first length, the rest of it zeros. Each weight is
+    added to `spread` taps down and across: K' and L' are `spread - 1` more.
     """
     K, L, C, M = w.shape
-    out = empty((rows or (C if adjoint else M), K, L, x.shape[3]), x.dtype, like=x)
+    taps = (K + spread - 1, L + spread - 1)
+    out = empty((rows or (C if adjoint else M), *taps, x.shape[3]), x.dtype, like=x)
     macros = products(x)
-    numbers = (K, L, C, M, x.shape[3], int(adjoint), macros["TF32"], out.size)
+    numbers = (K, L, C, M, x.shape[3], int(adjoint), spread, macros["TF32"], out.size)
     w = contiguous(w, np.float32)
     launch("shape", "pack_weights", blocks(out.size), w, out, *numbers, HALF=macros["HALF"], VEC=1)
     return out
@@ -154,18 +190,21 @@ def convolve(
     *,
     adjoint: bool = False,
     step: int = 1,
+    spread: int = 1,
     relu: bool = False,
     moments: bool = False,
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """`y (N, *size, M)` by weights `(K, L, C, M)`, and with `moments` mean and variance of its channels, else None.
 
-    With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `step`: see `product`.
+    With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `spread`: see `pack_weights`; `step`: see
+    `product`.
     """
     K, L, C, M = (*w.shape[:2], w.shape[3], w.shape[2]) if adjoint else w.shape
     along = _taps_as_channels(walk, K, C, M)
     if along is None:
         x = pad_channels(x)
-        return product(x, pack_weights(w, x, adjoint=adjoint), b, size, walk, step=step, relu=relu, moments=moments)
+        packed = pack_weights(w, x, adjoint=adjoint, spread=spread)
+        return product(x, packed, b, size, walk, step=step, relu=relu, moments=moments)
     w = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
     flat = walk._replace(pad_h=0)
     if along == "in":
@@ -249,14 +288,17 @@ def product(
     sides = (tile.BM // _TW, _TW)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
-    partial = empty((N, tiles, M, 2), np.float32, like=x) if moments else None
+    alike = size[0] % step == size[1] % step == 0  # the phases
+    partial = empty((N, step * step, tiles, M, 2), np.float32, like=x) if moments and alike else None
     b = None if b is None else contiguous(b, np.float32)
     shape = (H, W, C, *size, M, K, L)
     options = (step, int(relu), M * K * L * C if own else 0, tile.windows(rows))
     grid = (tiles, blocks(M, tile.BN), N * step * step)
     macros |= tile._asdict()
     launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(rows), **macros)
-    return y, None if partial is None else join_moments(partial, size, sides)
+    if partial is not None:
+        return y, join_moments(partial, phase, sides)
+    return y, moments_of(y) if moments else None
 
 
 def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:

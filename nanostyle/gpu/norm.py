@@ -36,16 +36,16 @@ def moments_of(x: Array) -> Any:
     x, words = contiguous(x), vectors(x)
     N, H, W, C = x.shape
     t = Tiling.of(N, H * W, C, words["VEC"])
-    partial = empty((N, t.tiles, C, 2), np.float32, like=x)
+    partial = empty((N, 1, t.tiles, C, 2), np.float32, like=x)
     launch("norm", "moments", (t.tiles, t.groups, N), x, partial, H * W, C, t.tile, t.columns, **words)
     return join_moments(partial, (H * W, 1), (t.tile, 1))
 
 
 def join_moments(partial: Array, size: tuple[int, int], tile: tuple[int, int]) -> tuple[Array, Array]:
-    """Mean and variance `(N, C)` of pictures of `size` from those of their tiles: `partial (N, tiles, C, 2)`."""
-    N, _, C, _ = partial.shape
+    """Mean and variance `(N, C)` from those of tiles, of pictures in parts of `size`: `partial (N, parts, tiles, C, 2)`."""
+    N, parts, _, C, _ = partial.shape
     mean, variance = (empty((N, C), np.float32, like=partial) for _ in range(2))
-    numbers = (*size, C, *tile)
+    numbers = (*size, C, *tile, parts)
     launch("norm", "moments_join", (blocks(C, 8), N), partial, mean, variance, *numbers, HALF=0, VEC=1)
     return mean, variance
 

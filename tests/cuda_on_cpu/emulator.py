@@ -45,7 +45,7 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
         for stride in (1, 2)
     ),
     *(("conv", {**types, "BM": 256, "BN": 128, "STRIDE": 1, "STAGES": 3}) for types in _PRODUCTS[:2]),
-    ("conv", {**_PRODUCTS[2], "BM": 128, "BN": 32, "STRIDE": 3, "STAGES": 3}),
+    *(("conv", {**_PRODUCTS[2], "BM": 128, "BN": 32, "STRIDE": stride, "STAGES": 3}) for stride in (3, 4)),
     ("conv", {**_PRODUCTS[0], "BM": 128, "BN": 64, "STRIDE": 1, "STAGES": 2}),
     *(
         ("wgrad", {**types, "BM": m, "BN": n})
