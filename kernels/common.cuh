@@ -107,12 +107,17 @@ DEVICE real to_real(float f) { return f; }
 DEVICE float to_float(real r) { return r; }
 #endif
 
-// Two numbers, the first of them on an even place.
-DEVICE void store_pair(real* to, float a, float b) {
+// Eight numbers, the first of them on a multiple of eight.
+DEVICE void store_eight(real* to, const float (&v)[8]) {
 #if HALF
-  *reinterpret_cast<__half2*>(to) = __floats2half2_rn(a, b);
+  struct __align__(16) Word { __half2 at[4]; } word;
+#pragma unroll
+  for (int i = 0; i < 4; i++) word.at[i] = __floats2half2_rn(v[2 * i], v[2 * i + 1]);
+  *reinterpret_cast<Word*>(to) = word;
 #else
-  *reinterpret_cast<float2*>(to) = make_float2(a, b);
+  float4* const words = reinterpret_cast<float4*>(to);
+  words[0] = make_float4(v[0], v[1], v[2], v[3]);
+  words[1] = make_float4(v[4], v[5], v[6], v[7]);
 #endif
 }
 
@@ -143,6 +148,10 @@ DEVICE void store(real* to, const float (&from)[VEC]) {
   *reinterpret_cast<Word*>(to) = word;
 }
 #endif
+
+// Weights for conv.cu lie in this order of the output channels: which of each 32 stands at a place, and at which place
+// one stands (it is the same). So four fragments of a product give a lane eight neighbours, which leave as one word.
+DEVICE constexpr int interleaved(int m) { return m / 32 * 32 + m % 8 / 2 * 8 + m % 32 / 8 * 2 + m % 2; }
 
 DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 

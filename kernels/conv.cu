@@ -2,20 +2,22 @@
 // channel of the weights, and k are the taps and channels.
 //
 // A block makes a tile of TH x 16 output pixels. It takes k in pieces: 64 bytes of channels, one row of the kernel, up
-// to TAPS of its taps. The pixels under the tile are copied to shared memory, to a window, and every tap reads them
-// there, shifted: so with a stride of 1 a 3x3 kernel copies each pixel once and not nine times, since from one row of
-// the kernel to the next only one more row of pixels is needed. What is copied is what such a product waits for.
+// to TAPS of its taps (three; nine in thin layers, which have one row). The pixels under the tile are copied to shared
+// memory, to a window, and every tap reads them there, shifted: so with a stride of 1 a 3x3 kernel copies each pixel
+// once and not nine times, since from one row of the kernel to the next only one more row of pixels is needed. What is
+// copied is what such a product waits for.
 //
 // One kernel serves forward and gradient. Tap (r, s) of output pixel (oh, ow) is pixel (oh·stride + r - pad_h, ...) of
 // a picture that is the given one with its pixels 2^shift apart:
 // - forward, the gaps are filled with the pixel before them (nearest upsampling) and the border by `mode`;
-// - in a fractionally strided convolution (the gradient of a strided one; upsampling, where taps that meet the same pixel
-//   have been added up), the gaps are zeros and `mode` is for the pixels that are given: output pixels whose taps fall on
-//   pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
+// - in a fractionally strided convolution (the gradient of a strided one; upsampling, where taps that meet the same
+//   pixel have been added up), the gaps are zeros and `mode` is for the pixels that are given: output pixels whose taps
+//   fall on pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
 //
-// Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, STAGES: pieces in shared memory.
+// Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, TAPS, STAGES: pieces in shared memory.
 
-constexpr int TAPS = 3, TW = 16, TH = BM / TW;
+constexpr int TW = 16, TH = BM / TW;
+static_assert(NJ % 4 == 0, "eight channels of a lane leave at once");
 
 // Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them. A row is a
 // multiple of eight, so that each begins at the same bank.
@@ -25,19 +27,20 @@ constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, e
 constexpr int B_BYTES = TAPS * BN * 64;
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
 
-// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that have 128 channels.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 100
+// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that have 128 channels. It is a
+// near thing: so numbers are kept as offsets and not as pointers, and what the end needs is computed at the beginning.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr bool LARGE = BN > 64;
 #else
 constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
 #endif
-constexpr int AT_ONCE = OLD || LARGE || !(HALF || TF32) ? 1 : 2;
+constexpr int AT_ONCE = OLD || LARGE || (!(HALF || TF32) && BN > 32) ? 1 : 2;
 
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
-// y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M, K, L, C); w of picture n is w_stride·n
-// numbers further. With `partial` (N, phases, tiles, M): mean and sum of squared deviations of each channel over each tile,
-// where all phases have the same size.
+// y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M', K, L, C) with M' the next multiple of 32, its
+// rows `interleaved`; w of picture n is w_stride·n numbers further. With `partial` (N, phases, tiles, M), where all
+// phases have one size: mean and sum of squared deviations of each channel over each tile.
 // `mode` reflect wants a border narrower than the picture. `windows`, each of TH rows, with KEPT as many more as the
 // kernel has after its first, are enough for the pieces that are under way.
 // Grid: tiles, groups of BN channels, pictures and phases.
@@ -51,7 +54,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   const int PH = ceil_div(OH - phase_h, step), PW = ceil_div(OW - phase_w, step);  // of this phase
   const int across = ceil_div(ceil_div(OW, step), TW), m0 = blockIdx.y * BN;
   const int top = blockIdx.x / across * TH, left = blockIdx.x % across * TW;
-  if (top >= PH || left >= PW) return;
+  const int tall = PH - top, wide = PW - left;  // of the tile, as far as there are pixels
+  if (tall <= 0 || wide <= 0) return;
+  const int corner = ((n * OH + top * step + phase_h) * OW + left * step + phase_w) * M + m0;  // of y
 
   // The taps of this phase, and the pixel that the first of them meets at the tile's first output pixel.
   const int first_r = modulo(pad_h - phase_h, step), first_s = modulo(pad_w - phase_w, step);
@@ -67,9 +72,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   // What this thread copies of a piece: one chunk of each pixel, and of each row of weights, STRIP apart.
   const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
   constexpr int PIXELS = ceil_div(TH * WINDOW, STRIP), WEIGHTS = ceil_div(TAPS * BN, STRIP);
-  const real* const picture = x + static_cast<size_t>(n) * H * W * C + chunk * CHUNK;
-  const real* const weights =
-      w + static_cast<size_t>(n) * w_stride + static_cast<size_t>(m0) * K * L * C + chunk * CHUNK;
+  const int picture = n * H * W * C + chunk * CHUNK;
+  const int weights = n * w_stride + (((m0 + own) * K + first_r) * L + first_s) * C + chunk * CHUNK;
   const int here = place<4>(own, chunk);
   int r = 0, s = 0, c = 0, window = 0;  // of the next piece
 
@@ -78,14 +82,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const int column = at % TOGETHER * STRIDE + at / TOGETHER;
     const int h = near_border(h0 + below, H << up, mode), v = near_border(w0 + column + s, W << up, mode);
     const bool inside = c + chunk * CHUNK < C && column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0;
-    cp_async<16>(to, picture + ((h >> up) * W + (v >> up)) * C + c, inside);
+    cp_async<16>(to, x + picture + ((h >> up) * W + (v >> up)) * C + c, inside);
   };
 
   // Copy the next piece, its weights to a stage.
   const auto copy = [&](int stage) {
     char* const to = shared + window * window_bytes + here;
     if (!KEPT || r == 0) {
-#pragma unroll
+#pragma unroll(PIXELS > 6 ? 2 : PIXELS)  // of many, the addresses of all at once would spill
       for (int i = 0; i < PIXELS; i++) {
         const int pixel = own + i * STRIP;
         if (i * STRIP + STRIP <= TH * WINDOW || pixel < TH * WINDOW)
@@ -94,13 +98,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     } else if (own < WINDOW) {
       copy_pixel(to + (TH - 1 + r) * WINDOW * 64, TH - 1 + r, own);
     }
-    const real* const tap = weights + ((first_r + r * step) * L + first_s + s * step) * C + c;
+    const int tap = weights + (r * L + s) * step * C + c;
 #pragma unroll
     for (int i = 0; i < WEIGHTS; i++) {
       const int row = own + i * STRIP, t = row / BN, m = row % BN;
       if (i * STRIP + STRIP <= TAPS * BN || row < TAPS * BN)
-        cp_async<16>(B + stage * B_BYTES + here + i * STRIP * 64, tap + m * (K * L * C) + t * step * C,
-                     c + chunk * CHUNK < C && s + t < columns && m0 + m < M);
+        cp_async<16>(B + stage * B_BYTES + here + i * STRIP * 64, w + (tap + (m - own) * (K * L * C) + t * step * C),
+                     c + chunk * CHUNK < C && s + t < columns && m0 + m < ceil_div(M, 32) * 32);
     }
     if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
     if (++r < rows) return;
@@ -129,11 +133,11 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 #pragma unroll
     for (int t = 0; t < TAPS; t++) {
       if (s_now + t >= columns) break;
-      multiply_rows(
+      multiply_rows<WINDOW * 64>(
           sums,
-          [&](int i, int p, int part) {
+          [&](int p, int part) {
             const int at = p + t / STRIDE + t % STRIDE * TOGETHER;
-            return A + ((row0 + i) * WINDOW + at) * 64 + (part ^ at / 2 % 4) * 16;
+            return A + (row0 * WINDOW + at) * 64 + (part ^ at / 2 % 4) * 16;
           },
           B + stage * B_BYTES + (t * BN + column0) * 64);
     }
@@ -147,32 +151,34 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     s_now += TAPS;
   }
 
-  // Bias, ReLU, and out, two channels at a time where they lie on an even place.
-  const int m1 = m0 + column0 + lane % 4 * 2;
+  // Bias, ReLU, and out: eight channels of a lane for every four fragments.
+  const int m1 = column0 + lane % 4 * 8, most = M - m0;
   bool real_pixel[NI][2];
 #pragma unroll
   for (int i = 0; i < NI; i++)
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      const int ph = top + row0 + i, pw = left + lane / 4 + h * 8;
-      real_pixel[i][h] = ph < PH && pw < PW;
-      const int oh = ph * step + phase_h, ow = pw * step + phase_w;
-      real* const to = y + ((static_cast<size_t>(n) * OH + oh) * OW + ow) * M;
+      const int row = row0 + i, column = lane / 4 + h * 8;
+      real_pixel[i][h] = row < tall && column < wide;
+      real* const to = y + (corner + (row * OW + column) * step * M);
 #pragma unroll
-      for (int j = 0; j < NJ; j++) {
+      for (int j = 0; j < NJ; j += 4) {
         const int m = m1 + j * 8;
-        float* const v = &sums[i][j][2 * h];
+        float v[8];
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-          if (bias && m + e < M) v[e] += bias[m + e];
-          if (relu) v[e] = max(v[e], 0.f);
+        for (int e = 0; e < 8; e++) {
+          float& sum = sums[i][j + e / 2][2 * h + e % 2];
+          if (bias && m + e < most) sum += bias[m0 + m + e];
+          if (relu) sum = max(sum, 0.f);
+          v[e] = sum;
         }
-        if (!real_pixel[i][h] || m >= M) continue;
-        if (M % 2 == 0) {
-          store_pair(to + m, v[0], v[1]);
+        if (!real_pixel[i][h] || m >= most) continue;
+        if (M % 8 == 0) {
+          store_eight(to + m, v);
         } else {
-          to[m] = to_real(v[0]);
-          if (m + 1 < M) to[m + 1] = to_real(v[1]);
+#pragma unroll
+          for (int e = 0; e < 8; e++)
+            if (m + e < most) to[m + e] = to_real(v[e]);
         }
       }
     }
@@ -180,7 +186,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 
   // Statistics of the tile: the sum of each column first, then the squares around its mean.
   float(*const found)[WARPS_M][BN] = reinterpret_cast<float(*)[WARPS_M][BN]>(shared);
-  const int count = min(TH, PH - top) * min(TW, PW - left);
+  const int count = min(TH, tall) * min(TW, wide);
   __syncthreads();  // the last piece has been read
 #pragma unroll
   for (int pass = 0; pass < 2; pass++) {
@@ -188,7 +194,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     for (int j = 0; j < NJ; j++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const int k = column0 + lane % 4 * 2 + j * 8 + e;
+        const int k = interleaved(column0 + lane % 4 * 2 + j * 8 + e);
         float mean = 0.f, sum = 0.f;
         if (pass == 1) {
 #pragma unroll

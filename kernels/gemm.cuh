@@ -41,19 +41,21 @@ template <int PER_ROW> DEVICE int place(int row, int chunk) {
 
 // --- k along the rows, four chunks to a row: A where `place_of` says, B (BN, BK) from the warp's first row on ---
 
-// place_of(i, p, chunk): where the chunk of row p of the warp's fragment i begins. B is rounded to TF32 already.
-template <class PlaceOf> DEVICE void multiply_rows(Sums& sums, const PlaceOf& place_of, const char* B) {
+// place_of(p, chunk): where the chunk of row p of the warp's first fragment begins, APART bytes before that of the next
+// one; rows begin on a multiple of 64 bytes, as in `place`. B is rounded to TF32 already.
+template <int APART, class PlaceOf> DEVICE void multiply_rows(Sums& sums, const PlaceOf& place_of, const char* B) {
   const int lane = threadIdx.x % 32;
 #if HALF || TF32
   uint32_t b[NJ][4];  // for both steps
 #pragma unroll
   for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place<4>(j * 8 + lane % 8, lane / 8));
+  const char* from = place_of(lane % 16, lane / 16);
 #pragma unroll
-  for (int step = 0; step < 2; step++)
+  for (int step = 0; step < 2; step++) {
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
-      ldmatrix_x4(a, place_of(i, lane % 16, step * 2 + lane / 16));
+      ldmatrix_x4(a, from + i * APART);
 #pragma unroll
       for (int q = 0; q < 4; q++) a[q] = operand(a[q]);
 #pragma unroll
@@ -62,15 +64,17 @@ template <class PlaceOf> DEVICE void multiply_rows(Sums& sums, const PlaceOf& pl
         multiply(sums[i][j], a, bs);
       }
     }
+    from = reinterpret_cast<const char*>(reinterpret_cast<size_t>(from) ^ 32);  // two chunks further
+  }
 #else
-#pragma unroll
+#pragma unroll 2  // of all, the operands would not fit into registers
   for (int chunk = 0; chunk < 4; chunk++) {
     float4 a[NI][2];
 #pragma unroll
     for (int i = 0; i < NI; i++)
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        a[i][h] = *reinterpret_cast<const float4*>(place_of(i, h * 8 + lane / 4, chunk));
+        a[i][h] = *reinterpret_cast<const float4*>(place_of(h * 8 + lane / 4, chunk) + i * APART);
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll

@@ -17,15 +17,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_splits(
   out[static_cast<size_t>(blockIdx.y) * KL * C * M + i] = sum * scale;
 }
 
-// s (N, C, K) = (g + gᵀ)·scale, with the columns from C to K set to 0. Grid: numbers of a matrix, pictures.
+// s (N, rows, K) = (g + gᵀ)·scale as weights for conv.cu, zeros beyond C. Grid: numbers of a matrix, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) symmetrise(
-    const float* __restrict__ g, real* __restrict__ s, int C, int K, float scale, int tf32) {
+    const float* __restrict__ g, real* __restrict__ s, int C, int K, int count, float scale, int tf32) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= C * K) return;
-  const int row = i / K, column = i % K;
+  if (i >= count) return;
+  const int row = interleaved(i / K), column = i % K;
   const float* from = g + static_cast<size_t>(blockIdx.y) * C * C;
-  const float v = column < C ? (from[row * C + column] + from[column * C + row]) * scale : 0.f;
-  s[static_cast<size_t>(blockIdx.y) * C * K + i] = to_operand(v, tf32);
+  const float v = row < C && column < C ? (from[row * C + column] + from[column * C + row]) * scale : 0.f;
+  s[static_cast<size_t>(blockIdx.y) * count + i] = to_operand(v, tf32);
 }
 
 DEVICE float difference(const real* x, size_t to, size_t from) { return to_float(x[to]) - to_float(x[from]); }

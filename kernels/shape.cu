@@ -114,15 +114,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) fold(
 }
 
 // Weights (K, L, C, M) for conv.cu. Forward: out (rows, K', L', depth), out[m, r, s, c] = v[r, s, c, m]. Adjoint: out
-// (rows, K', L', depth), out[c, r, s, m] = v[K'-1-r, L'-1-s, c, m]. Zeros beyond. v are the weights, each added to the
-// `spread` taps from its own on, down and across: K' = K + spread - 1. Grid: numbers of out.
+// (rows, K', L', depth), out[c, r, s, m] = v[K'-1-r, L'-1-s, c, m]. Zeros beyond; the rows `interleaved`. v are the
+// weights, each added to the `spread` taps from its own on, down and across: K' = K + spread - 1. Grid: numbers of out.
 extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
     const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
     int spread, int tf32, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
   const int KS = K + spread - 1, LS = L + spread - 1;
-  const int inner = i % depth, tap = i / depth % (KS * LS), outer = i / depth / (KS * LS);
+  const int inner = i % depth, tap = i / depth % (KS * LS), outer = interleaved(i / depth / (KS * LS));
   const int t = adjoint ? KS * LS - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
   float sum = 0.f;
   if (c < C && m < M)

@@ -120,7 +120,8 @@ def test_less_shared_memory(monkeypatch):
     monkeypatch.setattr(conv, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)
-    assert conv.Tile.of(130, (9, 40), 1, 1, (3, 3), tensor_cores=True) == conv.Tile(128, 64, 1, 2)
+    kernel = conv.Kernel((3, 3), 3, 3)
+    assert conv.Tile.of(130, (9, 40), 1, 1, kernel, tensor_cores=True) == conv.Tile(128, 64, 1, 3, 2)
     compare(conv2d_forward, x, w, None, at=Geometry(pad=1), tolerance=2e-3)
 
 
@@ -159,7 +160,9 @@ def test_tensor_cores_read_shared_memory_without_bank_conflicts(monkeypatch):
     rng = np.random.default_rng(0)
     x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)
     products = {"HALF": 1, "TF32": 0, "BM": 128, "BN": 128}
-    forward = emulator.load("conv", "conv", tuple(sorted({**products, "BM": 256, "STRIDE": 1, "STAGES": 3}.items())))
+    forward = emulator.load(
+        "conv", "conv", tuple(sorted({**products, "BM": 256, "STRIDE": 1, "TAPS": 3, "STAGES": 3}.items()))
+    )
     wgrad = emulator.load("wgrad", "wgrad", tuple(sorted(products.items())))
     for kernel, run in (
         (forward, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
@@ -196,7 +199,9 @@ def test_dw_and_db(precision):
         shape, kernel, at = case
         output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
         g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
-        dw = compare(conv2d_dw, g, normal(rng, shape, dtype), kernel=kernel[:2], at=at, mask=mask, tolerance=tolerance)
+        # Both factors are rounded here, and sums of few pixels may all but cancel.
+        x = normal(rng, shape, dtype)
+        dw = compare(conv2d_dw, g, x, kernel=kernel[:2], at=at, mask=mask, tolerance=2 * tolerance)
         db = compare(conv2d_db, g, mask=mask, tolerance=tolerance)
         assert dw.dtype == db.dtype == np.float32
 

@@ -15,7 +15,7 @@ from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, mo
 from nanostyle.gpu.norm import join_moments, moments_of, sums
 from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 
-_TW, _TAPS = 16, 3  # width of a tile, taps of a piece: as in kernels/conv.cu
+_TW = 16  # width of a tile: as in kernels/conv.cu
 _PIECE = 64  # bytes of k that are multiplied at a time: as in kernels/gemm.cuh
 # Blocks that a product aims for: two for each multiprocessor of a large GPU.
 _BLOCKS = 264
@@ -158,15 +158,20 @@ def pad_channels(x: Array) -> Array:
     return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[1])
 
 
-def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1, rows: int = 0) -> Array:
-    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K', L', C')`; or `(C, K', L', M')`, mirrored, for the gradient.
+def packed_rows(M: int) -> int:
+    """The rows of weights to M channels, as conv.cu takes them: its order is one of each 32 (`interleaved`)."""
+    return blocks(M, 32) * 32
 
-    C' or M' is the number of channels of `x`; `rows`, if given, the first length, the rest of it zeros. Each weight is
-    added to `spread` taps down and across: K' and L' are `spread - 1` more.
+
+def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1) -> Array:
+    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K', L', C')`; for the gradient `(C, K', L', M')`, mirrored.
+
+    The first length is `packed_rows`, the last the number of channels of `x`; beyond the weights are zeros. Each weight
+    is added to `spread` taps down and across: K' and L' are `spread - 1` more.
     """
     K, L, C, M = w.shape
     taps = (K + spread - 1, L + spread - 1)
-    out = empty((rows or (C if adjoint else M), *taps, x.shape[3]), x.dtype, like=x)
+    out = empty((packed_rows(C if adjoint else M), *taps, x.shape[3]), x.dtype, like=x)
     macros = products(x)
     numbers = (K, L, C, M, x.shape[3], int(adjoint), spread, macros["TF32"], out.size)
     w = contiguous(w, np.float32)
@@ -196,31 +201,39 @@ def convolve(
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """`y (N, *size, M)` by weights `(K, L, C, M)`, and with `moments` mean and variance of its channels, else None.
 
-    With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `spread`: see `pack_weights`; `step`: see
-    `product`.
+    With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `spread`: see `pack_weights`; `step`:
+    see `product`.
     """
     K, L, C, M = (*w.shape[:2], w.shape[3], w.shape[2]) if adjoint else w.shape
     along = _taps_as_channels(walk, K, C, M)
     if along is None:
         x = pad_channels(x)
         packed = pack_weights(w, x, adjoint=adjoint, spread=spread)
-        return product(x, packed, b, size, walk, step=step, relu=relu, moments=moments)
+        return product(x, packed, b, M, size, walk, step=step, relu=relu, moments=moments)
     w = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
     flat = walk._replace(pad_h=0)
     if along == "in":
         x = unfold(x, K, walk.pad_h, walk.mode, size[0])
         packed = pack_weights(w.swapaxes(0, 1).reshape(1, L, K * C, M), x)
-        return product(x, packed, b, size, flat, relu=relu, moments=moments)
+        return product(x, packed, b, M, size, flat, relu=relu, moments=moments)
     x = pad_channels(x)
     unit = WORD // x.dtype.itemsize
-    packed = pack_weights(w.transpose(1, 2, 0, 3).reshape(1, L, C, K * M), x, rows=blocks(K * M, unit) * unit)
-    z, _ = product(x, packed, None, (x.shape[1], size[1]), flat)
+    packed = pack_weights(w.transpose(1, 2, 0, 3).reshape(1, L, C, K * M), x)
+    z, _ = product(x, packed, None, blocks(K * M, unit) * unit, (x.shape[1], size[1]), flat)
     y = fold(z, b, M, K, walk.pad_h, walk.mode, size[0], relu=relu)
     return y, moments_of(y) if moments else None
 
 
+class Kernel(NamedTuple):
+    """What conv.cu works through for an output pixel: taps down (phases differ: least, most), across, channels."""
+
+    rows: tuple[int, int]
+    columns: int
+    chunks: int  # of 64 bytes
+
+
 class Tile(NamedTuple):
-    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way.
+    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way, of TAPS each.
 
     Without tensor cores 128 channels would spill registers.
     """
@@ -228,44 +241,53 @@ class Tile(NamedTuple):
     BM: int
     BN: int
     STRIDE: int
+    TAPS: int
     STAGES: int
 
     @classmethod
     def of(
-        cls, M: int, size: tuple[int, int], count: int, stride: int, rows: tuple[int, int], *, tensor_cores: bool
+        cls, M: int, size: tuple[int, int], count: int, stride: int, kernel: Kernel, *, tensor_cores: bool
     ) -> "Tile":
-        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU.
-
-        `rows`: see `windows`.
-        """
-        for BM, BN in ((256, 128), (128, 128), (128, 64), (128, 32)):
+        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU."""
+        # One row of many taps, as thin layers have, is few pieces: large ones, or a block waits more than it works.
+        thin = kernel.rows == (1, 1) and kernel.columns > 3 and M <= 32
+        for BM, BN in ((512, 32), (256, 32), (128, 32)) if thin else ((256, 128), (128, 128), (128, 64), (128, 32)):
             number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
-            enough = number >= (_BLOCKS // 2 - 4 if BM == 256 else _BLOCKS * 3 // 4) and tensor_cores
-            if M <= BN // 2 >= 32 or (BN == 128 and not enough) or (BM == 256 and stride > 1):
+            enough = tensor_cores and number >= (_BLOCKS // 2 - 4 if BM * BN > 1 << 14 else _BLOCKS * 3 // 4)
+            large = BM > 128 or BN == 128
+            if M <= BN // 2 >= 32 or (large and not enough) or (BM > 128 and stride > 1):
                 continue
-            for stages in (3, 2):
-                tile = cls(BM, BN, stride, stages)
-                if tile.shared(rows) <= most_shared():
+            # Of the large thin ones two are to share a multiprocessor.
+            taps, stages, share = (9, (2,), 2) if thin and large else (3, (3, 2), 1)
+            for stage in stages:
+                tile = cls(BM, BN, stride, taps, stage)
+                if tile.shared(kernel) * share <= most_shared():
                     return tile
-        raise ValueError(f"a convolution of {rows} rows does not fit into {most_shared()} bytes of shared memory")
+        raise ValueError(f"a convolution by {kernel} does not fit into {most_shared()} bytes of shared memory")
 
-    def windows(self, rows: tuple[int, int]) -> int:
-        """How many windows hold the pieces under way, of a kernel whose phases have at least and at most `rows`."""
-        return 2 if self.STRIDE == 1 and rows[0] >= 2 else self.STAGES
+    def held(self, kernel: Kernel) -> tuple[int, int]:
+        """How many windows, and how many pieces of weights, hold the pieces under way."""
+        apart = blocks(kernel.columns, self.TAPS) * kernel.chunks  # windows, if each serves all rows
+        pieces = apart * kernel.rows[1]
+        if self.STRIDE > 1:
+            apart = pieces
+        kept = self.STRIDE == 1 and kernel.rows[0] >= 2
+        return min(2 if kept else self.STAGES, apart), min(self.STAGES, pieces)
 
-    def shared(self, rows: tuple[int, int]) -> int:
+    def shared(self, kernel: Kernel) -> int:
         """Bytes of shared memory: of windows, and of the weights of each piece."""
         unit = 8 if self.STRIDE % 2 else 4 if self.STRIDE % 4 else 2
-        together = blocks(_TW + (_TAPS - 1) // self.STRIDE, unit) * unit
-        height = self.BM // _TW + (rows[1] - 1 if self.STRIDE == 1 else 0)
-        window = height * self.STRIDE * together
-        return (self.windows(rows) * window + self.STAGES * _TAPS * self.BN) * _PIECE
+        together = blocks(_TW + (self.TAPS - 1) // self.STRIDE, unit) * unit
+        height = self.BM // _TW + (kernel.rows[1] - 1 if self.STRIDE == 1 else 0)
+        windows, pieces = self.held(kernel)
+        return (windows * height * self.STRIDE * together + pieces * self.TAPS * self.BN) * _PIECE
 
 
 def product(
     x: Array,
     w: Array,
     b: Array | None,
+    M: int,
     size: tuple[int, int],
     walk: Walk,
     *,
@@ -276,15 +298,15 @@ def product(
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """Launch `conv`: `y (N, *size, M)`, and with `moments` mean and variance of its channels, else None.
 
-    The weights `(M, K, L, C)` are packed; with `own` they are `(N, M, K, L, C)`, each picture's own. Where the pixels
-    of x stand apart with zeros between them, `step` is their distance, else 1.
+    The weights `(M, K, L, C)` are packed, and have `packed_rows`; with `own` they are `(N, M, K, L, C)`, each picture's
+    own. Where the pixels of x stand apart with zeros between them, `step` is their distance, else 1.
     """
     N, H, W, C = x.shape
-    M, K, L, _ = w.shape[-4:]
+    rows, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
     macros = products(x)
-    rows = (K // step, blocks(K, step))
-    tile = Tile.of(M, phase, N * step * step, walk.stride, rows, tensor_cores=any(macros.values()))
+    kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), blocks(C * x.dtype.itemsize, _PIECE))
+    tile = Tile.of(M, phase, N * step * step, walk.stride, kernel, tensor_cores=any(macros.values()))
     sides = (tile.BM // _TW, _TW)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
@@ -292,10 +314,10 @@ def product(
     partial = empty((N, step * step, tiles, M, 2), np.float32, like=x) if moments and alike else None
     b = None if b is None else contiguous(b, np.float32)
     shape = (H, W, C, *size, M, K, L)
-    options = (step, int(relu), M * K * L * C if own else 0, tile.windows(rows))
+    options = (step, int(relu), rows * K * L * C if own else 0, tile.held(kernel)[0])
     grid = (tiles, blocks(M, tile.BN), N * step * step)
     macros |= tile._asdict()
-    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(rows), **macros)
+    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(kernel), **macros)
     if partial is not None:
         return y, join_moments(partial, phase, sides)
     return y, moments_of(y) if moments else None

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty
-from nanostyle.gpu.conv import Walk, join_splits, pad_channels, product, product_over_pixels
+from nanostyle.gpu.conv import Walk, join_splits, packed_rows, pad_channels, product, product_over_pixels
 from nanostyle.gpu.launch import blocks, contiguous, launch, products, supported
 from nanostyle.gpu.math import MOST_BLOCKS, join_sums
 
@@ -50,8 +50,9 @@ def gram_dx(g: Array, x: Array) -> Any:
     N, H, W, C = x.shape
     x = pad_channels(x)
     depth = x.shape[3]
-    s = empty((N, C, 1, 1, depth), x.dtype, like=x)
+    s = empty((N, packed_rows(C), 1, 1, depth), x.dtype, like=x)
     macros = products(x)
-    numbers = (C, depth, 1 / (H * W), macros["TF32"])
-    launch("gram", "symmetrise", (blocks(C * depth), N), contiguous(g, np.float32), s, *numbers, HALF=macros["HALF"])
-    return product(x, s, None, (H, W), Walk(), own=True)[0]
+    numbers = (C, depth, s.size // N, 1 / (H * W), macros["TF32"])
+    grid = (blocks(s.size // N), N)
+    launch("gram", "symmetrise", grid, contiguous(g, np.float32), s, *numbers, HALF=macros["HALF"])
+    return product(x, s, None, C, (H, W), Walk(), own=True)[0]

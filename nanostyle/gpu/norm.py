@@ -42,7 +42,7 @@ def moments_of(x: Array) -> Any:
 
 
 def join_moments(partial: Array, size: tuple[int, int], tile: tuple[int, int]) -> tuple[Array, Array]:
-    """Mean and variance `(N, C)` from those of tiles, of pictures in parts of `size`: `partial (N, parts, tiles, C, 2)`."""
+    """Mean and variance `(N, C)` of pictures in parts of `size`, from those of tiles, `(N, parts, tiles, C, 2)`."""
     N, parts, _, C, _ = partial.shape
     mean, variance = (empty((N, C), np.float32, like=partial) for _ in range(2))
     numbers = (*size, C, *tile, parts)

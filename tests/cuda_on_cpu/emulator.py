@@ -34,19 +34,31 @@ NAMES = {"f": np.float32, "e": np.float16, "i": np.int32, "B": np.uint8, "Q": np
 # Every way in which the kernel files are compiled. A launch with other macros is a finding.
 _WORDS = [{"HALF": half, "VEC": vec} for half, vec in ((0, 1), (0, 4), (1, 1), (1, 8))]
 _PRODUCTS = [{"HALF": 1, "TF32": 0}, {"HALF": 0, "TF32": 1}, {"HALF": 0, "TF32": 0}]
+
+
+def _conv(
+    types: dict[str, int], m: int, n: int, stride: int = 1, *, taps: int = 3, stages: int = 3
+) -> tuple[str, dict[str, int]]:
+    return "conv", {**types, "BM": m, "BN": n, "STRIDE": stride, "TAPS": taps, "STAGES": stages}
+
+
 VARIANTS: list[tuple[str, dict[str, int]]] = [
     *((file, macros) for file in ("norm", "pool", "shape", "math") for macros in _WORDS),
     *(("gram", {"HALF": half}) for half in (0, 1)),
     ("adam", {"HALF": 0}),
     *(
-        ("conv", {**types, "BM": 128, "BN": n, "STRIDE": stride, "STAGES": 3})
+        _conv(types, 128, n, stride)
         for types in _PRODUCTS
         for n in ((32, 64, 128) if types["HALF"] or types["TF32"] else (32, 64))
         for stride in (1, 2)
     ),
-    *(("conv", {**types, "BM": 256, "BN": 128, "STRIDE": 1, "STAGES": 3}) for types in _PRODUCTS[:2]),
-    *(("conv", {**_PRODUCTS[2], "BM": 128, "BN": 32, "STRIDE": stride, "STAGES": 3}) for stride in (3, 4)),
-    ("conv", {**_PRODUCTS[0], "BM": 128, "BN": 64, "STRIDE": 1, "STAGES": 2}),
+    *(
+        _conv(types, m, n, taps=taps, stages=stages)
+        for types in _PRODUCTS[:2]
+        for m, n, taps, stages in ((256, 128, 3, 3), (512, 32, 9, 2), (256, 32, 9, 2))
+    ),
+    *(_conv(_PRODUCTS[2], 128, 32, stride) for stride in (3, 4)),
+    _conv(_PRODUCTS[0], 128, 64, stages=2),
     *(
         ("wgrad", {**types, "BM": m, "BN": n})
         for types in _PRODUCTS
