@@ -27,11 +27,16 @@ LICENSE = "Apache-2.0; paintings in the public domain; trained against VGG-19, C
 class Stage(NamedTuple):
     """A command line, in which {before} stands for the model of the stage before and {vgg19} for the loss network.
 
-    `paintings` are names of files without their ending; empty: all there are.
+    `paintings` are names of files without their ending; empty: all there are but those of which `without` is a part.
     """
 
     command: str
     paintings: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+
+
+# Textures that are grids themselves: in DTD, by what their names say.
+GRIDS = ("banded", "braided", "chequered", "crosshatched")
 
 
 SIXTEEN = (
@@ -87,7 +92,8 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             "train --mode predict --start-from {before} --size 192 --batch 2 --steps 1000 --lr 0.0005 --lr-decay 0.05"
-            " --style-weight 10 --photo-weight 30 --grid-weight 3000 --ema 0.99 --storage float16 --loss-net {vgg19}"
+            " --style-weight 10 --photo-weight 30 --grid-weight 3000 --ema 0.99 --storage float16 --loss-net {vgg19}",
+            without=GRIDS,
         ),
     ),
 }
@@ -102,12 +108,12 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
         A painting of the recipe is not in the folder.
     """
     there, lines, before = style_files([paintings]), [], Path()
-    for i, (command, names) in enumerate(RECIPES[model], start=1):
+    for i, (command, names, without) in enumerate(RECIPES[model], start=1):
         if missing := [name for name in names if name not in there]:
             raise NanostyleError(f"{paintings}: expected a picture {missing[0]}, found {', '.join(there)}; add it")
         target = output if i == len(RECIPES[model]) else output.with_stem(f"{output.stem}-{i}")
         words = [word.format(before=before, vgg19=vgg19) for word in command.split()]
-        for name in names or there:
+        for name in names or [name for name in there if not any(part in name for part in without)]:
             words += ["--styles", str(there[name])]
         lines.append([*words, "--content", str(photos), "--license", LICENSE, "--resume", "-o", str(target)])
         before = target
