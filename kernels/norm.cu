@@ -68,12 +68,25 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean and biased variance (N, C). Of a
-// picture there are `parts` of H x W pixels, one after the other.
+// What normalises number i of (N, C), whose gamma and beta are those of its picture, or with `rows` = 1 of all.
+struct Affine {
+  float rstd, scale, shift;
+  METHOD Affine(const float* gamma, const float* beta, int i, int C, int rows, float mean, float variance, float eps) {
+    const int row = rows == 1 ? i % C : i;
+    rstd = rsqrtf(variance + eps);
+    scale = gamma[row] * rstd;
+    shift = beta[row] - scale * mean;
+  }
+};
+
+// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean (N, C), and the biased variance,
+// or, with gamma and beta, what `scale_and_shift` makes of it. Of a picture there are `parts` of H x W pixels, one after
+// the other.
 // Eight channels to a block, 32 threads to a channel. Grid: groups of eight channels, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
-    const float2* __restrict__ partial, float* __restrict__ mean, float* __restrict__ variance, int H, int W, int C,
-    int TH, int TW, int parts) {
+    const float2* __restrict__ partial, const float* __restrict__ gamma, const float* __restrict__ beta,
+    float* __restrict__ mean, float* __restrict__ variance, float* __restrict__ rstd, float* __restrict__ scale,
+    float* __restrict__ shift, int H, int W, int C, int TH, int TW, int parts, int rows, float eps) {
   __shared__ Moments found[32][9];
   const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8;
   const int across = ceil_div(W, TW), tiles = ceil_div(H, TH) * across;
@@ -95,8 +108,15 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
     __syncthreads();
   }
   if (lane != 0 || c >= C) return;
-  mean[blockIdx.y * C + c] = mine.mean;
-  variance[blockIdx.y * C + c] = mine.m2 / mine.count;
+  const int i = blockIdx.y * C + c;
+  const float spread = mine.m2 / mine.count;
+  mean[i] = mine.mean;
+  if (variance) variance[i] = spread;
+  if (!gamma) return;
+  const Affine affine(gamma, beta, i, C, rows, mine.mean, spread, eps);
+  rstd[i] = affine.rstd;
+  scale[i] = affine.scale;
+  shift[i] = affine.shift;
 }
 
 // rstd = 1/sqrt(variance + eps), scale and shift (N, C) for `normalise`, from gamma and beta (N, C), or (1, C) with
@@ -107,11 +127,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) scale_and_shift(
     int C, int rows, float eps, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
-  const int row = rows == 1 ? i % C : i;
-  const float r = rsqrtf(variance[i] + eps), s = gamma[row] * r;
-  rstd[i] = r;
-  scale[i] = s;
-  shift[i] = beta[row] - s * mean[i];
+  const Affine affine(gamma, beta, i, C, rows, mean[i], variance[i], eps);
+  rstd[i] = affine.rstd;
+  scale[i] = affine.scale;
+  shift[i] = affine.shift;
 }
 
 // y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a picture, pictures.

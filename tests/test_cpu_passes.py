@@ -54,7 +54,8 @@ def arguments(name, shape, rng, layout="plain", relu=False, extra=False, size=2)
         case "normalise_forward":
             return (x, per_channel(), per_channel(), normal(rng, shape, layout) if extra else None), {"relu": relu}
         case "scale_and_shift":
-            return (per_channel(), per_channel() ** 2 + np.float32(1e-3), per_channel(), per_channel()), {"eps": 1e-5}
+            moments = per_channel(), per_channel() ** 2 + np.float32(1e-3)
+            return (moments, per_channel(), per_channel()), {"eps": 1e-5}
         case "normalise_backward":
             y = np.maximum(normal(rng, shape, layout), 0) if relu else None
             mean, variance = x.mean((1, 2)), x.var((1, 2))
@@ -240,9 +241,9 @@ def test_what_varies_by_rounding_alone_is_constant():
     mean = np.array([[4, 0, -3, 1e-3]], np.float32)
     variance = np.array([[1e-11, 1e-11, 1e-8, 2e-10]], np.float32)
     gamma, beta = np.full((2, 1, 4), 2, np.float32)
-    found = scale_and_shift(mean, variance, gamma, beta, eps=1e-5)
-    expected = scale_and_shift.reference(mean, variance, gamma, beta, eps=1e-5)
+    found = scale_and_shift((mean, variance), gamma, beta, eps=1e-5)
+    expected = scale_and_shift.reference((mean, variance), gamma, beta, eps=1e-5)
     for quantity, exact in zip(found, expected, strict=True):
         np.testing.assert_allclose(quantity[:, 2:], exact[:, 2:], rtol=1e-5)
-    rstd, scale, shift = found
+    _, rstd, scale, shift = found
     assert not rstd[:, :2].any() and not scale[:, :2].any() and (shift[:, :2] == 2).all()

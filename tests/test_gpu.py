@@ -11,6 +11,7 @@ from nanostyle import arrays
 from nanostyle.arrays import reference_only
 from nanostyle.errors import NanostyleError
 from nanostyle.gpu import launch
+from nanostyle.gpu.norm import Tiles
 from nanostyle.gpu.shape import from_bytes, to_bytes
 from nanostyle.ops.adam import adam_steps, average_steps, clipping
 from nanostyle.ops.gram import total_variation_dx, total_variation_forward
@@ -58,7 +59,23 @@ def test_moments_of_many_tiles():
 def test_scale_and_shift(rows):
     rng = np.random.default_rng(0)
     mean, variance = normal(rng, (3, 20)), normal(rng, (3, 20)) ** 2
-    compare(scale_and_shift, mean, variance, normal(rng, (rows, 20)), normal(rng, (rows, 20)), eps=1e-5)
+    compare(scale_and_shift, (mean, variance), normal(rng, (rows, 20)), normal(rng, (rows, 20)), eps=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_moments_are_joined_and_used_in_one_go(rows):
+    """Two pictures of two parts, each of 5 x 7 pixels in tiles of 4 x 4: as if the tiles had not been."""
+    rng = np.random.default_rng(0)
+    x, gamma, beta = normal(rng, (2, 2, 5, 7, 12)) + 3, normal(rng, (rows, 12)), normal(rng, (rows, 12))
+    tiles = [x[:, :, top : top + 4, left : left + 4].reshape(2, 2, -1, 12) for top in (0, 4) for left in (0, 4)]
+    found = [np.stack([t.mean(axis=2), ((t - t.mean(axis=2, keepdims=True)) ** 2).sum(axis=2)], axis=-1) for t in tiles]
+    partial = np.stack(found, axis=2).astype(np.float32)
+
+    def run(partial, gamma, beta):
+        return scale_and_shift(Tiles(partial, (5, 7), (4, 4)), gamma, beta, eps=1e-5)
+
+    moments = moments_of.reference(x.reshape(2, 2 * 5, 7, 12).astype(float))
+    check(on_gpu(run, partial, gamma, beta), scale_and_shift.reference(moments, gamma, beta, eps=1e-5), 2e-6)
 
 
 @drawn

@@ -50,17 +50,18 @@ def moments_of(x: Array) -> tuple[Array, Array]:
 
 
 def scale_and_shift(
-    mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float
-) -> tuple[Array, Array, Array]:
+    moments: tuple[Array, Array], gamma: Array, beta: Array, *, eps: float
+) -> tuple[Array, Array, Array, Array]:
     """See `ops.norm.scale_and_shift`. What varies by no more than rounding is taken for constant.
 
     Winograd's algorithm rounds unlike at the places of a tile. Of a picture of one colour that is all there is, and
     three norms in a row, which enlarge it 300 times each, would make a pattern of it.
     """
+    mean, variance = moments
     largest = (mean * mean + variance).max(axis=1, keepdims=True)
     rstd = np.where(variance > _FLAT * largest, 1 / np.sqrt(variance + np.float32(eps)), np.float32(0))
     scale = gamma * rstd
-    return rstd, scale, beta - scale * mean
+    return mean, rstd, scale, beta - scale * mean
 
 
 def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from nanostyle.arrays import Array, empty
 from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, most_shared, products, supported, vectors
-from nanostyle.gpu.norm import join_moments, moments_of, sums
+from nanostyle.gpu.norm import Tiles, moments_of, sums
 from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 
 _TW = 16  # width of a tile: as in kernels/conv.cu
@@ -198,8 +198,8 @@ def convolve(
     spread: int = 1,
     relu: bool = False,
     moments: bool = False,
-) -> tuple[Array, tuple[Array, Array] | None]:
-    """`y (N, *size, M)` by weights `(K, L, C, M)`, and with `moments` mean and variance of its channels, else None.
+) -> tuple[Array, Any]:
+    """`y (N, *size, M)` by weights `(K, L, C, M)`, and with `moments` the statistics of its channels, else None.
 
     With `adjoint` by the weights of the gradient: mirrored, C and M exchanged. `spread`: see `pack_weights`; `step`:
     see `product`.
@@ -295,8 +295,8 @@ def product(
     relu: bool = False,
     moments: bool = False,
     own: bool = False,
-) -> tuple[Array, tuple[Array, Array] | None]:
-    """Launch `conv`: `y (N, *size, M)`, and with `moments` mean and variance of its channels, else None.
+) -> tuple[Array, Any]:
+    """Launch `conv`: `y (N, *size, M)`, and with `moments` the statistics of its channels, else None.
 
     The weights `(M, K, L, C)` are packed, and have `packed_rows`; with `own` they are `(N, M, K, L, C)`, each picture's
     own. Where the pixels of x stand apart with zeros between them, `step` is their distance, else 1.
@@ -319,7 +319,7 @@ def product(
     macros |= tile._asdict()
     launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(kernel), **macros)
     if partial is not None:
-        return y, join_moments(partial, phase, sides)
+        return y, Tiles(partial, phase, sides)
     return y, moments_of(y) if moments else None
 
 

@@ -38,28 +38,56 @@ def moments_of(x: Array) -> Any:
     t = Tiling.of(N, H * W, C, words["VEC"])
     partial = empty((N, 1, t.tiles, C, 2), np.float32, like=x)
     launch("norm", "moments", (t.tiles, t.groups, N), x, partial, H * W, C, t.tile, t.columns, **words)
-    return join_moments(partial, (H * W, 1), (t.tile, 1))
+    return Tiles(partial, (H * W, 1), (t.tile, 1)).joined()
 
 
-def join_moments(partial: Array, size: tuple[int, int], tile: tuple[int, int]) -> tuple[Array, Array]:
-    """Mean and variance `(N, C)` of pictures in parts of `size`, from those of tiles, `(N, parts, tiles, C, 2)`."""
-    N, parts, _, C, _ = partial.shape
-    mean, variance = (empty((N, C), np.float32, like=partial) for _ in range(2))
-    numbers = (*size, C, *tile, parts)
-    launch("norm", "moments_join", (blocks(C, 8), N), partial, mean, variance, *numbers, HALF=0, VEC=1)
-    return mean, variance
+class Tiles(NamedTuple):
+    """Mean and sum of squared deviations of each channel of each tile of pictures: moments that are yet to be joined.
+
+    A picture is `parts` of `size` pixels (height, width), each in tiles of the size `tile`.
+    """
+
+    partial: Array  # (N, parts, tiles, C, 2)
+    size: tuple[int, int]
+    tile: tuple[int, int]
+
+    def joined(self) -> tuple[Array, Array]:
+        """Mean and variance `(N, C)` of the pictures."""
+        mean, variance = self._rows(2)
+        self._join(None, None, mean, variance, None, None, None, 0, 0.0)
+        return mean, variance
+
+    def normalising(self, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+        """Mean, rstd, scale and shift, as of `ops.norm.scale_and_shift`."""
+        mean, rstd, scale, shift = self._rows(4)
+        gamma, beta = contiguous(gamma, np.float32), contiguous(beta, np.float32)
+        self._join(gamma, beta, mean, None, rstd, scale, shift, len(gamma), eps)
+        return mean, rstd, scale, shift
+
+    def _rows(self, count: int) -> list[Array]:
+        N, _, _, C, _ = self.partial.shape
+        return [empty((N, C), np.float32, like=self.partial) for _ in range(count)]
+
+    def _join(self, *arrays_rows_eps: Any) -> None:
+        *arrays, rows, eps = arrays_rows_eps
+        N, parts, _, C, _ = self.partial.shape
+        numbers = (*self.size, C, *self.tile, parts, rows, eps)
+        launch("norm", "moments_join", (blocks(C, 8), N), self.partial, *arrays, *numbers, HALF=0, VEC=1)
 
 
-def scale_and_shift(mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float) -> Any:
-    """See `ops.norm.scale_and_shift`."""
+def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> Any:
+    """See `ops.norm.scale_and_shift`; of `Tiles`, moments are joined on the way."""
+    if isinstance(moments, Tiles):
+        return moments.normalising(gamma, beta, eps)
+    mean, variance = moments
     if any(a.dtype != np.float32 for a in (mean, variance, gamma, beta)):
         return NotImplemented
     gamma, beta = contiguous(gamma), contiguous(beta)
-    out = [empty(mean.shape, np.float32, like=mean) for _ in range(3)]
+    rstd, scale, shift = (empty(mean.shape, np.float32, like=mean) for _ in range(3))
     given = (contiguous(mean), contiguous(variance), gamma, beta)
     numbers = (mean.shape[1], len(gamma), eps, mean.size)
-    launch("norm", "scale_and_shift", blocks(mean.size), *given, *out, *numbers, HALF=0, VEC=1)
-    return tuple(out)
+    launch("norm", "scale_and_shift", blocks(mean.size), *given, rstd, scale, shift, *numbers, HALF=0, VEC=1)
+    return mean, rstd, scale, shift
 
 
 def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Any:

@@ -56,11 +56,11 @@ def _strips(xp: Array, K: int, L: int, stride: int) -> Iterator[tuple[int, slice
 @primitive
 def conv2d_forward(
     x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
-) -> tuple[Array, tuple[Array, Array] | None]:
+) -> tuple[Array, Any]:
     """`y = x * w + b`, then ReLU if asked for.
 
     Returns `y, statistics`: if `moments`, the mean and the (biased) variance `(N, M)` of every channel of every
-    picture of `y`; otherwise None.
+    picture of `y`; otherwise None. A twin may leave it to `scale_and_shift` to compute them, and give what it needs.
     """
     K, L, _, M = w.shape
     H, W = at.output(x.shape[1], x.shape[2], K, L)
@@ -136,8 +136,8 @@ def conv2d(
     (`zero`, `reflect`, `edge`); `b (M,)` is added; `relu` sets what is below 0 to 0. The result is
     `(N, H', W', M)` with `H' = (upsample·H + 2·pad - K) // stride + 1`.
 
-    With `moments=True` the op returns `(y, (mean, variance))`, the statistics `(N, M)` of each channel of each
-    picture, which `cin` takes: computed while the result is still in the cache.
+    With `moments=True` the op returns `(y, statistics)`, for `cin`: mean and variance `(N, M)` of each channel of each
+    picture, computed while the result is still in the cache; on a GPU, what they are made of.
 
     Raises
     ------

@@ -49,16 +49,16 @@ def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | No
 
 
 @primitive
-def scale_and_shift(
-    mean: Array, variance: Array, gamma: Array, beta: Array, *, eps: float
-) -> tuple[Array, Array, Array]:
-    """What normalises as `x·scale + shift`, all `(N, C)`: rstd = 1/sqrt(σ² + eps), scale and shift.
+def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array, Array]:
+    """Mean, rstd = 1/sqrt(σ² + eps), and what normalises as `x·scale + shift`: scale and shift; all are `(N, C)`.
 
-    `gamma` and `beta` are `(N, C)`, or `(1, C)` for all pictures.
+    `moments` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`, or
+    `(1, C)` for all pictures.
     """
+    mean, variance = moments
     rstd = 1 / module_of(mean).sqrt(variance + eps)
     scale = gamma * rstd
-    return rstd, scale, beta - scale * mean
+    return mean, rstd, scale, beta - scale * mean
 
 
 @primitive
@@ -113,7 +113,7 @@ def cin(
     *,
     style: Any = None,
     relu: bool = False,
-    moments: tuple[Array, Array] | None = None,
+    moments: Any = None,
     eps: float = EPS,
 ) -> tuple[Any, ...]:
     """Conditional instance normalisation: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
@@ -121,7 +121,7 @@ def cin(
     μ and σ are those of each channel of each picture of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
     for each style. `style` says which: `(N,)` whole numbers, one style per picture; `(N, S)` numbers, a mix of
     styles per picture; None: one row for all pictures (`(C,)` or `(1, C)`), or one per picture (`(N, C)`).
-    `moments` are mean and variance of `x` where they are known already (`conv2d(..., moments=True)`).
+    `moments` are mean and variance of `x` where they are known already, as `conv2d(..., moments=True)` gives them.
 
     Source: Dumoulin 2017, equation 5; the same σ² + eps as instance norm (Ulyanov 2016).
 
@@ -140,9 +140,9 @@ def cin(
         )
     xp = module_of(x)
     style = None if style is None else xp.asarray(style)
-    mean, variance = moments if moments is not None else moments_of(x)
+    moments = moments_of(x) if moments is None else moments
     g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
-    rstd, scale, shift = scale_and_shift(mean, variance, g_rows, b_rows, eps=eps)
+    mean, rstd, scale, shift = scale_and_shift(moments, g_rows, b_rows, eps=eps)
     y = normalise_forward(x, scale, shift, residual, relu=relu)
     mask = y if relu else None
 
@@ -188,7 +188,7 @@ def batch_norm(
     tall = x.reshape(1, N * H, W, C)
     wide = np.result_type(x.dtype, np.float32)
     mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
-    rstd, scale, shift = scale_and_shift(mean, variance, gamma[None], beta[None], eps=eps)
+    _, rstd, scale, shift = scale_and_shift((mean, variance), gamma[None], beta[None], eps=eps)
     y = normalise_forward(tall, scale, shift, None, relu=relu)
     mask = y if relu else None
 

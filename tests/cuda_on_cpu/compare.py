@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from nanostyle.gpu.norm import Tiles
 from tests.cuda_on_cpu.emulator import gpu
 
 # The error that is allowed, as a share of the largest value.
@@ -31,13 +32,20 @@ def twin(primitive: Any) -> Any:
 def on_gpu(function: Any, *args: Any, **kwargs: Any) -> Any:
     """What a function gives for NumPy arrays that are uploaded first, as NumPy arrays again."""
     with gpu() as cp:
-        up = [cp.asarray(a) if isinstance(a, np.ndarray) else a for a in args]
-        kwargs = {k: cp.asarray(v) if isinstance(v, np.ndarray) else v for k, v in kwargs.items()}
-        return down(function(*up, **kwargs))
+        return down(function(*up(cp, args), **{k: up(cp, v) for k, v in kwargs.items()}))
+
+
+def up(cp: Any, value: Any) -> Any:
+    """NumPy arrays as arrays of the device."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(up(cp, v) for v in value)
+    return cp.asarray(value) if isinstance(value, np.ndarray) else value
 
 
 def down(value: Any) -> Any:
-    """Arrays of the device as NumPy arrays."""
+    """Arrays of the device as NumPy arrays; moments that are yet to be joined, joined."""
+    if isinstance(value, Tiles):
+        value = value.joined()
     if isinstance(value, tuple):
         return tuple(down(v) for v in value)
     return value.get() if hasattr(value, "get") else value
@@ -45,6 +53,8 @@ def down(value: Any) -> Any:
 
 def wide(value: Any) -> Any:
     """Floating-point arrays in float64."""
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(wide(v) for v in value)
     return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype.kind == "f" else value
 
 
@@ -53,8 +63,8 @@ def compare(primitive: Any, *args: Any, tolerance: float | None = None, **kwargs
     got = on_gpu(twin(primitive), *args, **kwargs)
     assert got is not NotImplemented
     want = primitive.reference(*map(wide, args), **{k: wide(v) for k, v in kwargs.items()})
-    dtype = args[0].dtype
-    check(got, want, tolerance or TOLERANCE[dtype])
+    first = args[0][0] if isinstance(args[0], tuple) else args[0]
+    check(got, want, tolerance or TOLERANCE[first.dtype])
     return got
 
 
