@@ -76,8 +76,16 @@ def pick_device(wish: str = "auto") -> str:
 
 
 def to_device(x: npt.NDArray[Any], device: str) -> Array:
-    """Copy a NumPy array to `device`; on `cpu` it is the same array."""
-    return x if device == "cpu" else cupy().asarray(x)  # type: ignore[union-attr]
+    """Copy a NumPy array to `device`; on `cpu` it is the same array.
+
+    If it is read-only nothing may write to the copy either: what is derived from it may be kept.
+    """
+    if device == "cpu":
+        return x
+    copy = cupy().asarray(x)  # type: ignore[union-attr]
+    if not x.flags.writeable:
+        _gpu("derived").settle(copy)
+    return copy
 
 
 def to_host(x: Array) -> npt.NDArray[Any]:

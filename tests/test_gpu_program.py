@@ -1,6 +1,7 @@
 """The whole program on a GPU, emulated or real: every op with its gradients, and what the methods make of them."""
 
 import contextlib
+import gc
 import signal
 from itertools import islice
 
@@ -12,7 +13,7 @@ from train_tiny import training
 
 from nanostyle import arrays, image, losses, ops, weightfile
 from nanostyle.errors import NanostyleError
-from nanostyle.gpu import launch
+from nanostyle.gpu import conv, derived, launch
 from nanostyle.gpu.graph import constant
 from nanostyle.methods import memory
 from nanostyle.methods.anystyle import predict_style, stylize_any
@@ -439,6 +440,62 @@ def test_recorded_work_may_not_look_at_a_value(cp):
     work(x)
     with pytest.raises(Exception, match="captur"):
         work(x)
+
+
+@pytest.mark.parametrize("channels", [(5, 6), (2, 40), (40, 2)])
+def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
+    """For each direction and precision; also the thin layers', whose taps are channels."""
+    packed = []
+
+    def counted(file, kernel, *args, **options):
+        packed.extend([kernel] * (kernel == "pack_weights"))
+        launch.launch(file, kernel, *args, **options)
+
+    monkeypatch.setattr(conv, "launch", counted)
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 7, channels[0]), (9, 9, *channels)))
+
+    def both(weights, dtype=np.float32):
+        picture = Tensor(arrays.to_device(x.astype(dtype), "cuda"), requires_grad=True)
+        y = ops.conv2d(picture, weights, pad=4, mode="edge")
+        y.backward(y.data)
+        return arrays.to_host(y.data), arrays.to_host(picture.grad)
+
+    trained = arrays.to_device(w, "cuda")
+    want = both(trained)
+    assert len(packed) == 2
+    both(trained)
+    assert len(packed) == 4
+    w.flags.writeable = False
+    kept, entries = arrays.to_device(w, "cuda"), len(derived._derived)
+    for _ in range(3):
+        for got, exact in zip(both(kept), want, strict=True):
+            np.testing.assert_array_equal(got, exact)
+    assert len(packed) == 6
+    both(kept, np.float16)
+    both(kept, np.float16)
+    assert len(packed) == 8
+    arrays.set_precision("tf32", "cuda")
+    both(kept)
+    both(kept)
+    assert len(packed) == 10
+    del kept
+    gc.collect()
+    assert len(derived._derived) == entries - 1
+
+
+def test_what_is_derived_while_work_is_recorded_is_not_kept(cp):
+    """It is in the recording's memory, and not computed yet."""
+    settled = cp.asarray(np.arange(5, dtype=np.float32))
+    derived.settle(settled)
+    again = arrays.repeated(lambda x: x + derived.derived(settled, lambda: settled * 2, "twice", x.shape), "cuda")
+    for size in (5, 1):
+        for i in range(3):
+            x = np.full(size, i, np.float32)
+            if i == 1:  # as if the first call had not been
+                derived._derived[id(settled)].clear()
+            np.testing.assert_array_equal(arrays.to_host(again(x)), x + 2 * np.arange(5))
+        assert not derived._derived[id(settled)]
 
 
 def test_precision_is_for_gpus():

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanostyle.arrays import Array, empty
+from nanostyle.gpu.derived import derived
 from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, most_shared, products, supported, vectors
 from nanostyle.gpu.norm import Tiles, moments_of, sums
 from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
@@ -206,19 +207,23 @@ def convolve(
     """
     K, L, C, M = (*w.shape[:2], w.shape[3], w.shape[2]) if adjoint else w.shape
     along = _taps_as_channels(walk, K, C, M)
+    x = unfold(x, K, walk.pad_h, walk.mode, size[0]) if along == "in" else pad_channels(x)
+
+    def pack() -> Array:
+        if along is None:
+            return pack_weights(w, x, adjoint=adjoint, spread=spread)
+        forward = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
+        if along == "in":
+            return pack_weights(forward.swapaxes(0, 1).reshape(1, L, K * C, M), x)
+        return pack_weights(forward.transpose(1, 2, 0, 3).reshape(1, L, C, K * M), x)
+
+    packed = derived(w, pack, along, adjoint, spread, *products(x).values())
     if along is None:
-        x = pad_channels(x)
-        packed = pack_weights(w, x, adjoint=adjoint, spread=spread)
         return product(x, packed, b, M, size, walk, step=step, relu=relu, moments=moments)
-    w = w[::-1, ::-1].swapaxes(2, 3) if adjoint else w
     flat = walk._replace(pad_h=0)
     if along == "in":
-        x = unfold(x, K, walk.pad_h, walk.mode, size[0])
-        packed = pack_weights(w.swapaxes(0, 1).reshape(1, L, K * C, M), x)
         return product(x, packed, b, M, size, flat, relu=relu, moments=moments)
-    x = pad_channels(x)
     unit = WORD // x.dtype.itemsize
-    packed = pack_weights(w.transpose(1, 2, 0, 3).reshape(1, L, C, K * M), x)
     z, _ = product(x, packed, None, blocks(K * M, unit) * unit, (x.shape[1], size[1]), flat)
     y = fold(z, b, M, K, walk.pad_h, walk.mode, size[0], relu=relu)
     return y, moments_of(y) if moments else None

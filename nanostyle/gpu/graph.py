@@ -108,6 +108,11 @@ def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
 _constants: list[tuple[Any, npt.NDArray[Any]]] | None = None
 
 
+def recording() -> bool:
+    """Whether a recording is being made: what is launched is not done yet."""
+    return _constants is not None
+
+
 def constant(values: npt.NDArray[Any]) -> Array:
     """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then.
 

@@ -122,7 +122,7 @@ usage = Usage()
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """An array of the device. Its content is in `host`, which nothing but this package may look at."""
 
-    __slots__ = ("host",)
+    __slots__ = ("__weakref__", "host")
 
     def __init__(self, host: np.ndarray[Any, Any]) -> None:
         self.host = host
