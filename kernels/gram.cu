@@ -1,20 +1,49 @@
 // What Gram matrices and weight gradients need around the products of conv.cu and wgrad.cu, and total variation.
 
-// out (groups, KL, C, M) = scale · the sum of `splits` partial results (groups·splits, KL, C_in, M_in) of wgrad.cu;
-// channels above C and M are padding. `symmetric`: what is below the diagonal is read above it.
-// Grid: numbers of a result, groups.
+// out (KL, C, M) = the sum of `splits` partial results (splits, KL, C_in, M_in) of wgrad.cu; channels above C and M are
+// padding. 32 numbers to a block, eight threads to a number. Grid: groups of 32 numbers.
 extern "C" __global__ void __launch_bounds__(THREADS) join_splits(
-    const float* __restrict__ partial, float* __restrict__ out, int splits, int KL, int C, int C_in, int M, int M_in,
-    float scale, int symmetric) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= KL * C * M) return;
+    const float* __restrict__ partial, float* __restrict__ out, int splits, int KL, int C, int C_in, int M, int M_in) {
+  __shared__ float found[8][32];
+  const int lane = threadIdx.x / 32, i = blockIdx.x * 32 + threadIdx.x % 32, count = KL * C * M;
   const int m = i % M, c = i / M % C, kl = i / M / C;
-  const bool swap = symmetric && c > m;
   const size_t size = static_cast<size_t>(KL) * C_in * M_in;
-  const float* from = partial + blockIdx.y * splits * size + (kl * C_in + (swap ? m : c)) * M_in + (swap ? c : m);
   float sum = 0.f;
-  for (int z = 0; z < splits; z++) sum += from[z * size];
-  out[static_cast<size_t>(blockIdx.y) * KL * C * M + i] = sum * scale;
+  if (i < count) {
+#pragma unroll 4
+    for (int z = lane; z < splits; z += 8) sum += partial[z * size + (kl * C_in + c) * M_in + m];
+  }
+  found[lane][threadIdx.x % 32] = sum;
+  __syncthreads();
+  if (lane > 0 || i >= count) return;
+  for (int other = 1; other < 8; other++) sum += found[other][threadIdx.x];
+  out[i] = sum;
+}
+
+// out (N, C, C) = scale times the sum of each picture's `splits` partial Gram matrices (N·splits, C_in, C_in): what is on
+// the diagonal and above it, written there and mirrored. A block makes 8 x 8 numbers, by four threads each.
+// Grid: tiles across, tiles down, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS) join_gram(
+    const float* __restrict__ partial, float* __restrict__ out, int splits, int C, int C_in, float scale) {
+  __shared__ float found[4][64];
+  if (blockIdx.x < blockIdx.y) return;
+  const int lane = threadIdx.x / 64, number = threadIdx.x % 64;
+  const int row = blockIdx.y * 8 + number / 8, column = blockIdx.x * 8 + number % 8;
+  const size_t size = static_cast<size_t>(C_in) * C_in;
+  const float* from = partial + blockIdx.z * splits * size + row * C_in + column;
+  const bool wanted = row <= column && column < C;
+  float sum = 0.f;
+  if (wanted) {
+#pragma unroll 4
+    for (int z = lane; z < splits; z += 4) sum += from[z * size];
+  }
+  found[lane][number] = sum;
+  __syncthreads();
+  if (lane > 0 || !wanted) return;
+  sum = (sum + found[1][number] + (found[2][number] + found[3][number])) * scale;
+  float* const to = out + static_cast<size_t>(blockIdx.z) * C * C;
+  to[row * C + column] = sum;
+  to[column * C + row] = sum;
 }
 
 // s (N, rows, K) = (g + gᵀ)·scale as weights for conv.cu, zeros beyond C. Grid: numbers of a matrix, pictures.

@@ -30,7 +30,38 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool(
   store(y + at(n, to.h, to.w, OH, OW, C) + to.c, best);
 }
 
-// Each pixel gathers from the windows in which it is the first of the largest, so no two threads add to one place.
+// The same gradient where windows do not overlap (size <= stride): each goes to the first of the window's largest, and
+// the rest, also what no window covers, is 0. Grid: words of a picture of all windows, whole or not, pictures.
+extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx_apart(
+    const real* __restrict__ g, const real* __restrict__ x, real* __restrict__ dx, int H, int W, int C, int OH, int OW,
+    int size, int stride) {
+  const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y, across = ceil_div(W, stride);
+  if (i >= ceil_div(H, stride) * across * (C / VEC)) return;
+  const Place to(i, across, C);
+  const int top = to.h * stride, left = to.w * stride;
+  float best[VEC], d[VEC] = {};
+  int first[VEC] = {};
+  if (to.h < OH && to.w < OW) {
+    load(d, g + at(n, to.h, to.w, OH, OW, C) + to.c);
+    for (int k = 0; k < size; k++)
+      for (int j = 0; j < size; j++) {
+        float v[VEC];
+        load(v, x + at(n, top + k, left + j, H, W, C) + to.c);
+#pragma unroll
+        for (int q = 0; q < VEC; q++)
+          if (k + j == 0 || v[q] > best[q]) best[q] = v[q], first[q] = k * stride + j;
+      }
+  }
+  for (int k = 0; k < min(stride, H - top); k++)
+    for (int j = 0; j < min(stride, W - left); j++) {
+      float v[VEC];
+#pragma unroll
+      for (int q = 0; q < VEC; q++) v[q] = first[q] == k * stride + j ? d[q] : 0.f;
+      store(dx + at(n, top + k, left + j, H, W, C) + to.c, v);
+    }
+}
+
+// Where they do, each pixel gathers from the windows in which it is the first of the largest, so no two threads add to one place.
 // Grid: words of a picture, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, real* __restrict__ dx, int H,

@@ -2,11 +2,11 @@
 //
 // A row of A is a number of the kernel (tap and channel), gathered as in conv.cu; a column of B is a channel of g; k
 // are the output pixels. There are many pixels and few results, so the pixels are split over blocks: each writes a
-// partial result, and `join_splits` (gram.cu) adds them in an order that is always the same.
+// partial result, and gram.cu adds them up in an order that is always the same.
 //
 // Macros: HALF, TF32, BM, BN (gemm.cuh).
 
-constexpr int STAGES = BM + BN > 128 ? 3 : 4;
+constexpr int STAGES = BM + BN > 128 ? 3 : 6;
 constexpr int AT_ONCE = BN < 128 || ((HALF || TF32) && !OLD) ? 2 : 1;  // blocks on a multiprocessor, unspilled
 constexpr int A_ROWS = THREADS / A_CHUNKS;  // pixels that the block copies of A at once
 constexpr int A_PARTS = BK / A_ROWS;

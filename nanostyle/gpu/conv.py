@@ -128,7 +128,10 @@ def _weight_gradient(x: Array, g: Array, shape: tuple[int, int, int, int], walk:
     K, L, C, M = shape
     x, g = pad_channels(x), pad_channels(g)
     partial = product_over_pixels(x, g, (K, L), walk)
-    return join_splits(partial, 1, (K, L), (C, x.shape[3]), (M, g.shape[3]))[0]
+    dw = empty(shape, np.float32, like=x)
+    numbers = (len(partial), K * L, C, x.shape[3], M, g.shape[3])
+    launch("gram", "join_splits", blocks(dw.size, 32), partial, dw, *numbers, HALF=0)
+    return dw
 
 
 def conv2d_db(g: Array, *, mask: Array | None = None) -> Any:
@@ -329,7 +332,7 @@ def product(
 
 
 def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:
-    """Launch `wgrad`: partial results `(N·splits, K·L·C, M)`, for `join_splits`."""
+    """Launch `wgrad`: partial results `(N·splits, K·L·C, M)`, which are to be added up."""
     N, H, W, C = x.shape
     _, OH, OW, M = g.shape
     KLC = kernel[0] * kernel[1] * C
@@ -346,25 +349,6 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     options = (split, splits, int(symmetric))
     macros = {**products(x), "BM": BM, "BN": BN}
     grid = (*tiles, N * splits)
-    shared = (3 if BM + BN > 128 else 4) * (BM + BN) * _PIECE  # so many pieces as in kernels/wgrad.cu
+    shared = (3 if BM + BN > 128 else 6) * (BM + BN) * _PIECE  # so many pieces as in kernels/wgrad.cu
     launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=shared, **macros)
     return partial
-
-
-def join_splits(
-    partial: Array,
-    groups: int,
-    kernel: tuple[int, int],
-    C: tuple[int, int],
-    M: tuple[int, int],
-    *,
-    scale: float = 1.0,
-    symmetric: bool = False,
-) -> Array:
-    """`(groups, K, L, C, M)`: `scale` times the sums of partial results. C and M: without and with padding."""
-    K, L = kernel
-    out = empty((groups, K, L, C[0], M[0]), np.float32, like=partial)
-    grid = (blocks(out.size // groups), groups)
-    numbers = (len(partial) // groups, K * L, *C, *M, scale, int(symmetric))
-    launch("gram", "join_splits", grid, partial, out, *numbers, HALF=0)
-    return out

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from nanostyle.arrays import Array, empty
-from nanostyle.gpu.conv import Walk, join_splits, packed_rows, pad_channels, product, product_over_pixels
+from nanostyle.gpu.conv import Walk, packed_rows, pad_channels, product, product_over_pixels
 from nanostyle.gpu.launch import blocks, contiguous, launch, products, supported
 from nanostyle.gpu.math import MOST_BLOCKS, join_sums
 
@@ -39,8 +39,10 @@ def gram_forward(x: Array) -> Any:
     N, H, W, C = x.shape
     x = pad_channels(x)
     partial = product_over_pixels(x, x, (1, 1), Walk(), symmetric=True)
-    sizes = (C, x.shape[3])
-    return join_splits(partial, N, (1, 1), sizes, sizes, scale=1 / (H * W), symmetric=True).reshape(N, C, C)
+    G = empty((N, C, C), np.float32, like=x)
+    grid = (blocks(C, 8), blocks(C, 8), N)
+    launch("gram", "join_gram", grid, partial, G, len(partial) // N, C, x.shape[3], 1 / (H * W), HALF=0)
+    return G
 
 
 def gram_dx(g: Array, x: Array) -> Any:

@@ -16,7 +16,9 @@ def max_pool_dx(g: Array, x: Array, y: Array, *, size: int, stride: int) -> Any:
     if not supported(g, x, y):
         return NotImplemented
     x = contiguous(x)
-    return _dx("max_pool_dx", g, x.shape, size, stride, x, contiguous(y, x.dtype), dtype=x.dtype)
+    if size > stride:
+        return _dx("max_pool_dx", g, x.shape, size, stride, x, contiguous(y, x.dtype), dtype=x.dtype)
+    return _dx("max_pool_dx_apart", g, x.shape, size, stride, x, dtype=x.dtype, each=stride)
 
 
 def avg_pool_forward(x: Array, *, size: int, stride: int) -> Any:
@@ -40,10 +42,20 @@ def _forward(kernel: str, x: Array, size: int, stride: int) -> Any:
     return y
 
 
-def _dx(kernel: str, g: Array, shape: tuple[int, ...], size: int, stride: int, *forward: Array, dtype: Any) -> Array:
+def _dx(
+    kernel: str,
+    g: Array,
+    shape: tuple[int, ...],
+    size: int,
+    stride: int,
+    *forward: Array,
+    dtype: Any,
+    each: int = 1,
+) -> Array:
+    """Launch `kernel`, in which a thread makes a word of `each` x `each` pixels."""
     g, words = contiguous(g, dtype), vectors(g)
     N, H, W, C = shape
     dx = empty(shape, dtype, like=g)
-    grid = (blocks(dx.size // words["VEC"] // N), N)
+    grid = (blocks(blocks(H, each) * blocks(W, each) * C // words["VEC"]), N)
     launch("pool", kernel, grid, g, *forward, dx, H, W, C, *g.shape[1:3], size, stride, **words)
     return dx
