@@ -19,7 +19,7 @@ from nanostyle.methods.gatys import LOSS_SCALE
 from nanostyle.methods.objective import Objective
 from nanostyle.methods.options import TrainOptions
 from nanostyle.methods.styletask import StyleTask
-from nanostyle.nn import move, parameters
+from nanostyle.nn import move, parameters, state
 from nanostyle.ops.adam import clipping
 from nanostyle.optim import Adam
 from nanostyle.tensor import Tensor, no_grad
@@ -119,6 +119,8 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         with torch.inference_mode():
             exact = _pictures(exactly(torch, lambda model=model, x=x: model(x))).ravel()  # type: ignore[misc]
         model, x = model.to(dtype=dtype), x.to(dtype=dtype)
+        for value in state(net).values():
+            value.flags.writeable = False  # as those of a model file are
         move(net, "cuda")
         device_photo = cp.asarray(photo)
 

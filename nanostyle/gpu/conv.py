@@ -13,7 +13,7 @@ import numpy as np
 from nanostyle.arrays import Array, empty
 from nanostyle.gpu.derived import derived
 from nanostyle.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, most_shared, products, supported, vectors
-from nanostyle.gpu.norm import Tiles, moments_of, sums
+from nanostyle.gpu.norm import Tiles, sums
 from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 
 _TW = 16  # width of a tile: as in kernels/conv.cu
@@ -229,7 +229,7 @@ def convolve(
     unit = WORD // x.dtype.itemsize
     z, _ = product(x, packed, None, blocks(K * M, unit) * unit, (x.shape[1], size[1]), flat)
     y = fold(z, b, M, K, walk.pad_h, walk.mode, size[0], relu=relu)
-    return y, moments_of(y) if moments else None
+    return y, Tiles.of(y) if moments else None
 
 
 class Kernel(NamedTuple):
@@ -328,7 +328,7 @@ def product(
     launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(kernel), **macros)
     if partial is not None:
         return y, Tiles(partial, phase, sides)
-    return y, moments_of(y) if moments else None
+    return y, Tiles.of(y) if moments else None
 
 
 def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:

@@ -31,14 +31,7 @@ class Tiling(NamedTuple):
 
 def moments_of(x: Array) -> Any:
     """See `ops.norm.moments_of`."""
-    if not supported(x):
-        return NotImplemented
-    x, words = contiguous(x), vectors(x)
-    N, H, W, C = x.shape
-    t = Tiling.of(N, H * W, C, words["VEC"])
-    partial = empty((N, 1, t.tiles, C, 2), np.float32, like=x)
-    launch("norm", "moments", (t.tiles, t.groups, N), x, partial, H * W, C, t.tile, t.columns, **words)
-    return Tiles(partial, (H * W, 1), (t.tile, 1)).joined()
+    return Tiles.of(x).joined() if supported(x) else NotImplemented
 
 
 class Tiles(NamedTuple):
@@ -50,6 +43,16 @@ class Tiles(NamedTuple):
     partial: Array  # (N, parts, tiles, C, 2)
     size: tuple[int, int]
     tile: tuple[int, int]
+
+    @classmethod
+    def of(cls, x: Array) -> "Tiles":
+        """Those of pictures `x`, of runs of their pixels."""
+        x, words = contiguous(x), vectors(x)
+        N, H, W, C = x.shape
+        t = Tiling.of(N, H * W, C, words["VEC"])
+        partial = empty((N, 1, t.tiles, C, 2), np.float32, like=x)
+        launch("norm", "moments", (t.tiles, t.groups, N), x, partial, H * W, C, t.tile, t.columns, **words)
+        return cls(partial, (H * W, 1), (t.tile, 1))
 
     def joined(self) -> tuple[Array, Array]:
         """Mean and variance `(N, C)` of the pictures."""
