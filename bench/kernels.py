@@ -316,12 +316,12 @@ class Works:
         )
         yield work(
             "squared distance",
-            lambda: squared_distance_forward(x, a),
-            lambda: ((xt - at).float() ** 2).sum(dim=(1, 2, 3)),
+            lambda: squared_distance_forward(x, a, each)[0],
+            lambda: ((xt - at).float() ** 2).sum(),
             0.0,
             2 * size,
         )
-        yield work("squared distance da", lambda: squared_distance_da(each, x, a), lambda: 2 * (xt - at), 0.0, 3 * size)
+        yield work("squared distance da", lambda: squared_distance_da(one, each, x, a), lambda: 2 * (xt - at), 0.0, 3 * size)
 
     def adam(self) -> Iterator[Pair]:
         """Adam's step for the parameters of the transformer, 1.7 million in 62 arrays; always float32."""

@@ -1,20 +1,49 @@
 // Squared distances of pictures, sums in two stages whose order is always the same, and products of small matrices.
 
-// partial[n][block] = the block's share of Σ (a - b)² over picture n; without b of Σ a². Grid: any number of blocks, pictures.
+// partial[n][block] = the block's share of Σ (a - b)² over picture n, and with `relative` of Σ b².
+// Grid: any number of blocks, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
-    const real* __restrict__ a, const real* __restrict__ b, float* __restrict__ partial, int words) {
+    const real* __restrict__ a, const real* __restrict__ b, float2* __restrict__ partial, int words, int relative) {
   __shared__ float room[THREADS / 32];
   const size_t picture = static_cast<size_t>(blockIdx.y) * words;
-  float sum = 0.f;
+  float sum = 0.f, size = 0.f;
   for (int i = blockIdx.x * THREADS + threadIdx.x; i < words; i += gridDim.x * THREADS) {
-    float va[VEC], vb[VEC] = {};
+    float va[VEC], vb[VEC];
     load(va, a + (picture + i) * VEC);
-    if (b) load(vb, b + (picture + i) * VEC);
+    load(vb, b + (picture + i) * VEC);
 #pragma unroll
-    for (int k = 0; k < VEC; k++) sum += (va[k] - vb[k]) * (va[k] - vb[k]);
+    for (int k = 0; k < VEC; k++) {
+      sum += (va[k] - vb[k]) * (va[k] - vb[k]);
+      size += vb[k] * vb[k];
+    }
   }
   sum = block_sum(sum, room);
-  if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = sum;
+  if (relative) size = block_sum(size, room);
+  if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = make_float2(sum, size);
+}
+
+// total = Σ share[n] times the first of picture n's sums, over its `count` blocks. The shares are the weights (none: 1),
+// with `relative` divided by N times the second. One block.
+extern "C" __global__ void __launch_bounds__(THREADS) join_distances(
+    const float2* __restrict__ partial, const float* __restrict__ weight, float* __restrict__ total,
+    float* __restrict__ share, int N, int count, int relative) {
+  __shared__ float room[THREADS / 32];
+  float all = 0.f;
+  for (int n = 0; n < N; n++) {
+    float sum = 0.f, size = 0.f;
+    for (int i = threadIdx.x; i < count; i += THREADS) {
+      const float2 part = partial[n * count + i];
+      sum += part.x;
+      size += part.y;
+    }
+    sum = block_sum(sum, room);
+    if (relative) size = block_sum(size, room);
+    if (threadIdx.x > 0) continue;
+    const float mine = (weight ? weight[n] : 1.f) / (relative ? N * max(size, 1e-12f) : 1.f);
+    share[n] = mine;
+    all += mine * sum;
+  }
+  if (threadIdx.x == 0) total[0] = all;
 }
 
 // sum[n] = scale · Σ partial[n]. Grid: pictures.
@@ -27,14 +56,14 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_sums(
   if (threadIdx.x == 0) sum[blockIdx.x] = mine * scale;
 }
 
-// da = 2·g[n]·(a - b). Grid: words of a picture, pictures.
+// da = 2·g·share[n]·(a - b). Grid: words of a picture, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
-    const float* __restrict__ g, const real* __restrict__ a, const real* __restrict__ b, real* __restrict__ da,
-    int words) {
+    const float* __restrict__ g, const float* __restrict__ share, const real* __restrict__ a, const real* __restrict__ b,
+    real* __restrict__ da, int words) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= words) return;
   const size_t at = (static_cast<size_t>(blockIdx.y) * words + i) * VEC;
-  const float scale = 2.f * g[blockIdx.y];
+  const float scale = 2.f * g[0] * share[blockIdx.y];
   float va[VEC], vb[VEC];
   load(va, a + at);
   load(vb, b + at);

@@ -133,6 +133,11 @@ def _weights(size: Size) -> dict[str, Any]:
     return {"weight": np.linspace(0.5, 2, size.N)}
 
 
+def _target(size: Size) -> dict[str, Any]:
+    shape = _shape("NHWC", size)
+    return {"target": np.cos(np.arange(float(np.prod(shape)))).reshape(shape)}
+
+
 def _window(size: Size) -> dict[str, Any]:
     top, left = size.H // 3, size.W // 4
     return {"top": top, "left": left, "height": size.H - top, "width": max(1, size.W // 2 - left)}
@@ -156,6 +161,8 @@ CASES = [
     Case("mean", normal("NHWC")),
     Case("mean", normal("NHWC"), {"axis": (1, 2), "keepdims": True}),
     Case("squared_distance", normal("NHWC", "NHWC"), _weights),
+    Case("relative_distance", normal("NHWC"), _target),
+    Case("relative_distance", normal("NHWC"), lambda s: {**_target(s), **_weights(s)}),
     Case("reshape", normal("NHWC"), lambda s: {"shape": (s.N, s.H * s.W, s.C)}),
     Case("concat", normal("NC", "NM", "NC")),
     Case("concat", normal("NHWC", "SHWC"), {"axis": 0}),

@@ -9,16 +9,10 @@ from typing import Literal
 import numpy as np
 
 from nanostyle.arrays import Array, module_of
-from nanostyle.ops import cast, crop, mean, reshape, squared_distance
-from nanostyle.ops.math import squared_distance_forward
+from nanostyle.ops import cast, crop, mean, relative_distance, reshape, squared_distance
 from nanostyle.tensor import Tensor
 
 Scale = Literal["relative", "paper"]
-
-
-def _square(x: Array) -> Array:
-    """`(N,)`: ||x_n||² of every picture, never 0: a black picture must not divide by nothing."""
-    return module_of(x).maximum(squared_distance_forward(x, None), 1e-12)
 
 
 def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
@@ -26,9 +20,9 @@ def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
 
     `relative`: the mean over the pictures of ||F - P||² / ||P||². `paper`: ½ Σ (F - P)² (Gatys 2016, equation 1).
     """
-    N = len(P)
-    weight = 1 / (N * _square(P)) if scale == "relative" else module_of(P).full(N, 0.5, np.float32)
-    return squared_distance(F, P, weight=weight)
+    if scale == "relative":
+        return relative_distance(F, target=P)
+    return squared_distance(F, P, weight=module_of(P).full(len(P), 0.5, np.float32))
 
 
 def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array | None = None) -> Tensor:
@@ -38,9 +32,10 @@ def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array 
     `paper`: Σ (G - A)² / (4 C²) (Gatys 2016, equation 4: with Gram matrices that are sums over the M pixels it
     reads 1 / (4 C² M²); ours are means).
     """
+    if scale == "relative":
+        return relative_distance(G, target=A, weight=weight)
     N, C = G.shape[:2]
-    xp = module_of(A)
-    share = 1 / (N * _square(A)) if scale == "relative" else xp.full(N, 1 / (4 * C**2), A.dtype)
+    share = module_of(A).full(N, 1 / (4 * C**2), A.dtype)
     return squared_distance(G, A, weight=share if weight is None else share * weight)
 
 

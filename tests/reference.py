@@ -59,6 +59,12 @@ def squared_distance(a, b, weight):
     return np.asarray(np.sum([w * np.sum((p - q) ** 2) for w, p, q in zip(weight, a, b, strict=True)]))
 
 
+def relative_distance(a, target, weight=None):
+    weight = np.ones(len(a)) if weight is None else weight
+    parts = [w * np.sum((p - q) ** 2) / np.sum(q**2) for w, p, q in zip(weight, a, target, strict=True)]
+    return np.asarray(np.mean(parts))
+
+
 def reshape(x, shape):
     return np.array(list(x.flat)).reshape(shape)
 

@@ -66,9 +66,9 @@ def arguments(name, shape, rng, layout="plain", relu=False, extra=False, size=2)
         case "total_variation_dx":
             return (np.float32(0.7), x), {}
         case "squared_distance_forward":
-            return (x, normal(rng, shape, layout)), {}
+            return (x, normal(rng, shape, layout), None if relu else normal(rng, (N,))), {"relative": extra}
         case "squared_distance_da":
-            return (normal(rng, (N,)), x, normal(rng, shape, layout)), {}
+            return (np.float32(0.7), normal(rng, (N,)), x, normal(rng, shape, layout)), {}
         case "max_pool_forward" | "avg_pool_forward":
             return (x,), window
         case "max_pool_dx":

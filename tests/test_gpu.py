@@ -146,15 +146,20 @@ def test_bytes(dtype):
 
 
 @drawn
-@given(pictures, dtypes, seeds)
-def test_squared_distance(shape, dtype, rng):
+@given(pictures, dtypes, seeds, st.booleans(), st.booleans())
+def test_squared_distance(shape, dtype, rng, weighted, relative):
     a, b = normal(rng, shape, dtype), normal(rng, shape, dtype)
-    distance = compare(squared_distance_forward, a, b, tolerance=2e-6)
-    compare(squared_distance_forward, a, None, tolerance=2e-6)
-    assert distance.dtype == np.float32
-    g = np.full_like(distance, 3)  # with a large one the result would leave the range of float16
-    got = on_gpu(squared_distance_da, g, a, b)
-    check(got, squared_distance_da.reference(*(v.astype(float) for v in (g, a, b))), 1e-3)
+    weight = rng.uniform(0, 2, shape[0]).astype(np.float32) if weighted else None
+    total, share = compare(squared_distance_forward, a, b, weight, relative=relative, tolerance=2e-6)
+    assert total.dtype == share.dtype == np.float32
+    args = np.array(3, np.float32), rng.uniform(0, 2, shape[0]).astype(np.float32), a, b
+    got = on_gpu(squared_distance_da, *args)
+    check(got, squared_distance_da.reference(*(v.astype(float) for v in args)), 1e-3)
+
+
+def test_a_distance_from_black_is_not_divided_by_nothing():
+    a = np.ones((2, 3, 3, 3), np.float32)
+    compare(squared_distance_forward, a, np.zeros_like(a), None, relative=True)
 
 
 @drawn

@@ -6,29 +6,36 @@ from nanostyle.arrays import Array, empty, parallel, scratch
 from nanostyle.cpu.strips import contiguous, row_strips
 
 
-def squared_distance_forward(a: Array, b: Array | None) -> Array:
+def squared_distance_forward(
+    a: Array, b: Array, weight: Array | None, *, relative: bool = False
+) -> tuple[Array, Array]:
     """See `ops.math.squared_distance_forward`. Float32 products over strips, added up in float64."""
-    a, b = _flat(a), None if b is None else _flat(b)
+    a, b = _flat(a), _flat(b)
     strips = row_strips(a.shape[0], a.shape[1], 1)
 
-    def job(strip: tuple[int, slice]) -> float:
-        d = a[strip] if b is None else np.subtract(a[strip], b[strip], out=scratch("distance", a[strip].shape))
-        return float(np.dot(d, d))
+    def job(strip: tuple[int, slice]) -> tuple[float, float]:
+        d, aim = np.subtract(a[strip], b[strip], out=scratch("distance", a[strip].shape)), b[strip]
+        return float(np.dot(d, d)), float(np.dot(aim, aim)) if relative else 0.0
 
-    total = np.zeros(len(a))
-    for (n, _), part in zip(strips, parallel(job, strips), strict=True):
-        total[n] += part
-    return total.astype(np.float32)
+    distance, size = np.zeros((2, len(a)))
+    for (n, _), (part, of_aim) in zip(strips, parallel(job, strips), strict=True):
+        distance[n] += part
+        size[n] += of_aim
+    share = np.ones(len(a)) if weight is None else weight.astype(float)
+    if relative:
+        share = share / (len(a) * np.maximum(size, 1e-12))
+    return np.asarray(distance @ share, np.float32), share.astype(np.float32)
 
 
-def squared_distance_da(g: Array, a: Array, b: Array) -> Array:
+def squared_distance_da(g: Array, share: Array, a: Array, b: Array) -> Array:
     """See `ops.math.squared_distance_da`."""
     da = empty(a.shape)
     a, b, out = _flat(a), _flat(b), _flat(da)
+    factors = np.float32(2) * g * share
 
     def job(strip: tuple[int, slice]) -> None:
         np.subtract(a[strip], b[strip], out=out[strip])
-        np.multiply(out[strip], np.float32(2 * g[strip[0]]), out=out[strip])
+        np.multiply(out[strip], factors[strip[0]], out=out[strip])
 
     parallel(job, row_strips(a.shape[0], a.shape[1], 1))
     return da

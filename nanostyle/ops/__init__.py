@@ -2,7 +2,7 @@
 
 from nanostyle.ops.conv import conv2d, conv_transpose2d
 from nanostyle.ops.gram import gram, total_variation
-from nanostyle.ops.math import cast, mean, relu, sigmoid, sqrt, squared_distance, sum, tanh
+from nanostyle.ops.math import cast, mean, relative_distance, relu, sigmoid, sqrt, squared_distance, sum, tanh
 from nanostyle.ops.norm import batch_norm, cin, instance_norm, statistics
 from nanostyle.ops.pool import avg_pool, max_pool
 from nanostyle.ops.shape import concat, crop, narrow, pad, reshape, upsample
@@ -28,6 +28,7 @@ __all__ = [
     "narrow",
     "neg",
     "pad",
+    "relative_distance",
     "relu",
     "reshape",
     "sigmoid",

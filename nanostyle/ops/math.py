@@ -67,16 +67,27 @@ def _spread(g: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
 
 
 @primitive
-def squared_distance_forward(a: Array, b: Array | None) -> Array:
-    """`(N,)`: for every picture `Σ (a - b)²`; `b` None stands for zeros."""
-    d = (a if b is None else a - b).reshape(len(a), -1)
-    return (d * d).sum(axis=1)
+def squared_distance_forward(
+    a: Array, b: Array, weight: Array | None, *, relative: bool = False
+) -> tuple[Array, Array]:
+    """`Σ_n share_n · Σ (a_n - b_n)²`, a number, and the shares `(N,)`: `weight` (None: 1 each).
+
+    With `relative` they are divided by `N · Σ b_n²`. A sum below 1e-12 counts as that: a black picture must not divide
+    by nothing.
+    """
+    N = len(a)
+    d = (a - b).reshape(N, -1)
+    distance = (d * d).sum(axis=1)
+    share = module_of(a).ones_like(distance) if weight is None else weight
+    if relative:
+        share = share / (N * module_of(b).maximum((b * b).reshape(N, -1).sum(axis=1), 1e-12))
+    return module_of(a).asarray((distance * share).sum()), share
 
 
 @primitive
-def squared_distance_da(g: Array, a: Array, b: Array) -> Array:
-    """dL/da = `2·g·(a - b)`, from `g` = dL/d(distance) `(N,)`."""
-    return (a - b) * (2 * g).reshape(-1, *(1,) * (a.ndim - 1))
+def squared_distance_da(g: Array, share: Array, a: Array, b: Array) -> Array:
+    """dL/da = `2·g·share_n·(a_n - b_n)`, from `g` = dL/d(result), a number, and the shares `(N,)`."""
+    return (a - b) * (2 * g * share).reshape(-1, *(1,) * (a.ndim - 1))
 
 
 @op
@@ -88,12 +99,27 @@ def squared_distance(a: Array, b: Array, *, weight: Array) -> tuple[Any, ...]:
     ValueError
         The shapes do not fit.
     """
-    if a.shape != b.shape or weight.shape != a.shape[:1]:
+    weight = _checked("squared_distance", a, b, weight)
+    y, share = squared_distance_forward(a, b, weight)
+    return y, (lambda g: squared_distance_da(g, share, a, b), lambda g: squared_distance_da(g, share, b, a))
+
+
+@op
+def relative_distance(a: Array, *, target: Array, weight: Array | None = None) -> tuple[Any, ...]:
+    """The mean over n of `weight_n · Σ (a_n - target_n)² / Σ target_n²`; shapes as for `squared_distance`.
+
+    `weight` None counts as 1 each. Raises as `squared_distance` does.
+    """
+    weight = _checked("relative_distance", a, target, weight)
+    y, share = squared_distance_forward(a, target, weight, relative=True)
+    return y, (lambda g: squared_distance_da(g, share, a, target),)
+
+
+def _checked(name: str, a: Array, b: Array, weight: Array | None) -> Any:
+    """The weight in a type that is never float16, for it may be small."""
+    if a.shape != b.shape or (weight is not None and weight.shape != a.shape[:1]):
         raise ValueError(
-            f"squared_distance: expected a and b of one shape (N, ...) and weight (N,),"
-            f" got {a.shape}, {b.shape} and {weight.shape}"
+            f"{name}: expected two arrays of one shape (N, ...) and a weight (N,),"
+            f" got {a.shape}, {b.shape} and {None if weight is None else weight.shape}"
         )
-    # Never float16: a weight may be small.
-    weight = weight.astype(np.result_type(a.dtype, np.float32))
-    y = module_of(a).asarray((squared_distance_forward(a, b) * weight).sum())
-    return y, (lambda g: squared_distance_da(g * weight, a, b), lambda g: squared_distance_da(g * weight, b, a))
+    return None if weight is None else weight.astype(np.result_type(a.dtype, np.float32), copy=False)
