@@ -112,13 +112,15 @@ class Tensor:
         pending: dict[int, Tensor] = {self._serial: self}
         gradients: dict[int, Array] = {self._serial: gradient}
         ours: set[int] = set()  # gradients that nothing else can see: these may be added to in place
+        given = [gradient]  # what is somebody's to keep
         while pending:
             tensor = pending.pop(max(pending))
             g = gradients.pop(tensor._serial)
             if tensor._edges is None:
                 if tensor.requires_grad:
-                    # The gradient is the caller's to keep, so it must be nobody else's array.
-                    own = g if tensor._serial in ours else g.copy()
+                    # The gradient is the caller's to keep, so it must be nobody else's memory.
+                    own = g if tensor._serial in ours or _is_free(g, given) else g.copy()
+                    given.append(own)
                     tensor.grad = own if tensor.grad is None else tensor.grad + own
                 continue
             edges, tensor._edges = tensor._edges, ()
@@ -182,11 +184,18 @@ class Tensor:
         return matmul(self, other)
 
 
+def _is_free(g: Array, given: list[Array]) -> bool:
+    """Whether whole, writable memory is behind `g`, and none of it behind one of `given`."""
+    whole = g.flags.c_contiguous and getattr(g.flags, "writeable", True)  # CuPy has no array that is not
+    return whole and not any(module_of(g).may_share_memory(g, other) for other in given)
+
+
 def op(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     """Make a differentiable op of a function of arrays.
 
     `fn` takes arrays and returns `y, vjps`: the result, and for each positional argument the function from
-    dL/dy to dL/d(argument). A third value, if there is one, is a by-product through which no gradient flows.
+    dL/dy to dL/d(argument). That is a new array, or dL/dy itself, or looks into one of these; it is none that the op
+    was given or has returned. A third value, if there is one, is a by-product through which no gradient flows.
 
     The op takes tensors (or arrays and numbers, which are constants) and returns the tensor of `y`, or
     `(tensor, by-product)`.

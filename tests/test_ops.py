@@ -28,6 +28,19 @@ def test_every_op_has_a_row_and_a_reference():
 
 
 @every_case
+def test_no_gradient_is_an_array_that_the_op_was_given_or_has_returned(case):
+    """It is the leaf's to keep: see `tensor.op`."""
+    size, inputs = inputs_of(case, Size())
+    tensors = [Tensor(a, requires_grad=i not in case.frozen) for i, a in enumerate(inputs)]
+    y = case.function(size)(*tensors)
+    seed, edges = np.ones(y.shape), y._edges
+    options = [v for v in case.options_at(size).values() if isinstance(v, np.ndarray)]
+    for _, vjp in edges:
+        part = vjp(seed)
+        assert not any(np.shares_memory(part, array) for array in (y.data, *inputs, *options))
+
+
+@every_case
 @quick
 @given(size=sizes)
 def test_equals_the_reference(case, size):

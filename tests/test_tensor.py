@@ -38,6 +38,30 @@ def test_two_leaves_never_share_one_gradient():
     np.testing.assert_array_equal(b.grad, np.ones(3))
 
 
+def test_a_gradient_is_copied_only_if_it_is_somebody_elses():
+    """A leaf may have what its op has made; not what the caller gave, another leaf has, or a view of either."""
+    made = []
+
+    @op
+    def double(x):
+        def dx(g):
+            made.append(2 * g)
+            return made[-1]
+
+        return 2 * x, (dx,)
+
+    seed = np.ones((2, 3))
+    x = leaf(2, 3)
+    double(x).backward(seed)
+    assert x.grad is made[0]
+
+    a, b, c, d = leaf(2, 3), leaf(2, 3), leaf(3, 2), leaf(2, 3)
+    (a + (b + ops.reshape(c, shape=(2, 3))) + d).backward(seed)
+    grads = [seed, *(t.grad for t in (a, b, c, d))]
+    for i, one in enumerate(grads):
+        assert not any(np.shares_memory(one, other) for other in grads[:i])
+
+
 @pytest.mark.parametrize("shape", [(3,), (700, 1500), (2, 3, 4)])
 def test_gradients_are_added_up_alike_on_strips_and_plainly(shape):
     rng = np.random.default_rng(0)
