@@ -65,20 +65,15 @@ DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 #endif
 }
 
-// Copy BYTES (8 or 16) from global to shared memory in the background; zeros, and nothing read, where the source is not
-// `real`.
-template <int BYTES> DEVICE void cp_async(void* to, const void* from, bool real) {
+// Copy 16 bytes from global to shared memory in the background; zeros, and nothing read, where the source is not `real`;
+// nothing at all where it is not `wanted`.
+DEVICE void cp_async(void* to, const void* from, bool real, bool wanted = true) {
 #if __CUDA_ARCH__ >= 800
-  const int bytes = real ? BYTES : 0;
-  if (BYTES == 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :: "r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
-  else
-    asm volatile("cp.async.ca.shared.global [%0], [%1], 8, %2;"
-                 :: "r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+  // By a predicate and not by a branch: so copies that follow one another are issued together.
+  asm volatile("{\n.reg .pred wanted;\nsetp.ne.b32 wanted, %3, 0;\n@wanted cp.async.cg.shared.global [%0], [%1], 16, %2;\n}"
+               :: "r"(shared_address(to)), "l"(from), "r"(real ? 16 : 0), "r"(static_cast<int>(wanted)) : "memory");
 #else
-  if (BYTES == 16) *static_cast<uint4*>(to) = real ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
-  else *static_cast<uint2*>(to) = real ? *static_cast<const uint2*>(from) : make_uint2(0, 0);
+  if (wanted) *static_cast<uint4*>(to) = real ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);
 #endif
 }
 

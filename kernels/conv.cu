@@ -2,7 +2,7 @@
 // channel of the weights, and k are the taps and channels.
 //
 // A block makes a tile of TH x 16 output pixels. It takes k in pieces: 64 bytes of channels, one row of the kernel, up
-// to TAPS of its taps (three; nine in thin layers, which have one row). The pixels under the tile are copied to shared
+// to TAPS of its taps (three or two; nine in thin layers, which have one row). The pixels under the tile are copied to shared
 // memory, to a window, and every tap reads them there, shifted: so with a stride of 1 a 3x3 kernel copies each pixel
 // once and not nine times, since from one row of the kernel to the next only one more row of pixels is needed. What is
 // copied is what such a product waits for.
@@ -19,13 +19,14 @@
 constexpr int TW = 16, TH = BM / TW;
 static_assert(NJ % 4 == 0, "eight channels of a lane leave at once");
 
-// Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them. A row is a
-// multiple of eight, so that each begins at the same bank.
-constexpr int UNIT = STRIDE % 2 ? 8 : STRIDE % 4 ? 4 : 2;
-constexpr int TOGETHER = ceil_div(TW + (TAPS - 1) / STRIDE, UNIT) * UNIT, WINDOW = STRIDE * TOGETHER;
+// Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them.
+constexpr int TOGETHER = TW + (TAPS - 1) / STRIDE, WINDOW = STRIDE * TOGETHER;
+constexpr bool THIN = TAPS > 3;    // one row of the kernel, and no phases
 constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, else one
 constexpr int B_BYTES = TAPS * BN * 64;
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
+constexpr int LINES = STRIP / WINDOW;  // whole rows of a window among them
+static_assert(LINES >= 1, "a row of a window is copied at once");
 
 // Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that have 128 channels. It is a
 // near thing: so numbers are kept as offsets and not as pointers, and what the end needs is computed at the beginning.
@@ -35,6 +36,9 @@ constexpr bool LARGE = BN > 64;
 constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
 #endif
 constexpr int AT_ONCE = OLD || LARGE || (!(HALF || TF32) && BN > 32) ? 1 : 2;
+
+// Whether registers are left for the next tap's operands: without a branch between the taps they are read meanwhile.
+constexpr bool ROOM = NI * NJ <= 8;
 
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
@@ -47,8 +51,9 @@ DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int pad_h, int pad_w,
-    int mode, int shift, int step, int relu, int w_stride, int windows) {
+    int mode, int shift, int phase_step, int relu, int w_stride, int windows) {
   DYNAMIC_SHARED(shared);
+  const int step = THIN ? 1 : phase_step;
   const int phases = step * step, n = blockIdx.z / phases, phase = blockIdx.z % phases;
   const int phase_h = phase / step, phase_w = phase % step;
   const int PH = ceil_div(OH - phase_h, step), PW = ceil_div(OW - phase_w, step);  // of this phase
@@ -60,51 +65,58 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 
   // The taps of this phase, and the pixel that the first of them meets at the tile's first output pixel.
   const int first_r = modulo(pad_h - phase_h, step), first_s = modulo(pad_w - phase_w, step);
-  const int rows = ceil_div(K - first_r, step), columns = ceil_div(L - first_s, step);
+  const int rows = THIN ? 1 : ceil_div(K - first_r, step), columns = ceil_div(L - first_s, step);
   const int h0 = (phase_h + first_r - pad_h) / step + top * STRIDE;
   const int w0 = (phase_w + first_s - pad_w) / step + left * STRIDE;
   const int up = step > 1 ? 0 : shift;
   const int pieces = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
 
-  const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * 64;
+  // In shared memory: windows, stages of weights, and where each row of pixels that is met begins, -1 for zeros.
+  const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * PITCH;
   char* const B = shared + windows * window_bytes;
+  int* const row_at = reinterpret_cast<int*>(B + min(STAGES, pieces) * B_BYTES);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < (TH - 1) * STRIDE + rows; i += THREADS) {
+    const int h = near_border(h0 + i, H << up, mode);
+    row_at[i] = h < 0 ? -1 : (h >> up) * W * C;
+  }
 
-  // What this thread copies of a piece: one chunk of each pixel, and of each row of weights, STRIP apart.
+  // What this thread copies of a piece: one chunk of a pixel in some rows, and of rows of weights STRIP apart.
   const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
-  constexpr int PIXELS = ceil_div(TH * WINDOW, STRIP), WEIGHTS = ceil_div(TAPS * BN, STRIP);
-  const int picture = n * H * W * C + chunk * CHUNK;
-  const int weights = n * w_stride + (((m0 + own) * K + first_r) * L + first_s) * C + chunk * CHUNK;
-  const int here = place<4>(own, chunk);
-  int r = 0, s = 0, c = 0, window = 0;  // of the next piece
+  const int line = own / WINDOW, column = w0 + own % TOGETHER * STRIDE + own % WINDOW / TOGETHER;
+  const bool copies = own < LINES * WINDOW;
+  const int picture = n * H * W * C;
+  const int own_t = own / BN, own_m = m0 + own % BN;  // its first row of weights: tap and channel
+  const int weights = n * w_stride + ((own_m * K + first_r) * L + first_s + own_t * step) * C + chunk * CHUNK;
+  const auto column_at = [&](int s) {  // where the pixel begins in its row
+    const int v = near_border(column + s, W << up, mode);
+    return v < 0 ? -1 : (v >> up) * C + chunk * CHUNK;
+  };
+  int r = 0, s = 0, c = 0, window = 0, from = column_at(0);  // of the next piece
+  __syncthreads();
 
-  // Copy the pixel at a place in a row of the window, which is that of a row so many below the tile's first.
-  const auto copy_pixel = [&](char* to, int below, int at) {
-    const int column = at % TOGETHER * STRIDE + at / TOGETHER;
-    const int h = near_border(h0 + below, H << up, mode), v = near_border(w0 + column + s, W << up, mode);
-    const bool inside = c + chunk * CHUNK < C && column < (TW - 1) * STRIDE + TAPS && h >= 0 && v >= 0;
-    cp_async<16>(to, x + picture + ((h >> up) * W + (v >> up)) * C + c, inside);
+  const auto copy_pixel = [&](char* to, int row, bool wanted) {
+    cp_async(to, x + (picture + row + from + c), (row | from) >= 0 && c + chunk * CHUNK < C, wanted);
   };
 
   // Copy the next piece, its weights to a stage.
   const auto copy = [&](int stage) {
-    char* const to = shared + window * window_bytes + here;
+    char* const to = shared + window * window_bytes + own * PITCH + chunk * 16;
     if (!KEPT || r == 0) {
-#pragma unroll(PIXELS > 6 ? 2 : PIXELS)  // of many, the addresses of all at once would spill
-      for (int i = 0; i < PIXELS; i++) {
-        const int pixel = own + i * STRIP;
-        if (i * STRIP + STRIP <= TH * WINDOW || pixel < TH * WINDOW)
-          copy_pixel(to + i * STRIP * 64, pixel / WINDOW * STRIDE + r, pixel % WINDOW);
-      }
-    } else if (own < WINDOW) {
-      copy_pixel(to + (TH - 1 + r) * WINDOW * 64, TH - 1 + r, own);
+#pragma unroll(TH / LINES > 6 ? 1 : TH)  // of many, the addresses of all at once would spill
+      for (int i = 0; i < ceil_div(TH, LINES); i++)
+        copy_pixel(to + i * LINES * WINDOW * PITCH, row_at[min(line + i * LINES, TH - 1) * STRIDE + r],
+                   copies && line + i * LINES < TH);
+    } else {
+      copy_pixel(to + (TH - 1 + r) * WINDOW * PITCH, row_at[TH - 1 + r], own < WINDOW);
     }
-    const int tap = weights + (r * L + s) * step * C + c;
 #pragma unroll
-    for (int i = 0; i < WEIGHTS; i++) {
-      const int row = own + i * STRIP, t = row / BN, m = row % BN;
-      if (i * STRIP + STRIP <= TAPS * BN || row < TAPS * BN)
-        cp_async<16>(B + stage * B_BYTES + here + i * STRIP * 64, w + (tap + (m - own) * (K * L * C) + t * step * C),
-                     c + chunk * CHUNK < C && s + t < columns && m0 + m < ceil_div(M, 32) * 32);
+    for (int i = 0; i < ceil_div(TAPS * BN, STRIP); i++) {
+      const int t = i * STRIP / BN, m = i * STRIP % BN;
+      cp_async(B + stage * B_BYTES + place<4>(own, chunk) + i * STRIP * 64,
+               w + (weights + ((m * K + r * step) * L + (s + t) * step) * C + c),
+               c + chunk * CHUNK < C && s + t + own_t < columns && own_m + m < ceil_div(M, 32) * 32,
+               own < TAPS * BN - i * STRIP);
     }
     if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
     if (++r < rows) return;
@@ -113,6 +125,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     if (c < C) return;
     c = 0;
     s += TAPS;
+    from = column_at(s);
   };
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -129,17 +142,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     __syncthreads();
     if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
-    const char* const A = shared + window_now * window_bytes + (KEPT ? r_now : 0) * WINDOW * 64;
+    const char* const A = shared + window_now * window_bytes + ((KEPT ? r_now : 0) + row0) * WINDOW * PITCH;
+    const auto multiply_tap = [&](int t) {
+      multiply_rows<WINDOW * PITCH>(
+          sums, A + (t / STRIDE + t % STRIDE * TOGETHER) * PITCH, B + stage * B_BYTES + (t * BN + column0) * 64);
+    };
+    if (ROOM && s_now + TAPS <= columns) {
 #pragma unroll
-    for (int t = 0; t < TAPS; t++) {
-      if (s_now + t >= columns) break;
-      multiply_rows<WINDOW * 64>(
-          sums,
-          [&](int p, int part) {
-            const int at = p + t / STRIDE + t % STRIDE * TOGETHER;
-            return A + (row0 * WINDOW + at) * 64 + (part ^ at / 2 % 4) * 16;
-          },
-          B + stage * B_BYTES + (t * BN + column0) * 64);
+      for (int t = 0; t < TAPS; t++) multiply_tap(t);
+    } else if (ROOM || THIN) {
+#pragma unroll 1
+      for (int t = 0; t < min(TAPS, columns - s_now); t++) multiply_tap(t);
+    } else {
+#pragma unroll
+      for (int t = 0; t < TAPS; t++) {
+        if (s_now + t >= columns) break;
+        multiply_tap(t);
+      }
     }
     stage = stage == STAGES - 1 ? 0 : stage + 1;
     if (!KEPT || r_now == rows - 1) window_now = window_now == windows - 1 ? 0 : window_now + 1;

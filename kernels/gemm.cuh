@@ -39,23 +39,26 @@ template <int PER_ROW> DEVICE int place(int row, int chunk) {
   return (row * PER_ROW + (chunk ^ turn)) * 16;
 }
 
-// --- k along the rows, four chunks to a row: A where `place_of` says, B (BN, BK) from the warp's first row on ---
+// --- k along the rows, four chunks to a row: A with rows PITCH bytes apart, B (BN, BK) as `place` says ---
 
-// place_of(p, chunk): where the chunk of row p of the warp's first fragment begins, APART bytes before that of the next
-// one; rows begin on a multiple of 64 bytes, as in `place`. B is rounded to TF32 already.
-template <int APART, class PlaceOf> DEVICE void multiply_rows(Sums& sums, const PlaceOf& place_of, const char* B) {
+// With a chunk to spare, eight rows at the same chunk meet in no bank either; and all places are a fixed distance apart.
+constexpr int PITCH = 5 * 16;
+
+// A from the warp's first row on, those of the next fragments APART bytes further; B from its first row on, which is a
+// multiple of eight. B is rounded to TF32 already.
+template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const char* B) {
   const int lane = threadIdx.x % 32;
 #if HALF || TF32
   uint32_t b[NJ][4];  // for both steps
 #pragma unroll
   for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place<4>(j * 8 + lane % 8, lane / 8));
-  const char* from = place_of(lane % 16, lane / 16);
+  const char* const from = A + lane % 16 * PITCH + lane / 16 * 16;
 #pragma unroll
   for (int step = 0; step < 2; step++) {
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
-      ldmatrix_x4(a, from + i * APART);
+      ldmatrix_x4(a, from + i * APART + step * 32);
 #pragma unroll
       for (int q = 0; q < 4; q++) a[q] = operand(a[q]);
 #pragma unroll
@@ -64,7 +67,6 @@ template <int APART, class PlaceOf> DEVICE void multiply_rows(Sums& sums, const 
         multiply(sums[i][j], a, bs);
       }
     }
-    from = reinterpret_cast<const char*>(reinterpret_cast<size_t>(from) ^ 32);  // two chunks further
   }
 #else
 #pragma unroll 2  // of all, the operands would not fit into registers
@@ -74,7 +76,7 @@ template <int APART, class PlaceOf> DEVICE void multiply_rows(Sums& sums, const 
     for (int i = 0; i < NI; i++)
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        a[i][h] = *reinterpret_cast<const float4*>(place_of(h * 8 + lane / 4, chunk) + i * APART);
+        a[i][h] = *reinterpret_cast<const float4*>(A + (h * 8 + lane / 4) * PITCH + chunk * 16 + i * APART);
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll

@@ -49,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
       const int w = near_border(ow[i] * stride + s - pad_w, W << shift, mode);
       const bool inside = k < KLC && p0 + row < end && h >= 0 && w >= 0;
       const real* from = picture + ((h >> shift) * W + (w >> shift)) * C + c;
-      cp_async<16>(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), from, inside);
+      cp_async(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), from, inside);
       for (ow[i] += BK; ow[i] >= OW; ow[i] -= OW) oh[i]++;
     }
     if (same) return;
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
       if (id >= BK * B_CHUNKS) break;
       const bool inside = p0 + row < end && m < M;
       const real* from = gradient + (p0 + row) * M + m;
-      cp_async<16>(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), from, inside);
+      cp_async(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), from, inside);
     }
   };
 

@@ -17,7 +17,7 @@ from nanostyle.gpu.norm import Tiles, sums
 from nanostyle.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 
 _TW = 16  # width of a tile: as in kernels/conv.cu
-_PIECE = 64  # bytes of k that are multiplied at a time: as in kernels/gemm.cuh
+_PIECE, _PITCH = 64, 80  # bytes of k that are multiplied at a time, and from one pixel to the next: as in gemm.cuh
 # Blocks that a product aims for: two for each multiprocessor of a large GPU.
 _BLOCKS = 264
 # Up to so many channels at all taps of a column together, a convolution is cheaper with these taps as channels.
@@ -265,8 +265,9 @@ class Tile(NamedTuple):
             large = BM > 128 or BN == 128
             if M <= BN // 2 >= 32 or (large and not enough) or (BM > 128 and stride > 1):
                 continue
-            # Of the large thin ones two are to share a multiprocessor.
-            taps, stages, share = (9, (2,), 2) if thin and large else (3, (3, 2), 1)
+            # Of the large thin ones two are to share a multiprocessor. Two taps are what upsampling leaves of three.
+            few = 2 if kernel.columns == 2 and stride == 1 and BN < 128 else 3
+            taps, stages, share = (9, (2,), 2) if thin and large else (few, (3, 2), 1)
             for stage in stages:
                 tile = cls(BM, BN, stride, taps, stage)
                 if tile.shared(kernel) * share <= most_shared():
@@ -283,12 +284,12 @@ class Tile(NamedTuple):
         return min(2 if kept else self.STAGES, apart), min(self.STAGES, pieces)
 
     def shared(self, kernel: Kernel) -> int:
-        """Bytes of shared memory: of windows, and of the weights of each piece."""
-        unit = 8 if self.STRIDE % 2 else 4 if self.STRIDE % 4 else 2
-        together = blocks(_TW + (self.TAPS - 1) // self.STRIDE, unit) * unit
-        height = self.BM // _TW + (kernel.rows[1] - 1 if self.STRIDE == 1 else 0)
+        """Bytes of shared memory: of windows, of the weights of each piece, and of where rows begin."""
+        height, rows = self.BM // _TW, kernel.rows[1]
+        row = self.STRIDE * (_TW + (self.TAPS - 1) // self.STRIDE) * _PITCH
         windows, pieces = self.held(kernel)
-        return (windows * height * self.STRIDE * together + pieces * self.TAPS * self.BN) * _PIECE
+        window = (height + (rows - 1 if self.STRIDE == 1 else 0)) * row
+        return windows * window + pieces * self.TAPS * self.BN * _PIECE + ((height - 1) * self.STRIDE + rows) * 4
 
 
 def product(

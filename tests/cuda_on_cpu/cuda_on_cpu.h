@@ -132,7 +132,9 @@ inline std::uint32_t round_tf32(float f) {  // to nearest, ties away from 0: cvt
   std::memcpy(&bits, &f, 4);
   return (bits + 0x1000u) & ~0x1fffu;
 }
-template <int BYTES> void cp_async(void* to, const void* from, bool real) { emu::copy_later(to, from, BYTES, real); }
+inline void cp_async(void* to, const void* from, bool real, bool wanted = true) {
+  if (wanted) emu::copy_later(to, from, 16, real);
+}
 inline void cp_async_commit() { emu::end_group(); }
 template <int OPEN> void cp_async_wait() { emu::wait_for_groups(OPEN); }
 

@@ -57,6 +57,7 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
         for types in _PRODUCTS[:2]
         for m, n, taps, stages in ((256, 128, 3, 3), (512, 32, 9, 2), (256, 32, 9, 2))
     ),
+    *(_conv(types, 128, n, taps=2) for types in _PRODUCTS for n in (32, 64)),
     *(_conv(_PRODUCTS[2], 128, 32, stride) for stride in (3, 4)),
     _conv(_PRODUCTS[0], 128, 64, stages=2),
     *(

@@ -61,7 +61,7 @@ extern "C" __global__ void __launch_bounds__(64) product_tf32(const float* a, co
 
 extern "C" __global__ void __launch_bounds__(64) copy_of_nothing(float* x) {
   __shared__ __align__(16) float s[4];
-  cp_async<16>(s, nullptr, false);
+  cp_async(s, nullptr, false);
   cp_async_commit();
   cp_async_wait<0>();
   x[0] = s[3];
@@ -93,7 +93,7 @@ extern "C" __global__ void __launch_bounds__(64) copy_too_early(float* x, const 
   const float v = s[threadIdx.x % 4];
   if (fence) __syncthreads();
   if (threadIdx.x == 0) {
-    cp_async<16>(s, y, true);
+    cp_async(s, y, true);
     cp_async_commit();
     cp_async_wait<0>();
   }
@@ -129,7 +129,7 @@ extern "C" __global__ void __launch_bounds__(64) misaligned_word(float* x, int o
 
 extern "C" __global__ void __launch_bounds__(64) misaligned_copy(const float* x) {
   __shared__ __align__(16) float s[8];
-  cp_async<16>(s + 1, x, true);
+  cp_async(s + 1, x, true);
 }
 
 extern "C" __global__ void __launch_bounds__(64) misaligned_matrices(float* x) {
@@ -149,7 +149,7 @@ extern "C" __global__ void __launch_bounds__(64) uninitialised(float* x) {
 extern "C" __global__ void __launch_bounds__(64) copy_not_waited_for(float* x, int wait) {
   __shared__ __align__(16) float s[2][4];
   for (int i = 0; i < 2; i++) {
-    cp_async<16>(s[i], x + 4 * i, true);
+    cp_async(s[i], x + 4 * i, true);
     cp_async_commit();
   }
   if (wait) cp_async_wait<0>();
