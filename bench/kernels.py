@@ -321,7 +321,9 @@ class Works:
             0.0,
             2 * size,
         )
-        yield work("squared distance da", lambda: squared_distance_da(one, each, x, a), lambda: 2 * (xt - at), 0.0, 3 * size)
+        yield work(
+            "squared distance da", lambda: squared_distance_da(one, each, x, a), lambda: 2 * (xt - at), 0.0, 3 * size
+        )
 
     def adam(self) -> Iterator[Pair]:
         """Adam's step for the parameters of the transformer, 1.7 million in 62 arrays; always float32."""

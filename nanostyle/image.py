@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
-from nanostyle.files import replacing
+from nanostyle.files import check_target, write
 
 MAX_PIXELS = 150_000_000
 """Pictures with more pixels than this are refused before they are decoded (Pillow's own limit is 179 million)."""
@@ -352,25 +352,12 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     ------
     ValueError
         The suffix names no format that can be written.
-    FileExistsError
-        The file is there and `overwrite` is False.
-    FileNotFoundError, NotADirectoryError, IsADirectoryError, OSError
-        The folder is missing, is a file or cannot be written to, or `path` is a folder.
+    OSError
+        As `files.check_target` says.
     """
     path = Path(path)
     _format_of(path)
-    if not path.parent.exists():
-        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    if not path.parent.is_dir():
-        raise NotADirectoryError(f"cannot write {path}: {path.parent} is a file, not a folder; choose another output")
-    with contextlib.suppress(_Probed), replacing(path):
-        raise _Probed  # opens the door that `save` will use, and leaves everything as it was
-    if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; choose another name or pass --overwrite")
-
-
-class _Probed(Exception):
-    pass
+    check_target(path, overwrite=overwrite)
 
 
 def save(
@@ -417,11 +404,7 @@ def save(
             f"cannot write {path}: {image.width} x {image.height} pixels and the recipe are too much for {kind} "
             f"({error}); choose .png"
         ) from error
-    with replacing(path) as temporary:
-        try:
-            temporary.write_bytes(data.getbuffer())
-        except OSError as error:
-            raise OSError(f"cannot write {path}: {error.strerror or error}; choose another output") from error
+    write(path, data.getbuffer())
 
 
 def thumbnail_jpeg(pixels: np.ndarray, side: int = 128, quality: int = 85) -> bytes:

@@ -57,6 +57,8 @@ class Tensor:
     """
 
     __slots__ = ("_edges", "_serial", "data", "grad", "requires_grad")
+    # An array on the left leaves the operation to the tensor on the right.
+    __array_ufunc__ = None
 
     def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
         self.data: Array = data if hasattr(data, "dtype") else np.asarray(data)
@@ -183,6 +185,10 @@ class Tensor:
         """`self @ other`: the matrix product."""
         return matmul(self, other)
 
+    def __rmatmul__(self, other: Any) -> "Tensor":
+        """`other @ self`: the matrix product."""
+        return matmul(other, self)
+
 
 def _is_free(g: Array, given: list[Array]) -> bool:
     """Whether whole, writable memory is behind `g`, and none of it behind one of `given`."""
@@ -203,6 +209,8 @@ def op(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
 
     @wraps(fn)
     def run(*args: Any, **kwargs: Any) -> Any:
+        if named := [name for name, value in kwargs.items() if isinstance(value, Tensor)]:
+            raise TypeError(f"{fn.__name__}: {named[0]} is a tensor; give it by its position, without the name")
         y, vjps, *byproduct = fn(*(a.data if isinstance(a, Tensor) else a for a in args), **kwargs)
         out = Tensor(y)
         out._edges = ()

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -18,13 +18,14 @@ from typing import Any, Literal, TypeAlias
 import h5py
 import numpy as np
 
-from nanostyle.files import replacing
+from nanostyle.files import write
 from nanostyle.untrusted import quoted, reading
 
 FORMAT = "nanostyle"
 VERSION = 1
 # Networks known by name: their files, and the command that makes or gets one.
 FILES = {"builtin": "loss.h5", "vgg16": "vgg16.h5", "vgg19": "vgg19.h5", "any": "any.h5", "styles": "styles.h5"}
+LOSS_NETWORKS, TRAINED = ("builtin", "vgg16", "vgg19"), ("any", "styles")
 _COMMANDS = {
     "builtin": "nanostyle weights fetch vgg19",
     "vgg16": "nanostyle weights fetch vgg16",
@@ -34,6 +35,15 @@ _COMMANDS = {
 }
 
 Storage: TypeAlias = Literal["float32", "float16", "uint8"] | None
+
+# What the kinds of files are, in words.
+_WORDS = {
+    "features": "a loss network",
+    "transformer": "a model of `nanostyle train`",
+    "predictor": "a model for any painting",
+    "style": "a style of --save-style",
+    "checkpoint": "the checkpoint of a training",
+}
 
 _EXTRAS = "extras/"
 # HDF5 keeps at most 64 KiB of attribute with an object.
@@ -79,7 +89,8 @@ def save(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage 
     OSError
         The file cannot be written.
     """
-    with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+    # In memory first: where a disk is full HDF5 cannot even close its file.
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
         file.attrs["version"] = VERSION
         texts = {"format": FORMAT, "kind": weights.kind, "config": json.dumps(weights.config, allow_nan=False)}
         for name, text in (texts | {"source": weights.source, "license": weights.license}).items():
@@ -91,6 +102,9 @@ def save(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage 
                 raise ValueError(f"cannot write {path}: {name} {error}") from error
         for name, array in weights.extras.items():
             file[_EXTRAS + name] = array
+        file.flush()
+        data = file.id.get_file_image()
+    write(path, data)
 
 
 def _write_text(file: h5py.File, name: str, text: str) -> None:
@@ -143,7 +157,7 @@ def load(path: str | os.PathLike[str], kind: str | tuple[str, ...] | None = None
         or, for "features", not those of the network that the config describes.
     """
     kinds = (kind,) if isinstance(kind, str) else kind
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), _opened(path) as file:
         weights = _read_header(file, kinds)
         size = Path(path).stat().st_size
         for name, dataset in datasets(file):
@@ -156,6 +170,17 @@ def load(path: str | os.PathLike[str], kind: str | tuple[str, ...] | None = None
         if weights.kind == "features":
             check_features(weights)
     return weights
+
+
+def _opened(path: str | os.PathLike[str]) -> h5py.File:
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"it is no {FORMAT} file, which are HDF5; `nanostyle weights convert` reads other programs'")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is None and "truncated" in str(error):
+            raise ValueError("it is cut short; get or make it again") from error
+        raise
 
 
 def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
@@ -202,7 +227,8 @@ def _read_header(file: h5py.File, kinds: tuple[str, ...] | None) -> WeightFile:
         raise ValueError(f"it is of version {version}, this nanostyle reads version {VERSION}")
     kind = _text(file, "kind")
     if kinds and kind not in kinds:
-        raise ValueError(f"it holds a network of kind {quoted(kind)}, wanted is {' or '.join(kinds)}")
+        expected = " or ".join(_WORDS.get(k, k) for k in kinds)
+        raise ValueError(f"it is {_WORDS.get(kind, f'a file of kind {quoted(kind)}')}, expected {expected}")
     config = json.loads(_text(file, "config"))
     if not isinstance(config, dict):
         raise ValueError("its config is not a JSON object")
@@ -327,8 +353,8 @@ def cache_folder() -> Path:
     return Path(base) / "nanostyle"
 
 
-def find(name: str | os.PathLike[str]) -> Path:
-    """The file of a network: `name` is one of `FILES`, or the path of a file.
+def find(name: str | os.PathLike[str], among: Collection[str] = tuple(FILES)) -> Path:
+    """The file of a network: `name` is one of those in `among`, or the path of a file.
 
     A name is looked for in the folder `NANOSTYLE_WEIGHTS` names, in the package, in a checkout, in the user's cache.
 
@@ -340,12 +366,12 @@ def find(name: str | os.PathLike[str]) -> Path:
         `name` is no network's name, and does not look like the name of a file.
     """
     path = Path(name)
-    if str(name) not in FILES:
-        if path.is_file():
+    if str(name) not in among:
+        if path.exists():
             return path
         if path.suffix or len(path.parts) > 1:
-            raise FileNotFoundError(f"there is no file {path}; known by name are {', '.join(FILES)}")
-        raise ValueError(f"there is no network {path}; known are {', '.join(FILES)}, or give a file")
+            raise FileNotFoundError(f"there is no file {path}; known by name are {', '.join(among)}")
+        raise ValueError(f"there is no network {path}; known are {', '.join(among)}, or give a file")
     candidates = places(str(name))
     for candidate in candidates:
         if candidate.is_file():

@@ -1,6 +1,7 @@
 """Training and trained models from the command line: one path through all of it, and what goes wrong."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -89,7 +90,18 @@ def test_resume_goes_on(folder):
         (["--model", "many.h5", "--style", "painting1"], ["no style 'painting1'", "paintings1"]),
         (["--model", "many.h5", "--style", "paintings0", "--style-image", "new.png"], ["got both"]),
         (["--style", "paintings0"], ["style"]),
-        (["--model", "loss.h5"], ["loss.h5"]),
+        (["--model", "loss.h5"], ["loss.h5", "it is a loss network, expected a model"]),
+        (["--model", "photos/photos0.png"], ["no nanostyle file"]),
+        (["--model", "many.h5", "--style", "paintings"], ["did you mean paintings0 or paintings1?"]),
+        (["--model", "many.h5", "--style", "paintings0", "--iterations", "3"], ["--iterations", "method gatys"]),
+        (
+            ["--model", "many.h5", "--style", "paintings0", "--save-style", "s.h5"],
+            ["--save-style is for --style-image"],
+        ),
+        (["--style-image", "new.png", "--method", "gatys", "--strength", "0.5"], ["--strength", "trained models"]),
+        (["--style-image", "new.png", "--method", "gatys", "--save-style", "s.h5"], ["--save-style"]),
+        (["--style-image", "new.png", "--iterations", "3", "--strength", "0"], ["--strength"]),
+        (["--model", "many.h5", "--style", "paintings0", "-o", "-"], ["standard output"]),
         (["--model", "none.h5"], ["none.h5"]),
         (["--model", "one.h5", "--method", "cin"], ["feedforward"]),
         (["--model", "many.h5", "--style", "paintings0", "--strength", "2"], ["--strength"]),
@@ -112,12 +124,43 @@ def test_stylize_refuses(folder, args, words):
         (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--lr", "-1"], ["lr"]),
         (["--mode", "cin", "--content", "photos", "--styles", "paintings", "--loss-net", "none.h5"], ["none.h5"]),
         (["--mode", "all", "--content", "photos", "--styles", "paintings"], ["--mode"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "-o", "many.png"], ["MODEL.h5"]),
+        (["--mode", "cin", "--content", "photos", "--styles", "paintings", "-o", "new.png"], ["MODEL.h5"]),
+        (
+            ["--mode", "cin", "--content", "photos", "--styles", "paintings", "-o", "loss.h5"],
+            ["loss.h5 exists already"],
+        ),
+        (["--mode", "predict", "--content", "photos", "--styles", "paintings", "--style-size", "8"], ["style_size"]),
     ],
 )
 def test_train_refuses(folder, args, words):
     before = listing(folder)
-    failed(run("train", *SMALL, *args, "-o", "bad.h5", cwd=folder), *words)
+    failed(run("train", *SMALL, "-o", "bad.h5", *args, cwd=folder), *words)
     assert listing(folder) == before
+
+
+def test_a_training_that_cannot_begin_leaves_the_old_model(folder):
+    shutil.copy(folder / "many.h5", folder / "good.h5")
+    before = (folder / "good.h5").read_bytes()
+    args = ["--mode", "cin", "--content", "photos", "--styles", "paintings", "-o", "good.h5", "--overwrite"]
+    failed(run("train", *SMALL, *args, "--size", "4000", cwd=folder), "pictures can be used")
+    assert (folder / "good.h5").read_bytes() == before
+
+
+def test_add_style_does_not_replace_its_own_model(folder):
+    before = listing(folder)
+    args = ["--content", "photos", "--steps", "2", "--loss-net", "loss.h5", "-o", "many.h5", "--overwrite"]
+    failed(run("add-style", "many.h5", "new.png", *args, cwd=folder), "many.h5 is the model itself")
+    assert listing(folder) == before
+
+
+def test_the_built_in_models_have_names(folder):
+    listed = run("styles", cwd=folder)
+    assert (
+        "starry_night_van_gogh" in listed.stdout.split() and run("styles", "styles", cwd=folder).stdout == listed.stdout
+    )
+    by_name = stylize(folder, "--model", "styles", "--style", "scream_munch", "-o", "by_name.png")
+    assert by_name.returncode == 0, by_name.stderr
 
 
 # --- any painting -----------------------------------------------------------------------------------------
@@ -134,6 +177,10 @@ def any_model(folder):
 def test_any_painting_in_one_pass(folder, any_model):
     result = stylize(folder, "--style-image", "new.png", "--model", any_model, "--save-style", "mine.h5", "-o", "a.png")
     assert result.returncode == 0, result.stderr
+    args = ["--style-image", "new.png", "--model", any_model, "--save-style", "mine.h5", "-o", "again.png"]
+    failed(run("stylize", "photos/photos0.png", *args, cwd=folder), "mine.h5 exists already", "--overwrite")
+    failed(run("stylize", "nowhere.png", *args[:-3], "other.h5", "-o", "again.png", cwd=folder), "nowhere.png")
+    assert not {"other.h5", "again.png"} & {path.name for path in folder.iterdir()}
     assert "method predict" in result.stderr
     assert stylize(folder, "--style", "mine.h5", "--model", any_model, "-o", "b.png").returncode == 0
     a, b = (image.load(folder / name).pixels for name in ("a.png", "b.png"))
@@ -170,9 +217,17 @@ def test_style_map(folder, any_model):
 def test_evaluate(folder, any_model):
     judge = ["--content", "photos", "--size", "32", "--photos", "2", "--iterations", "3", "--loss-net", "loss.h5"]
     for model in ("many.h5", any_model):
+        (folder / "s.json").unlink(missing_ok=True)
         result = run("evaluate", model, "--styles", "paintings", *judge, "--json", "s.json", cwd=folder)
         assert result.returncode == 0, result.stderr
         scores = json.loads((folder / "s.json").read_text())
         assert [score["style"] for score in scores] == ["paintings0", "paintings1"]
         assert "paintings1" in result.stdout and len(scores[0]["iterations"]) == 2
     failed(run("evaluate", "one.h5", "--styles", "paintings", *judge, cwd=folder), "new")
+    before = listing(folder)
+    again = ["evaluate", model, "--styles", "paintings", *judge, "--json"]
+    failed(run(*again, "s.json", cwd=folder), "s.json exists already", "--overwrite")
+    failed(run(*again, "nowhere/s.json", cwd=folder), "no folder nowhere")
+    assert listing(folder) == before
+    quiet = run(*again, "s.json", "--overwrite", "--quiet", cwd=folder)
+    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")

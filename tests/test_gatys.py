@@ -116,6 +116,17 @@ def test_coarse_to_fine():
     assert pyramid((768, 1024), None) == [(384, 512), (768, 1024)]
     assert pyramid((768, 1024), False) == [(768, 1024)]
     assert pyramid((3000, 4000), None)[0] == (375, 500)
+    assert pyramid((40, 3000), None, least=8) == [(10, 750), (20, 1500), (40, 3000)]
+    assert pyramid((12, 16), True, least=8) == [(12, 16)]
+
+
+def test_a_strip_is_never_halved_below_what_the_network_takes():
+    """Neither is the painting, which is as long as the photo."""
+    strip = np.random.default_rng(0).random((8, 600, 3), np.float32)
+    art = np.random.default_rng(1).random((2, 90, 3), np.float32)
+    assert (
+        list(gatys(strip, [art], tiny_vgg(), replace(FEW, iterations=1, pyramid=True)))[-1].pixels.shape == strip.shape
+    )
 
 
 def test_no_iterations_give_the_start():
@@ -140,6 +151,8 @@ def test_a_diverging_loss_names_the_layer_and_keeps_the_last_good_step(optimizer
     [
         ({"style_weight": -1.0}, "style_weight: expected a finite number of 0 or more, got -1.0"),
         ({"content_weight": float("nan")}, "content_weight: .* got nan"),
+        ({"style_scale": 0.0}, "style_scale: expected a finite number above 0, got 0.0"),
+        ({"learning_rate": -1.0}, "learning_rate: expected a finite number above 0, got -1.0"),
         ({"optimizer": "sgd"}, "optimizer: expected lbfgs or adam, got 'sgd'"),
         ({"content_layers": ("relu1_1=x",)}, "as NAME or NAME=WEIGHT above 0, got 'relu1_1=x'"),
         ({"content_layers": ("relu1_1", "relu1_1")}, "each layer once"),

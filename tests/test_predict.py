@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import tempfile
 from dataclasses import replace
 from itertools import pairwise
@@ -302,9 +304,9 @@ def test_foreign_and_damaged_files_are_refused(finished, data, tmp_path):
     for load in (load_predictor, load_style):
         with pytest.raises(ValueError, match=r"cannot read .*cut\.h5"):
             load(cut)
-    with pytest.raises(ValueError, match="holds a network of kind 'predictor', wanted is style"):
+    with pytest.raises(ValueError, match="it is a model for any painting, expected a style of --save-style"):
         load_style(finished)
-    with pytest.raises(ValueError, match="kind 'checkpoint', wanted is predictor"):
+    with pytest.raises(ValueError, match="it is the checkpoint of a training, expected a model for any painting"):
         load_predictor(trainer.training_folder(finished) / "checkpoint.h5")
 
 
@@ -330,14 +332,28 @@ def test_a_photo_of_any_size_keeps_its_size(predictor, size):
         assert 0 <= result.min() <= result.max() <= 1
 
 
-def test_strength_goes_from_the_photo_s_own_style_to_the_painting_s(predictor):
+def test_one_painting_is_enough(data, tmp_path):
+    """Of one there is no spread to divide by; also where two are alike."""
+    one = tmp_path / os.fsdecode(b"caf\xe9.png")
+    shutil.copy(next(data[1].iterdir()), one)
+    steps = list(training((data[0], one), tmp_path / "one.h5", steps=2))
+    assert np.isfinite([step.loss for step in steps]).all()
+    shutil.copy(one, tmp_path / "same.png")
+    twice = tmp_path / "twice"
+    twice.mkdir()
+    for name in ("a.png", "b.png"):
+        shutil.copy(one, twice / name)
+    assert np.isfinite([step.loss for step in training((data[0], twice), tmp_path / "two.h5", steps=2)]).all()
+
+
+def test_strength_goes_from_the_photo_to_the_painting_s_style(predictor):
     photo = some_picture()
     own, other = (predict_style(predictor, p, name="") for p in (photo, some_picture(1)))
     ends = [stylize_any(predictor, photo, style) for style in (own, other)]
-    np.testing.assert_array_equal(stylize_any(predictor, photo, other, strength=0), ends[0])
+    np.testing.assert_allclose(stylize_any(predictor, photo, other, strength=0), photo, atol=1e-6)
     np.testing.assert_array_equal(stylize_any(predictor, photo, other, strength=1), ends[1])
-    halfway = stylize_any(predictor, photo, blend([own, other]))
-    np.testing.assert_allclose(stylize_any(predictor, photo, other, strength=0.5), halfway, atol=1e-5)
+    halfway = stylize_any(predictor, photo, blend([own, other])) + (photo - ends[0]) / 2
+    np.testing.assert_allclose(stylize_any(predictor, photo, other, strength=0.5), halfway.clip(0, 1), atol=1e-5)
     assert np.abs(ends[0] - ends[1]).max() > 1e-3
 
 

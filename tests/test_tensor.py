@@ -150,8 +150,19 @@ def test_operators():
         (1 / a, 1 / a.data),
         (-a, -a.data),
         (a @ b, a.data @ b.data),
+        (a.data + b, a.data + b.data),
+        (a.data - b, a.data - b.data),
+        (a.data * b, a.data * b.data),
+        (a.data / b, a.data / b.data),
+        (a.data @ b, a.data @ b.data),
     ]:
+        assert isinstance(got, Tensor)
         np.testing.assert_allclose(got.data, expected)
+
+
+def test_a_tensor_by_name_is_refused():
+    with pytest.raises(TypeError, match="conv2d: b is a tensor; give it by its position"):
+        ops.conv2d(leaf(1, 3, 3, 2), leaf(1, 1, 2, 4), b=leaf(4))
 
 
 def test_backward_wants_one_number_or_a_gradient():

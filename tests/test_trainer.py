@@ -1,7 +1,9 @@
+import errno
 import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -322,13 +324,41 @@ def test_kill_nine_at_random_moments_costs_steps_but_never_the_result(data, fini
 def test_what_a_killed_run_was_writing_is_cleared_away(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=2))
-    ours = [tmp_path / ".model.x1y2.h5", trainer.training_folder(output) / ".checkpoint.x1y2.h5"]
-    others = [tmp_path / ".other.x1y2.h5", tmp_path / "model.h5"]
+    left = ".nanostyle-unfinished-{}.x1y2z3.h5".format
+    ours = [tmp_path / left("model"), trainer.training_folder(output) / left("checkpoint")]
+    others = [tmp_path / left("other"), tmp_path / "model.h5"]
     for path in (*ours, others[0]):
         path.touch()
     list(training(*data, output, steps=2, resume=True))
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in others)
+
+
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path, monkeypatch):
+    output = tmp_path / "model.h5"
+    steps = training(*data, output, steps=4, checkpoint_every=2)
+    next(steps)
+    checkpoint = trainer.training_folder(output) / "checkpoint.h5"
+    before = checkpoint.read_bytes()
+
+    def full(path, content):
+        with path.open("wb") as half:
+            half.write(bytes(content)[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"cannot write .*checkpoint\.h5: No space left on device; choose another output"):
+        list(steps)
+    assert checkpoint.read_bytes() == before and not output.exists()
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_names_of_pictures_that_are_no_text(data, tmp_path):
+    photos = tmp_path / "photos"
+    shutil.copytree(data[0], photos)
+    Path(os.fsdecode(os.fsencode(photos) + b"/bro\xe9.png")).write_bytes(b"no picture")
+    list(training(photos, data[1], tmp_path / "model.h5", steps=2, preview_every=1))
+    assert "bro\\udce9.png" in (tmp_path / "model.training" / "report.html").read_text()
 
 
 def test_an_existing_training_is_not_overwritten_by_accident(data, tmp_path):
@@ -591,7 +621,7 @@ def test_blends_are_normalised_and_strength_goes_to_the_photo_style(finished):
         of("00", strength=1.5)
     with pytest.raises(ValueError, match="this model has 00, 01; name one or several"):
         of()
-    with pytest.raises(NanostyleError, match="there is no style 'O0' in this model; there is"):
+    with pytest.raises(NanostyleError, match="there is no style 'O0' in this model; it has photo, 00"):
         of("O0")
 
 

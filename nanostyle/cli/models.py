@@ -12,7 +12,7 @@ from nanostyle import arrays, image
 from nanostyle.cli.options import common, overwrite_option
 from nanostyle.data import load_short, samples, style_files
 from nanostyle.errors import NanostyleError
-from nanostyle.files import replacing
+from nanostyle.files import check_target, write
 from nanostyle.methods.anystyle import predict_style, stylize_any
 from nanostyle.methods.evaluate import Pixels, evaluate
 from nanostyle.methods.gatys import GatysOptions
@@ -50,6 +50,7 @@ from nanostyle.methods.stylize import stylize
 @click.option(
     "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the scores there too."
 )
+@overwrite_option
 @common
 def evaluate_command(
     model: Path,
@@ -63,6 +64,7 @@ def evaluate_command(
     style_weight: float,
     iterations: int,
     json_file: Path | None,
+    overwrite: bool,
     device: str,
     precision: str,
     threads: int | None,
@@ -77,6 +79,8 @@ def evaluate_command(
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
     arrays.set_precision(precision, device)
+    if json_file is not None:
+        check_target(json_file, overwrite=overwrite)
     trained = trained_model(model, device=device)
     files = style_files(styles)
     if isinstance(trained, Model):
@@ -91,7 +95,8 @@ def evaluate_command(
         iterations=iterations, content_weight=content_weight, style_weight=style_weight, tv_weight=0.0
     )
     scores = []
-    click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
+    if not quiet:
+        click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
     for score in evaluate(
         _renderer(trained, paintings, device),
         samples(image.find_pictures(content), count, size),
@@ -103,10 +108,10 @@ def evaluate_command(
         scores.append(score)
         k = score.median_iterations
         told = "" if not iterations else f"> {iterations}" if np.isinf(k) else f"{k:g}"
-        click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
+        if not quiet:
+            click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
     if json_file is not None:
-        with replacing(json_file) as temporary:
-            temporary.write_text(json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+        write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
 
 
 def _renderer(trained: Model | Predictor, paintings: dict[str, Pixels], device: str) -> Callable[[str, Pixels], Pixels]:

@@ -1,6 +1,6 @@
 """Floor 5: `nanostyle stylize`: photos in, stylised pictures out, by whichever method."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from nanostyle import arrays, image, weightfile
 from nanostyle.cli.options import common, options_of, overwrite_option, take
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
+from nanostyle.files import check_target
 from nanostyle.image import Picture
 from nanostyle.methods.anystyle import blend, predict_style, stylize_any
 from nanostyle.methods.colors import keep_colors
@@ -120,7 +121,7 @@ def stylize(
 ) -> None:
     """Give each PHOTO the style of a painting, or a style that a trained model knows.
 
-    The options from --loss-net on are those of the method gatys.
+    The options from --loss-net to --seed are those of the method gatys; what does not fit the method is refused.
 
     \b
     nanostyle stylize photo.jpg --style-image painting.jpg
@@ -133,6 +134,9 @@ def stylize(
     paths = list(_photos(photos))
     names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
     targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output, overwrite)
+    if values["save_style"]:
+        check_target(values["save_style"], overwrite=overwrite)
+    alone = image.load(paths[0], size=size) if len(paths) == 1 else None  # an error here comes before all work
     method = _method(values, device)
     if not quiet:
         click.echo(f"{method.title}, device {device}, {precision}", err=True)
@@ -140,7 +144,7 @@ def stylize(
     failures = 0
     for path, target in zip(paths, targets, strict=True):
         try:
-            picture = image.load(path, size=size)
+            picture = alone or image.load(path, size=size)
             _stylize_one(path, picture, target, method, colors=colors, device=device, quiet=quiet)
         except USER_ERRORS as error:
             if len(paths) == 1:
@@ -159,8 +163,13 @@ def _method(values: dict[str, Any], device: str) -> Method:
         raise click.UsageError("stylize: expected --style-image or --style, got both")
     if not paintings and not styles and model is None:
         raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --style NAME")
-    if wish == "auto" and paintings and model is None and _asks_for_gatys():
+    if wish == "auto" and paintings and model is None and _given(_GATYS):
         wish = "gatys"
+    foreign = _given(_ONE_PASS if wish == "gatys" else _GATYS)
+    if foreign and wish == "gatys":
+        raise click.UsageError(f"stylize: {foreign[0]} is for trained models, not for method gatys; leave it out")
+    if foreign:
+        raise click.UsageError(f"stylize: {foreign[0]} is an option of method gatys; leave it out, or use that method")
     saved = any(Path(name).suffix == ".h5" for name in styles)
     if model is None and wish != "gatys":
         model = built_in("any" if paintings or saved else "styles")
@@ -169,8 +178,14 @@ def _method(values: dict[str, Any], device: str) -> Method:
             raise click.UsageError("stylize: method gatys takes --style-image ART, not --style")
         return _gatys(values, device)
     # With no file of that name this says where it was looked for.
-    path = model or weightfile.find("any" if paintings or saved else "styles")
+    path = weightfile.find(model or ("any" if paintings or saved else "styles"), weightfile.TRAINED)
+    if wish in ("cin", "feedforward") and paintings and values["model"] is None:
+        raise click.UsageError(f"stylize: method {wish} needs a model that knows the painting; name it with --model")
     trained = trained_model(path, device=device)
+    if isinstance(trained, Predictor) and (missing := [name for name in styles if not Path(name).exists()]):
+        raise click.UsageError(
+            f"stylize: {path} takes --style-image ART, or a FILE of --save-style; there is no file {missing[0]}"
+        )
     method = _any(trained, path, values) if isinstance(trained, Predictor) else _trained(trained, path, values, device)
     if wish not in ("auto", method.facts["method"]):
         raise click.UsageError(f"stylize: {path} is a model of method {method.facts['method']}, not {wish}")
@@ -179,17 +194,23 @@ def _method(values: dict[str, Any], device: str) -> Method:
     return method
 
 
-def _asks_for_gatys() -> bool:
-    """Whether one of the options of Gatys' method stands on the command line."""
+# Options that belong to Gatys' method, and to trained models; a seed makes no difference to these.
+_GATYS = ("loss_net", "pooling", "padding", *(field.name for field in fields(GatysOptions) if field.name != "seed"))
+_ONE_PASS = ("strength", "model", "save_style")
+
+
+def _given(names: Sequence[str]) -> list[str]:
+    """Those of the options that stand on the command line, as they are written there."""
     context = click.get_current_context()
-    names = ["loss_net", "pooling", "padding", *(field.name for field in fields(GatysOptions))]
-    return any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in names)
+    given = [name for name in names if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    return ["--" + name.replace("_", "-") for name in given]
 
 
 def _gatys(values: dict[str, Any], device: str) -> Method:
     options = take(GatysOptions, {f.name: values[f.name] for f in fields(GatysOptions)})
     styles = [image.load(path).pixels for path in values["style_images"]]
-    path = weightfile.find(values["loss_net"]) if values["loss_net"] else default_loss_network()
+    named = values["loss_net"]
+    path = weightfile.find(named, weightfile.LOSS_NETWORKS) if named else default_loss_network()
     network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
 
     def stages(picture: Picture) -> Iterator[Stage]:
@@ -281,17 +302,21 @@ def _photos(given: tuple[Path, ...]) -> Iterator[Path]:
 
 def _targets(photos: list[Path], styles: list[str], output: Path | None, overwrite: bool) -> list[Path]:
     """Where each result goes; raises now what would fail after the work is done."""
+    if output == Path("-"):
+        raise ValueError("output: expected a file or a folder, got -; pictures are not written to the standard output")
     if output is not None and len(photos) == 1 and not output.is_dir() and output.suffix:
         targets = [output]
     else:
         if output is not None and output.suffix and not output.is_dir():
             raise ValueError(f"output: {len(photos)} photos need a folder, got the file name {output}")
         folder = output or Path()
-        folder.mkdir(parents=True, exist_ok=True)
         ending = "_".join(styles)
         targets = [folder / f"{photo.stem}_{ending}{_suffix(photo)}" for photo in photos]
-    if len(set(targets)) < len(targets):
-        raise ValueError("output: two photos have the same name; stylise them into different folders")
+        where: dict[Path, Path] = {}
+        for photo, target in zip(photos, targets, strict=True):
+            if (other := where.setdefault(target, photo)) is not photo:
+                raise ValueError(f"output: {other} and {photo} would both become {target}; stylise them apart")
+        folder.mkdir(parents=True, exist_ok=True)
     for target in targets:
         image.check_writable(target, overwrite=overwrite)
     return targets

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nanostyle import arrays, image
+from nanostyle import arrays, image, weightfile
 from nanostyle.cli.options import common, options_of, overwrite_option, take
 from nanostyle.cli.terminal import Progress, shares
 from nanostyle.data import style_files
@@ -165,7 +165,7 @@ def add_style(
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", default="styles", type=click.Path(path_type=Path))
 @click.option("--sheet", "photo", metavar="PHOTO", type=click.Path(path_type=Path), help="Draw it in every style.")
 @click.option("--size", type=click.IntRange(min=1), default=512, show_default=True, help="Long side of that photo.")
 @click.option(
@@ -185,10 +185,11 @@ def styles(
     quiet: bool,
     debug: bool,
 ) -> None:
-    """List the styles of MODEL; with --sheet, draw one picture in all of them."""
+    """List the styles of MODEL, by default those of the built-in one; with --sheet, draw one picture in all of them."""
     arrays.set_threads(threads)
     device = arrays.pick_device(device)
     arrays.set_precision(precision, device)
+    model = weightfile.find(model, weightfile.TRAINED)
     trained = load_model(model)
     if photo is None:
         for name in trained.styles:
@@ -225,6 +226,12 @@ def _watch(steps: Generator[Step, None, None], output: Path, *, quiet: bool) -> 
                 if last.event and not quiet:
                     progress.close()
                     click.echo(last.event, err=True)
+    except KeyboardInterrupt as interrupt:
+        if last is None or str(interrupt):
+            raise
+        # It came between two steps.
+        told = f"training stopped after step {last.step}; the same command with --resume goes on"
+        raise KeyboardInterrupt(told) from None
     finally:
         progress.close()
     if last is not None and last.skipped and not quiet:

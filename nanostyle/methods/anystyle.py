@@ -48,8 +48,8 @@ def blend(styles: Sequence[Style], weights: Sequence[float] | None = None) -> St
 def stylize_any(predictor: Predictor, photo: Pixels, style: Style, *, strength: float = 1.0) -> Pixels:
     """`photo` `(H, W, 3)`, RGB in 0..1, of any size, in `style`: a picture of the same size.
 
-    A `strength` below 1 mixes the embedding with that of the photo itself (Ghiasi 2017, section 4.4), which at 0 gives
-    the photo in its own style.
+    A `strength` below 1 mixes the embedding with that of the photo itself (Ghiasi 2017, section 4.4), and gives back,
+    in its part, what the network loses of the photo in its own style: so 0 is the photo itself.
 
     Raises
     ------
@@ -65,13 +65,17 @@ def stylize_any(predictor: Predictor, photo: Pixels, style: Style, *, strength: 
             f"style {style.name!r} was predicted by another model ({style.model}, this one is"
             f" {predictor.fingerprint}); predict it again from its picture, or name that model"
         )
-    embedding = style.embedding
-    if strength < 1:
-        own = _embedding(predictor, photo)
-        embedding = own + np.float32(strength) * (embedding - own)
+    photo = photo.astype(np.float32, copy=False)
     check_memory(predictor.device, photo.shape[:2], transformer_pass(predictor.net.transformer))
-    y = predictor.render(photo[None].astype(np.float32, copy=False), embedding[None])
-    return np.clip(to_host(y)[0], 0, 1)
+
+    def render(embedding: npt.NDArray[np.float32]) -> Pixels:
+        return to_host(predictor.render(photo[None], embedding[None]))[0]
+
+    if strength == 1:
+        return np.clip(render(style.embedding), 0, 1)
+    own, part = _embedding(predictor, photo), np.float32(strength)
+    lost = photo - render(own)
+    return np.clip(render(own + part * (style.embedding - own)) + (1 - part) * lost, 0, 1)
 
 
 def _embedding(predictor: Predictor, pixels: Pixels) -> npt.NDArray[np.float32]:

@@ -86,8 +86,10 @@ def add_style(
     Raises
     ------
     NanostyleError
-        The model is not one of several styles, or has a style of that name already.
+        The model is not one of several styles, has a style of that name already, or is the output.
     """
+    if output.exists() and output.samefile(model):
+        raise NanostyleError(f"add-style: {output} is the model itself; give the new one another name")
     base = _of_many_styles(model)
     if known := [name for name in paintings if name in base.styles]:
         raise NanostyleError(f"{model} has a style {known[0]!r} already; give the new one another name")

@@ -23,6 +23,9 @@ Pixels = npt.NDArray[np.float32]
 LOSS_SCALE = 2.0**10
 
 
+LAYER = "NAME[=WEIGHT]"
+
+
 @dataclass(frozen=True)
 class GatysOptions:
     """What can be chosen. A layer is `NAME` or `NAME=WEIGHT`; the weights of one kind are normalised to sum to 1."""
@@ -30,8 +33,14 @@ class GatysOptions:
     iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})
     init: str = field(default="content", metadata={"choices": ("content", "noise", "style")})
-    content_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu4_2 or the nearest there is."})
-    style_layers: tuple[str, ...] = field(default=(), metadata={"help": "Default: relu1_1 to relu5_1."})
+    content_layers: tuple[str, ...] = field(
+        default=(),
+        metadata={"metavar": LAYER, "help": "May be repeated. Default: relu4_2, or the nearest to it that there is."},
+    )
+    style_layers: tuple[str, ...] = field(
+        default=(),
+        metadata={"metavar": LAYER, "help": "May be repeated. Default: of relu1_1 to relu5_1 those there are."},
+    )
     content_weight: float = 1.0
     style_weight: float = 60.0
     tv_weight: float = field(default=0.1, metadata={"help": "Total variation: smooths noise."})
@@ -110,13 +119,16 @@ def gatys(
     network.check_layers([*content_layers, *style_layers])
     if options.iterations < 0:
         raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")
-    for name in ("content_weight", "style_weight", "tv_weight", "style_scale"):
-        value = getattr(options, name)
-        if not (value >= 0 and np.isfinite(value)):
-            raise ValueError(f"{name}: expected a finite number of 0 or more, got {value}")
+    for name in ("content_weight", "style_weight", "tv_weight", "style_scale", "learning_rate"):
+        value, positive = getattr(options, name), name in ("style_scale", "learning_rate")
+        if not (value >= 0 and np.isfinite(value)) or (positive and value == 0):
+            raise ValueError(
+                f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value}"
+            )
     shares = normalised(style_weights, len(styles))
 
-    sizes = pyramid(content.shape[:2], options.pyramid)
+    least = network.minimum_side([*content_layers, *style_layers])
+    sizes = pyramid(content.shape[:2], options.pyramid, least)
     counts = [max(1, options.iterations // (1 if i == 0 else 2)) for i in range(len(sizes))]
     if options.iterations == 0:
         counts = [0] * len(sizes)
@@ -127,7 +139,7 @@ def gatys(
         pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
         check_memory(device, size, loss_gradient(network, [*content_layers, *style_layers]))
         objective = PixelObjective(network, options, content_layers, style_layers, device)
-        objective.aim(photo, [_style_size(s, size, options.style_scale) for s in styles], shares)
+        objective.aim(photo, [_style_size(s, size, options.style_scale, least) for s in styles], shares)
         for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
             if i or not done:
@@ -281,22 +293,26 @@ def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
     return [w / total for w in weights]
 
 
-def pyramid(size: tuple[int, int], wanted: bool | None) -> list[tuple[int, int]]:
+def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[tuple[int, int]]:
     """The sizes to work at, coarse to fine: halves of `size` until the long side is at most 512.
 
-    `wanted` None does so for pictures above 512 pixels; True halves at least once; False not at all.
+    `wanted` None does so for pictures above 512 pixels; True halves at least once; False not at all. No side becomes
+    less than `least`.
     """
     sizes = [size]
     if wanted is not False:
-        while max(sizes[0]) > 512 or (wanted and len(sizes) == 1 and min(sizes[0]) > 1):
-            sizes.insert(0, (max(1, round(sizes[0][0] / 2)), max(1, round(sizes[0][1] / 2))))
+        while max(sizes[0]) > 512 or (wanted and len(sizes) == 1):
+            height, width = (round(n / 2) for n in sizes[0])
+            if min(height, width) < least:
+                break
+            sizes.insert(0, (height, width))
     return sizes
 
 
-def _style_size(style: Pixels, size: tuple[int, int], scale: float) -> Pixels:
-    """The painting with its long side `scale` times that of the picture of `size`."""
-    factor = scale * max(size) / max(style.shape[:2])
-    return resize(style, tuple(max(1, round(n * factor)) for n in style.shape[:2]))
+def _style_size(style: Pixels, size: tuple[int, int], scale: float, least: int) -> Pixels:
+    """The painting with its long side `scale` times that of the picture of `size`, no side less than `least`."""
+    factor = max(scale * max(size) / max(style.shape[:2]), least / min(style.shape[:2]))
+    return resize(style, tuple(max(least, round(n * factor)) for n in style.shape[:2]))
 
 
 def _start(init: str, photo: Pixels, style: Pixels, rng: np.random.Generator) -> Pixels:

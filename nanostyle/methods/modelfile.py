@@ -67,8 +67,10 @@ class Model:
             There is none; the message names those that come near, or all.
         """
         if style not in self.styles:
-            near = difflib.get_close_matches(style, self.styles) or self.styles
-            raise NanostyleError(f"there is no style {style!r} in this model; there is {', '.join(near)}")
+            near = [name for name in self.styles if name.startswith(style)]
+            if near := near or difflib.get_close_matches(style, self.styles):
+                raise NanostyleError(f"there is no style {style!r} in this model; did you mean {' or '.join(near)}?")
+            raise NanostyleError(f"there is no style {style!r} in this model; it has {', '.join(self.styles)}")
         return self.styles.index(style)
 
 

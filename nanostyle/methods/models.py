@@ -21,13 +21,12 @@ def loss_network(name: str | os.PathLike[str], **options: Any) -> LossNetwork:
     ValueError
         The file is not a loss network, or not a whole one.
     """
-    weights = weightfile.load(weightfile.find(name), "features")
-    weightfile.check_features(weights)
+    weights = weightfile.load(weightfile.find(name, weightfile.LOSS_NETWORKS), "features")
     return LossNetwork(weights.config, weights.parameters, **options)
 
 
 def trained_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Model | Predictor:
-    """The trained network in `path`, of one style, of many, or one for any painting, onto `device`.
+    """The trained network in `path` (or `any`, `styles`): of one style, many, or for any painting; onto `device`.
 
     Raises
     ------
@@ -36,6 +35,7 @@ def trained_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Model
     ValueError
         It is damaged, or of another kind.
     """
+    path = weightfile.find(path, weightfile.TRAINED)
     if weightfile.load(path, ("transformer", "predictor")).kind == "predictor":
         return load_predictor(path, device=device)
     model = load_model(path)

@@ -1,6 +1,7 @@
 """Floor 4: a network that takes up the style of any painting (Ghiasi 2017): how it is trained."""
 
 import hashlib
+import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from nanostyle.methods.memory import loss_gradient, training_step
 from nanostyle.methods.modelfile import IDENTITY
 from nanostyle.methods.objective import Grams, Objective
 from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.predictfile import Predictor, load_predictor, save_predictor
+from nanostyle.methods.predictfile import LARGEST, SMALLEST, Predictor, load_predictor, save_predictor
 from nanostyle.methods.trainer import Step, train
 from nanostyle.nets.predictor import Backbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
@@ -83,7 +84,7 @@ class PredictTask:
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint must agree with."""
-        names = hashlib.sha256("\n".join(self._files).encode()).hexdigest()[:12]
+        names = hashlib.sha256(b"\n".join(map(os.fsencode, self._files))).hexdigest()[:12]
         return {"mode": "predict", "network": self.net.config, "paintings": f"{len(self._files)} ({names})"}
 
     def inputs(self, step: int, count: int) -> dict[str, Any]:
@@ -205,7 +206,11 @@ def train_predict(
     ------
     NanostyleError
         The model that the options name to `start_from` has another backbone. Its width is taken.
+    ValueError
+        The paintings' side is not one that a model file may have.
     """
+    if not SMALLEST <= options.style_side <= LARGEST:
+        raise ValueError(f"style_size: expected from {SMALLEST} to {LARGEST} pixels, got {options.style_side}")
     base = load_predictor(options.start_from).net if options.start_from else None
     if base:
         options = replace(options, width=base.transformer.config["width"])

@@ -23,7 +23,7 @@ from nanostyle.weightfile import WeightFile
 _KIND, _STYLE_KIND = "predictor", "style"
 _BACKBONE = "predictor/backbone/"
 _THUMBNAIL = "thumbnail"
-_SMALLEST, _LARGEST = 16, 4096
+SMALLEST, LARGEST = 16, 4096
 
 
 @dataclass
@@ -159,8 +159,8 @@ def load_predictor(path: str | os.PathLike[str], *, device: str = "cpu") -> Pred
     net = _read(path, file, device)
     try:
         size = file.config["style_size"]
-        if not isinstance(size, int) or not _SMALLEST <= size <= _LARGEST:
-            raise ValueError(f"its style_size must be a whole number from {_SMALLEST} to {_LARGEST}")
+        if not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
+            raise ValueError(f"its style_size must be a whole number from {SMALLEST} to {LARGEST}")
         storage = storage_of(file.config)
     except (ValueError, KeyError) as error:
         raise _not_a_predictor(path, error) from error

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from nanostyle.files import replacing
+from nanostyle.files import write
 
 _WIDTH, _HEIGHT, _MARGIN = 760, 260, 46
 _POINTS = 120
@@ -48,8 +48,7 @@ class Log:
         """Take out all records after `step`."""
         self.close()
         self.records = [record for record in self.records if record["step"] <= step]
-        with replacing(self.path) as temporary:
-            temporary.write_text("".join(json.dumps(record) + "\n" for record in self.records), encoding="utf-8")
+        write(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record, in memory and in the file."""
@@ -108,8 +107,7 @@ def write_report(
     if skipped:
         body.append(f"<h2>Skipped pictures ({len(skipped)})</h2>")
         body.append(_table(["file", "why"], [[str(file), why] for file, why in skipped.items()]))
-    with replacing(path) as temporary:
-        temporary.write_text(_PAGE.format(title=escape(title), body="\n".join(body)), encoding="utf-8")
+    write(path, _PAGE.format(title=escape(title), body="\n".join(body)))
 
 
 _PAGE = """<!doctype html>

@@ -5,7 +5,6 @@ report. All that is random follows from the seed and the number of the step, so 
 means and the step is enough to go on exactly as if nothing had happened.
 """
 
-import glob
 import re
 import signal
 import threading
@@ -22,6 +21,7 @@ from nanostyle import image, weightfile
 from nanostyle.arrays import Array, ahead, check_memory, module_of, precision, repeated, to_device, to_host
 from nanostyle.data import Pictures, Pixels, decoders, samples
 from nanostyle.errors import NanostyleError
+from nanostyle.files import check_target, remove_unfinished
 from nanostyle.methods.options import FREE_ON_RESUME, TrainOptions
 from nanostyle.methods.report import Log, write_report
 from nanostyle.nn import buffers, parameters, set_state, state
@@ -117,14 +117,16 @@ def train(
 ) -> Generator[Step, None, None]:
     """Train `task.net` on `photos` and write the model to `output`; yields a `Step` after each step.
 
-    The model is written with every checkpoint, so there is always one to look at. A loss that is not a finite number
-    sends the training back to the last checkpoint, at half the rate. Closing the iterator, or Ctrl-C, saves what has
-    been reached. `resume` goes on from the checkpoint, if there is one.
+    The model is written with every checkpoint but the first. A loss that is not a finite number sends the training back
+    to the last checkpoint, at half the rate. Closing the iterator, or Ctrl-C, saves what has been reached. `resume`
+    goes on from the checkpoint, if there is one.
 
     Raises
     ------
     FileExistsError
-        There is a checkpoint already, and neither `resume` nor `overwrite`.
+        There is a checkpoint already, and neither `resume` nor `overwrite`; or a model alone, and not `overwrite`.
+    ValueError
+        The output is not called MODEL.h5.
     NanostyleError
         The checkpoint is of another training; no photo is usable; the loss stays infinite or NaN after 5 roll-backs.
     KeyboardInterrupt
@@ -277,11 +279,15 @@ class _Run:
 
     def begin(self, *, resume: bool, overwrite: bool) -> None:
         """Go on from the checkpoint, or make the first one."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = f".{glob.escape(self.output.stem)}.*{glob.escape(self.output.suffix)}"
-        for abandoned in [*self.folder.glob(".*"), *self.output.parent.glob(unfinished)]:
-            abandoned.unlink()  # what a killed run was writing (`files.replacing`)
+        if self.output.suffix != ".h5":
+            raise ValueError(f"output: expected the name of a model, MODEL.h5, got {self.output}")
         resume = resume and self.checkpoint.exists()
+        if self.output.exists() and not (overwrite or self.checkpoint.exists()):
+            raise FileExistsError(f"{self.output} exists already; pass --overwrite to replace it, or another output")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        check_target(self.output, overwrite=True)
+        remove_unfinished(self.folder)
+        remove_unfinished(self.output.parent, self.output.name)
         if resume:
             checkpoint = weightfile.load(self.checkpoint, _KIND)
             self.check(checkpoint.config)
@@ -294,11 +300,20 @@ class _Run:
         else:
             for preview in self.folder.glob("preview-*.png"):
                 preview.unlink()
-            self.save()
+            self.save_checkpoint()
         self.log = Log(self.folder / "log.jsonl", up_to=self.step if resume else -1)
 
     def save(self) -> None:
         """Write the checkpoint, then the model."""
+        self.save_checkpoint()
+        options = _jsonable(asdict(self.options))
+        with self.averaged():
+            # A model travels: what it was trained with is named, not where that lay.
+            named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
+            self.task.save(self.output, {"options": options | named, "steps": self.step})
+
+    def save_checkpoint(self) -> None:
+        """Write all that the next step depends on."""
         options = _jsonable(asdict(self.options))
         config = {
             "task": self.task.describe(),
@@ -313,10 +328,6 @@ class _Run:
         numbers = {name: to_host(value) for name, value in state(self.task.net).items()}
         file = WeightFile(_KIND, config, numbers, "a training with nanostyle", self.options.license, extras)
         weightfile.save(self.checkpoint, file)
-        with self.averaged():
-            # A model travels: what it was trained with is named, not where that lay.
-            named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
-            self.task.save(self.output, {"options": options | named, "steps": self.step})
 
     def restore(self, checkpoint: WeightFile) -> None:
         """Take everything up where `checkpoint` left it."""

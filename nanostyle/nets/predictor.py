@@ -31,6 +31,9 @@ _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 # The root of a number that may be 0 has a slope only if something is added.
 _ABOVE_0 = 1e-4
 
+# Paintings that are all alike differ in nothing.
+_LEAST_SPREAD = 1e-3
+
 _CONV_CHANNELS = (16, 32, 64, 128)
 
 
@@ -152,10 +155,12 @@ class StylePredictor:
             statistics = [self._statistics(Tensor(p)).data[0] for p in paintings]
         xp = module_of(statistics[0])
         values = xp.stack(statistics)
+        if len(paintings) < 2:
+            return  # of one there is no spread
         spread = values.std(axis=0)
         self.center = values.mean(axis=0)
         # What hardly differs among these says nothing, and would be blown up in others.
-        self.spread = xp.maximum(spread, 0.1 * spread.mean())
+        self.spread = xp.maximum(spread, max(0.1 * float(spread.mean()), _LEAST_SPREAD))
 
     def embed(self, paintings: Any, *, training: bool = False) -> Tensor:
         """The embeddings `(N, 100)` of `paintings (N, H, W, 3)`, RGB in 0..1."""

@@ -139,7 +139,9 @@ def cin(
             f" got {x.shape}, {gamma.shape}, {beta.shape} and style {style}"
         )
     xp = module_of(x)
-    style = None if style is None else xp.asarray(style)
+    if style is not None:
+        _check_styles(style, N, rows)
+        style = xp.asarray(style)
     moments = moments_of(x) if moments is None else moments
     g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
     mean, rstd, scale, shift = scale_and_shift(moments, g_rows, b_rows, eps=eps)
@@ -158,6 +160,17 @@ def cin(
         lambda g: _rows_adjoint(backward(g)[2], beta, style),
         lambda g: backward(g)[3],
     )
+
+
+def _check_styles(style: Any, N: int, S: int) -> None:
+    style = style if hasattr(style, "shape") else np.asarray(style)
+    # Whether numbers on a GPU are in range cannot be seen without waiting for it.
+    outside = isinstance(style, np.ndarray) and style.ndim == 1 and N and not 0 <= style.min() <= style.max() < S
+    if style.shape not in ((N,), (N, S)) or outside:
+        raise ValueError(
+            f"cin: expected style as (N,) numbers from 0 to S - 1, or (N, S) shares, for N = {N} pictures and S = {S}"
+            f" styles, got shape {style.shape}{f', {style.min()} to {style.max()}' if outside else ''}"
+        )
 
 
 def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options: Any) -> Any:
