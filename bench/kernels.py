@@ -317,7 +317,7 @@ class Works:
         yield work(
             "squared distance",
             lambda: squared_distance_forward(x, a, each)[0],
-            lambda: ((xt - at).float() ** 2).sum(),
+            lambda: ((xt - at).float() ** 2).sum()[None],
             0.0,
             2 * size,
         )

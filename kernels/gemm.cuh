@@ -101,18 +101,14 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
 
 constexpr int A_CHUNKS = BM / CHUNK, B_CHUNKS = BN / CHUNK;  // in a row
 
-// The place of a chunk. Single numbers are read from four rows at once, two chunks each, and want another turn.
-template <int PER_ROW> DEVICE int column_place(int row, int chunk) {
-#if HALF
-  return place<PER_ROW>(row, chunk);
-#else
-  return (row * PER_ROW + (chunk ^ (row % 4 * 2 % PER_ROW))) * 16;
-#endif
-}
+// Bytes from one row to the next. What lies between is there so that eight rows of a chunk, or four of eight numbers,
+// which are read at once, meet in no bank; rows that are short do so anyway.
+DEVICE constexpr int pitch(int bytes) { return bytes < 64 ? bytes : bytes + (HALF ? 16 : 32); }
+constexpr int A_PITCH = pitch(A_CHUNKS * 16), B_PITCH = pitch(B_CHUNKS * 16);
 
 #if !HALF
-template <int PER_ROW> DEVICE float number(const char* tile, int row, int column) {
-  return *reinterpret_cast<const float*>(tile + column_place<PER_ROW>(row, column / CHUNK) + column % CHUNK * 4);
+template <int ROW> DEVICE float number(const char* tile, int row, int column) {
+  return *reinterpret_cast<const float*>(tile + row * ROW + column * 4);
 }
 #endif
 
@@ -122,14 +118,14 @@ DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
 #if HALF
   uint32_t b[NJ][4];
 #pragma unroll
-  for (int j = 0; j < NJ; j++) ldmatrix_x4_trans(b[j], B + column_place<B_CHUNKS>(lane, column / CHUNK + j));
+  for (int j = 0; j < NJ; j++) ldmatrix_x4_trans(b[j], B + lane * B_PITCH + (column / CHUNK + j) * 16);
 #pragma unroll
   for (int step = 0; step < 2; step++)
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
       const int k = step * 16 + lane % 8 + lane / 16 * 8;
-      ldmatrix_x4_trans(a, A + column_place<A_CHUNKS>(k, row / CHUNK + i * 2 + lane / 8 % 2));
+      ldmatrix_x4_trans(a, A + k * A_PITCH + (row / CHUNK + i * 2 + lane / 8 % 2) * 16);
 #pragma unroll
       for (int j = 0; j < NJ; j++) {
         const uint32_t bs[2] = {b[j][2 * step], b[j][2 * step + 1]};
@@ -144,13 +140,13 @@ DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll
-      for (int q = 0; q < 2; q++) b[j][q] = operand(number<B_CHUNKS>(B, k + t + q * 4, column + j * 8 + g));
+      for (int q = 0; q < 2; q++) b[j][q] = operand(number<B_PITCH>(B, k + t + q * 4, column + j * 8 + g));
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
 #pragma unroll
       for (int q = 0; q < 4; q++)
-        a[q] = operand(number<A_CHUNKS>(A, k + t + q / 2 * 4, row + i * 16 + q % 2 * 8 + g));
+        a[q] = operand(number<A_PITCH>(A, k + t + q / 2 * 4, row + i * 16 + q % 2 * 8 + g));
 #pragma unroll
       for (int j = 0; j < NJ; j++) multiply(sums[i][j], a, b[j]);
     }
@@ -162,11 +158,11 @@ DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
 #pragma unroll
     for (int i = 0; i < NI; i++)
 #pragma unroll
-      for (int h = 0; h < 2; h++) a[i][h] = number<A_CHUNKS>(A, k, row + i * 16 + h * 8 + lane / 4);
+      for (int h = 0; h < 2; h++) a[i][h] = number<A_PITCH>(A, k, row + i * 16 + h * 8 + lane / 4);
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll
-      for (int e = 0; e < 2; e++) b[j][e] = number<B_CHUNKS>(B, k, column + j * 8 + lane % 4 * 2 + e);
+      for (int e = 0; e < 2; e++) b[j][e] = number<B_PITCH>(B, k, column + j * 8 + lane % 4 * 2 + e);
 #pragma unroll
     for (int i = 0; i < NI; i++)
 #pragma unroll

@@ -4,11 +4,13 @@
 // are the output pixels. There are many pixels and few results, so the pixels are split over blocks: each writes a
 // partial result, and gram.cu adds them up in an order that is always the same.
 //
-// Macros: HALF, TF32, BM, BN (gemm.cuh).
+// Macros: HALF, TF32, BM, BN (gemm.cuh), FLAT: a number of the kernel is a channel of the pixel itself, as in Gram
+// matrices and 1x1 convolutions.
 
 constexpr int STAGES = BM + BN > 128 ? 3 : 6;
 constexpr int AT_ONCE = BN < 128 || ((HALF || TF32) && !OLD) ? 2 : 1;  // blocks on a multiprocessor, unspilled
-constexpr int A_ROWS = THREADS / A_CHUNKS;  // pixels that the block copies of A at once
+constexpr int A_BYTES = BK * A_PITCH, B_BYTES = BK * B_PITCH;
+constexpr int A_ROWS = THREADS / A_CHUNKS, B_ROWS = THREADS / B_CHUNKS;  // pixels that the block copies at once
 constexpr int A_PARTS = BK / A_ROWS;
 
 // partial (N·splits, KLC, M) over `split` output pixels each. x (N, H, W, C), g (N, OH, OW, M), KLC = K·L·C.
@@ -20,62 +22,88 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
     int OW, int M, int L, int KLC, int stride, int pad_h, int pad_w, int mode, int shift, int split, int splits,
     int symmetric) {
   DYNAMIC_SHARED(shared);
-  char *const A = shared, *const B = shared + STAGES * BM * 64;
+  char *const A = shared, *const B = A + STAGES * A_BYTES;
   const int k0 = blockIdx.x * BM, m0 = blockIdx.y * BN, n = blockIdx.z / splits, P = OH * OW;
   if (symmetric && k0 >= m0 + BN) return;
   const bool same = BM == BN && symmetric && k0 == m0;
-  const int begin = blockIdx.z % splits * split, end = min(begin + split, P);
-  const int pieces = ceil_div(end - begin, BK);
+  const int begin = blockIdx.z % splits * split, count = min(split, P - begin), pieces = ceil_div(count, BK);
 
-  // A thread copies the same numbers of the kernel for every pixel.
+  // Where the rows and columns of x that are met begin, -1 for zeros: after the tiles in shared memory.
+  int* const column_at = reinterpret_cast<int*>(B + STAGES * B_BYTES);
+  int* const row_at = column_at + (OW - 1) * stride + L;
+  const int top = begin / OW;
+  if (!FLAT) {
+#pragma unroll 1
+    for (int i = threadIdx.x; i < (OW - 1) * stride + L; i += THREADS) {
+      const int w = near_border(i - pad_w, W << shift, mode);
+      column_at[i] = w < 0 ? -1 : (w >> shift) * C;
+    }
+#pragma unroll 1
+    for (int i = threadIdx.x; i < ((begin + split - 1) / OW - top) * stride + KLC / C / L; i += THREADS) {
+      const int h = near_border(top * stride + i - pad_h, H << shift, mode);
+      row_at[i] = h < 0 ? -1 : (h >> shift) * W * C;
+    }
+    __syncthreads();
+  }
+
+  // A thread copies the same numbers of the kernel for every pixel: `right` and `down` say where these find it.
   const int chunk = threadIdx.x % A_CHUNKS, row0 = threadIdx.x / A_CHUNKS, k = k0 + chunk * CHUNK;
-  const int c = k % C, r = k / C / L, s = k / C % L;
-  int oh[A_PARTS], ow[A_PARTS];
+  const int tap = k < KLC ? k / C : 0, s = tap % L, most_right = OW * stride + s;
+  int right[A_PARTS], down[A_PARTS];
 #pragma unroll
   for (int i = 0; i < A_PARTS; i++) {
     const int p = begin + row0 + i * A_ROWS;
-    oh[i] = p / OW;
-    ow[i] = p % OW;
+    right[i] = p % OW * stride + s;
+    down[i] = (p / OW - top) * stride + tap / L;
   }
-  const real* const picture = x + static_cast<size_t>(n) * H * W * C;
+  const int right_step = BK % OW * stride, down_step = BK / OW * stride;
+  const real* const picture = x + static_cast<size_t>(n) * H * W * C + (FLAT ? k : k % C);
   const real* const gradient = g + static_cast<size_t>(n) * P * M;
+  const int b_row = threadIdx.x / B_CHUNKS, m = m0 + threadIdx.x % B_CHUNKS * CHUNK;
+  int done = 0;  // pixels that have been copied
 
-  const auto copy = [&](int piece, int stage) {
-    const int p0 = begin + piece * BK;
+  const auto copy = [&](int stage) {
 #pragma unroll
     for (int i = 0; i < A_PARTS; i++) {
       const int row = row0 + i * A_ROWS;
-      const int h = near_border(oh[i] * stride + r - pad_h, H << shift, mode);
-      const int w = near_border(ow[i] * stride + s - pad_w, W << shift, mode);
-      const bool inside = k < KLC && p0 + row < end && h >= 0 && w >= 0;
-      const real* from = picture + ((h >> shift) * W + (w >> shift)) * C + c;
-      cp_async(A + stage * BM * 64 + column_place<A_CHUNKS>(row, chunk), from, inside);
-      for (ow[i] += BK; ow[i] >= OW; ow[i] -= OW) oh[i]++;
+      bool inside = k < KLC && done + row < count;
+      int from = (begin + done + row) * C;
+      if (!FLAT) {
+        const int h = row_at[down[i]], w = column_at[right[i]];
+        inside = inside && (h | w) >= 0;
+        from = h + w;
+        right[i] += right_step;
+        down[i] += down_step;
+        if (right[i] >= most_right) right[i] -= OW * stride, down[i] += stride;
+      }
+      cp_async(A + stage * A_BYTES + row * A_PITCH + chunk * 16, picture + from, inside);
     }
-    if (same) return;
+    if (!same) {
 #pragma unroll
-    for (int i = 0; i < ceil_div(BK * B_CHUNKS, THREADS); i++) {
-      const int id = threadIdx.x + i * THREADS, row = id / B_CHUNKS, m = m0 + id % B_CHUNKS * CHUNK;
-      if (id >= BK * B_CHUNKS) break;
-      const bool inside = p0 + row < end && m < M;
-      const real* from = gradient + (p0 + row) * M + m;
-      cp_async(B + stage * BN * 64 + column_place<B_CHUNKS>(row, id % B_CHUNKS), from, inside);
+      for (int i = 0; i < ceil_div(BK, B_ROWS); i++) {
+        const int row = b_row + i * B_ROWS;
+        cp_async(B + stage * B_BYTES + row * B_PITCH + threadIdx.x % B_CHUNKS * 16,
+                 gradient + (begin + done + row) * M + m, done + row < count && m < M, row < BK);
+      }
     }
+    done += BK;
   };
 
   Sums sums = {};
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < pieces) copy(stage, stage);
+    if (stage < pieces) copy(stage);
     cp_async_commit();
   }
+  int stage = 0;
   for (int piece = 0; piece < pieces; piece++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
-    if (piece + STAGES - 1 < pieces) copy(piece + STAGES - 1, (piece + STAGES - 1) % STAGES);
+    if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
-    const char* const a = A + piece % STAGES * BM * 64;
-    multiply_columns(sums, a, same ? a : B + piece % STAGES * BN * 64);
+    const char* const a = A + stage * A_BYTES;
+    multiply_columns(sums, a, same ? a : B + stage * B_BYTES);
+    stage = stage == STAGES - 1 ? 0 : stage + 1;
   }
 
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -86,9 +114,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
     for (int h = 0; h < 2; h++)
 #pragma unroll
       for (int j = 0; j < NJ; j++) {
-        const int kk = row + i * 16 + h * 8, m = column + j * 8;
-        float* to = partial + (static_cast<size_t>(blockIdx.z) * KLC + kk) * M + m;
-        if (kk < KLC && m < M)
+        const int kk = row + i * 16 + h * 8, mm = column + j * 8;
+        float* to = partial + (static_cast<size_t>(blockIdx.z) * KLC + kk) * M + mm;
+        if (kk < KLC && mm < M)
           *reinterpret_cast<float2*>(to) = make_float2(sums[i][j][2 * h], sums[i][j][2 * h + 1]);
       }
 }

@@ -76,11 +76,11 @@ def pick_device(wish: str = "auto") -> str:
 
 
 def to_device(x: npt.NDArray[Any], device: str) -> Array:
-    """Copy a NumPy array to `device`; on `cpu` it is the same array.
+    """Copy a NumPy array to `device`; on `cpu`, or if it is there already, it is the same array.
 
     If it is read-only nothing may write to the copy either: what is derived from it may be kept.
     """
-    if device == "cpu":
+    if device == "cpu" or module_of(x) is not np:
         return x
     copy = cupy().asarray(x)  # type: ignore[union-attr]
     if not x.flags.writeable:

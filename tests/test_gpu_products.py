@@ -113,6 +113,40 @@ def test_upsampling_by_more_than_two(mode, pad):
     compare(conv2d_dw, g, x, kernel=w.shape[:2], at=at, tolerance=1e-5)
 
 
+@pytest.mark.parametrize("options", [{"stride": 2}, {"upsample": 2, "pad": 3, "mode": "zero"}])
+def test_rows_of_many_taps_with_phases(options, monkeypatch):
+    """One row of the kernel, as thin layers have, and still pixels that stand apart."""
+    monkeypatch.setattr(conv, "_BLOCKS", 1)
+    rng = np.random.default_rng(0)
+    at = Geometry(**options)
+    K = 1 if at.upsample > 1 else 2
+    x, w = normal(rng, (1, 40, 48, 20)), weights(rng, (K, 7, 20, 24), np.float32)
+    y, _ = compare(conv2d_forward, x, w, None, at=at)
+    g = normal(rng, y.shape)
+    compare(conv2d_dx, g, w, size=x.shape[1:3], at=at)
+    compare(conv2d_dw, g, x, kernel=w.shape[:2], at=at, tolerance=1e-5)
+
+
+def test_strides_that_no_kernel_has_are_left_to_the_reference():
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (1, 12, 12, 4)), weights(rng, (3, 3, 4, 8), np.float32)
+    with emulator.gpu() as cp:
+        got = down(conv2d_forward(cp.asarray(x), cp.asarray(w), None, at=Geometry(5)))[0]
+    check(got, conv2d_forward.reference(x, w, None, at=Geometry(5))[0], 1e-6)
+
+
+def test_a_view_that_begins_between_words(precision):
+    """Kernels read words of 16 bytes."""
+    dtype, tolerance = precision
+    rng = np.random.default_rng(0)
+    x, w = normal(rng, (1, 5, 6, 8), dtype), weights(rng, (3, 3, 8, 8), dtype)
+    want = conv2d_forward.reference(x[:, 1:].astype(float), w.astype(float), None, at=Geometry(pad=1))[0]
+    flat = np.concatenate([np.zeros(1, dtype), x[:, 1:].ravel()])
+    with emulator.gpu() as cp:
+        view = cp.asarray(flat)[1:].reshape(1, 4, 6, 8)
+        check(down(conv2d_forward(view, cp.asarray(w), None, at=Geometry(pad=1)))[0], want, tolerance)
+
+
 @pytest.mark.skipif(emulator.REAL, reason="a real GPU has what it has")
 def test_less_shared_memory(monkeypatch):
     """Turing gives a block 64 KiB: smaller blocks, and fewer pieces at a time."""
@@ -163,7 +197,7 @@ def test_tensor_cores_read_shared_memory_without_bank_conflicts(monkeypatch):
     forward = emulator.load(
         "conv", "conv", tuple(sorted({**products, "BM": 256, "STRIDE": 1, "TAPS": 3, "STAGES": 3}.items()))
     )
-    wgrad = emulator.load("wgrad", "wgrad", tuple(sorted(products.items())))
+    wgrad = emulator.load("wgrad", "wgrad", tuple(sorted({**products, "FLAT": 0}.items())))
     for kernel, run in (
         (forward, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
         (wgrad, lambda: on_gpu(conv2d_dw, g, x, kernel=(3, 3), at=Geometry(pad=1))),

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 from cases import CASES, Size
+from networks import vgg_parts
 from train_tiny import training
 
 from nanostyle import arrays, image, losses, ops, weightfile
@@ -26,9 +27,9 @@ from nanostyle.methods.predictfile import Predictor
 from nanostyle.methods.styletask import StyleTask
 from nanostyle.methods.stylize import renderer, stylize
 from nanostyle.methods.trainer import training_folder
-from nanostyle.nets.predictor import ConvBackbone, PredictionNet
+from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import freeze, move
+from nanostyle.nn import freeze, move, state
 from nanostyle.tensor import Tensor
 from tests.cuda_on_cpu import cuda, device, emulator
 from tests.cuda_on_cpu.cuda import Graph
@@ -498,6 +499,18 @@ def test_what_is_derived_while_work_is_recorded_is_not_kept(cp):
                 derived._derived[id(settled)].clear()
             np.testing.assert_array_equal(arrays.to_host(again(x)), x + 2 * np.arange(5))
         assert not derived._derived[id(settled)]
+
+
+def test_a_backbone_that_is_on_the_gpu_already_stays_there():
+    """`load_backbone` puts it there, then the whole network is moved."""
+    config, parameters = vgg_parts()
+    rng = np.random.default_rng(0)
+    backbone = VggBackbone(config, parameters, device="cuda")
+    net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=0.125), rng), backbone, rng)
+    weight = backbone.conv1_1.weight.data
+    move(net, "cuda")
+    assert backbone.conv1_1.weight.data is weight
+    assert all(hasattr(value, "get") for value in state(net).values())
 
 
 def test_precision_is_for_gpus():

@@ -45,7 +45,7 @@ def _log2(n: int) -> int:
 
 def conv2d_forward(x: Array, w: Array, b: Array | None, *, at: Any, relu: bool = False, moments: bool = False) -> Any:
     """See `ops.conv.conv2d_forward`."""
-    if not supported(x, w) or at.upsample not in (1, 2, 4):
+    if not supported(x, w) or at.upsample not in (1, 2, 4) or at.stride > 4:
         return NotImplemented
     size = at.output(*x.shape[1:3], *w.shape[:2])
     if _sparse(at):
@@ -61,9 +61,10 @@ def _sparse(at: Any) -> bool:
     """Whether an upsampling convolution is the fractionally strided one by weights that are spread.
 
     Nearest upsampling by 2 puts each pixel in four places, which is to put it in one, zeros in three, and add up the
-    weights of the taps that meet these four: of 36 products 16 are left. Mirrored pixels must be the border's own.
+    weights of the taps that meet these four: of 36 products 16 are left. Mirrored pixels must be the border's own. (The
+    gradient of upsampling by 4 would be a product with stride 4, too wide for the shared memory of small GPUs.)
     """
-    return at.upsample > 1 and at.stride == 1 and (at.mode != "reflect" or at.pad < at.upsample)
+    return at.upsample == 2 and at.stride == 1 and (at.mode != "reflect" or at.pad < at.upsample)
 
 
 def _adjoint_walk(kernel: tuple[int, int], at: Any) -> tuple[Walk, int]:
@@ -238,6 +239,7 @@ class Kernel(NamedTuple):
     rows: tuple[int, int]
     columns: int
     chunks: int  # of 64 bytes
+    phases: bool = False
 
 
 class Tile(NamedTuple):
@@ -258,7 +260,7 @@ class Tile(NamedTuple):
     ) -> "Tile":
         """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU."""
         # One row of many taps, as thin layers have, is few pieces: large ones, or a block waits more than it works.
-        thin = kernel.rows == (1, 1) and kernel.columns > 3 and M <= 32
+        thin = kernel.rows == (1, 1) and kernel.columns > 3 and M <= 32 and not kernel.phases
         for BM, BN in ((512, 32), (256, 32), (128, 32)) if thin else ((256, 128), (128, 128), (128, 64), (128, 32)):
             number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
             enough = tensor_cores and number >= (_BLOCKS // 2 - 4 if BM * BN > 1 << 14 else _BLOCKS * 3 // 4)
@@ -314,7 +316,8 @@ def product(
     rows, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
     macros = products(x)
-    kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), blocks(C * x.dtype.itemsize, _PIECE))
+    chunks = blocks(C * x.dtype.itemsize, _PIECE)
+    kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), chunks, phases=step > 1)
     tile = Tile.of(M, phase, N * step * step, walk.stride, kernel, tensor_cores=any(macros.values()))
     sides = (tile.BM // _TW, _TW)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
@@ -348,8 +351,15 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     partial = empty((N * splits, KLC, M), np.float32, like=x)
     shape = (H, W, C, OH, OW, M, kernel[1], KLC)
     options = (split, splits, int(symmetric))
-    macros = {**products(x), "BM": BM, "BN": BN}
+    flat = kernel == (1, 1) and walk == Walk()
+    macros = {**products(x), "BM": BM, "BN": BN, "FLAT": int(flat)}
     grid = (*tiles, N * splits)
-    shared = (3 if BM + BN > 128 else 6) * (BM + BN) * _PIECE  # so many pieces as in kernels/wgrad.cu
+    # As in kernels/wgrad.cu: so many pieces, and where columns and rows begin.
+    rows = [n * x.dtype.itemsize for n in (BM, BN)]
+    pitches = [n if n < 64 else n + (16 if x.dtype == np.float16 else 32) for n in rows]
+    shared = (3 if BM + BN > 128 else 6) * piece * sum(pitches)
+    if not flat:
+        rows_met = (split + OW - 2) // OW * walk.stride + kernel[0]
+        shared += 4 * ((OW - 1) * walk.stride + kernel[1] + rows_met)
     launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=shared, **macros)
     return partial

@@ -51,9 +51,13 @@ def supported(*values: Array | None) -> bool:
 
 
 def contiguous(x: Array, dtype: Any = None) -> Array:
-    """`x` with its values in the order of its axes, as `dtype` if given; `x` itself where it is that already."""
+    """`x` with its values in the order of its axes, as `dtype` if given, from a multiple of 16 bytes on.
+
+    `x` itself where it is that already; a view into another array may begin anywhere.
+    """
     xp = module_of(x)
-    return xp.ascontiguousarray(x if dtype is None else x.astype(dtype, copy=False))
+    x = xp.ascontiguousarray(x if dtype is None else x.astype(dtype, copy=False))
+    return x.copy() if x.data.ptr % WORD else x
 
 
 def blocks(count: int, each: int = THREADS) -> int:

@@ -28,7 +28,8 @@ class _Slot:
         if self._host is None or self._host.shape != batch.shape:
             memory = cp.cuda.alloc_pinned_memory(batch.nbytes)
             self._host = np.frombuffer(memory, batch.dtype, batch.size).reshape(batch.shape)
-            self.device = cp.empty(batch.shape, batch.dtype)
+            with stream:  # not memory that work on another stream has given back and still reads
+                self.device = cp.empty(batch.shape, batch.dtype)
         else:
             self.copied.synchronize()
         self._host[...] = batch

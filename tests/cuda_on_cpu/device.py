@@ -7,7 +7,7 @@ an upload, a download, a decision that depends on a value.
 import threading
 import weakref
 from collections.abc import Callable
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -150,6 +150,13 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         multiplied(name)
         value = getattr(self.host, name)
         return _lifted(value) if callable(value) else _lift(value)
+
+    @property
+    def flags(self) -> Any:
+        """What CuPy knows of an array: whether it may be written to is not among it."""
+        of_host = self.host.flags
+        names = ("c_contiguous", "f_contiguous", "owndata")
+        return SimpleNamespace(**{name: getattr(of_host, name) for name in names})
 
     def __getitem__(self, key: Any) -> Any:
         return _lift(_carried_out(self.host.__getitem__, (_lower(key),), {}))

@@ -61,9 +61,10 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     *(_conv(_PRODUCTS[2], 128, 32, stride) for stride in (3, 4)),
     _conv(_PRODUCTS[0], 128, 64, stages=2),
     *(
-        ("wgrad", {**types, "BM": m, "BN": n})
+        ("wgrad", {**types, "BM": m, "BN": n, "FLAT": flat})
         for types in _PRODUCTS
         for m, n in ((128, 8), (128, 32), (64, 64), (128, 128))
+        for flat in (0, 1)
     ),
 ]
 
