@@ -28,10 +28,10 @@ constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the bloc
 constexpr int LINES = STRIP / WINDOW;  // whole rows of a window among them
 static_assert(LINES >= 1, "a row of a window is copied at once");
 
-// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that have 128 channels. It is a
+// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that are large. It is a
 // near thing: so numbers are kept as offsets and not as pointers, and what the end needs is computed at the beginning.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-constexpr bool LARGE = BN > 64;
+constexpr bool LARGE = BN > 64 || BM > 256;
 #else
 constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
 #endif
@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 #pragma unroll
     for (int i = 0; i < ceil_div(TAPS * BN, STRIP); i++) {
       const int t = i * STRIP / BN, m = i * STRIP % BN;
-      cp_async(B + stage * B_BYTES + place<4>(own, chunk) + i * STRIP * 64,
+      cp_async(B + stage * B_BYTES + place(own, chunk) + i * STRIP * 64,
                w + (weights + ((m * K + r * step) * L + (s + t) * step) * C + c),
                c + chunk * CHUNK < C && s + t + own_t < columns && own_m + m < ceil_div(M, 32) * 32,
                own < TAPS * BN - i * STRIP);

@@ -32,12 +32,9 @@ DEVICE uint32_t operand(float f) { return round_tf32(f); }
 DEVICE uint32_t operand(uint32_t bits) { return round_tf32(__uint_as_float(bits)); }
 #endif
 
-// The place of 16 bytes in a tile whose rows have PER_ROW of them: turned by the row, so that eight reads which
-// belong together (of ldmatrix, or of the lanes of a warp) meet in no bank.
-template <int PER_ROW> DEVICE int place(int row, int chunk) {
-  const int turn = row / (PER_ROW < 8 ? 8 / PER_ROW : 1) % (PER_ROW < 8 ? PER_ROW : 8);
-  return (row * PER_ROW + (chunk ^ turn)) * 16;
-}
+// The place of 16 bytes in a tile of four to a row: turned by the row, so that eight reads which belong together (of
+// ldmatrix, or of the lanes of a warp) meet in no bank.
+DEVICE int place(int row, int chunk) { return (row * 4 + (chunk ^ (row / 2 % 4))) * 16; }
 
 // --- k along the rows, four chunks to a row: A with rows PITCH bytes apart, B (BN, BK) as `place` says ---
 
@@ -51,7 +48,7 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
 #if HALF || TF32
   uint32_t b[NJ][4];  // for both steps
 #pragma unroll
-  for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place<4>(j * 8 + lane % 8, lane / 8));
+  for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place(j * 8 + lane % 8, lane / 8));
   const char* const from = A + lane % 16 * PITCH + lane / 16 * 16;
 #pragma unroll
   for (int step = 0; step < 2; step++) {
@@ -81,7 +78,7 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
     for (int j = 0; j < NJ; j++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const float4 b = *reinterpret_cast<const float4*>(B + place<4>(j * 8 + lane % 4 * 2 + e, chunk));
+        const float4 b = *reinterpret_cast<const float4*>(B + place(j * 8 + lane % 4 * 2 + e, chunk));
 #pragma unroll
         for (int i = 0; i < NI; i++)
 #pragma unroll

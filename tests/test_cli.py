@@ -265,6 +265,17 @@ def test_weights_info(folder):
     failed(run("weights", "info", "photo.png", cwd=folder), "photo.png")
 
 
+def test_weights_that_are_there_are_not_fetched_again(folder):
+    there = folder / "vgg19.h5"
+    shutil.copy(folder / "loss.h5", there)
+    offline = ["weights", "fetch", "vgg19", "--url", "http://127.0.0.1:9/vgg19.pth", "-o", there]
+    result = run(*offline, cwd=folder)
+    assert result.returncode == 0 and "is there already" in result.stdout, result.stderr
+    failed(run(*offline, "--overwrite", cwd=folder), "cannot fetch http://127.0.0.1:9")
+    there.write_bytes(there.read_bytes()[:1000])
+    failed(run(*offline, cwd=folder), "vgg19.h5", "cut short")
+
+
 def test_weights_convert_refuses_a_hostile_pickle(folder):
     (folder / "evil.pth").write_bytes(b"cos\nsystem\n(S'touch owned'\ntR.")
     before = listing(folder)

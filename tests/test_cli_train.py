@@ -210,6 +210,7 @@ def test_style_map(folder, any_model):
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("paintings0: ") and len(result.stdout.splitlines()) == 3
     assert image.load(folder / "map.png").pixels.shape[1] > 500
+    assert image.read_recipe(folder / "map.png")["model"] == "any.h5"
     assert run("style-map", "--model", "many.h5", "-o", "map2.png", cwd=folder).returncode == 0
     failed(run("style-map", "--model", any_model, "-o", "map3.png", cwd=folder), "add ART")
 

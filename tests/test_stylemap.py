@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nanostyle.image import thumbnail_jpeg
 from nanostyle.methods.modelfile import Model
 from nanostyle.methods.predictfile import Style
-from nanostyle.methods.stylemap import predicted_vectors, row_vectors, style_map
+from nanostyle.methods.stylemap import CELL, predicted_vectors, row_vectors, style_map
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn import parameters
 from nanostyle.sheet import scatter
@@ -161,3 +161,16 @@ def test_a_map_needs_room_and_one_position_each():
         scatter([None], np.zeros((1, 2)), captions=["a"], cell=100, side=120)
     with pytest.raises(ValueError, match="a position and a caption for each of 1 pictures"):
         scatter([None], np.zeros((2, 2)), captions=["a"])
+
+
+def test_a_map_of_many_has_room_for_all(tmp_path):
+    """No thumbnail covers another one, however alike the styles are."""
+    n = 120
+    positions = np.random.default_rng(0).standard_normal((n, 2))
+    found = style_map(positions, [str(i) for i in range(n)])
+    colours = [np.full((CELL, CELL, 3), (i + 1) / (n + 1), np.float32) for i in range(n)]
+    drawn = found.draw(colours)
+    levels, counts = np.unique(drawn[..., 0].round(4), return_counts=True)
+    whole = {round((i + 1) / (n + 1), 4) for i in range(n)}
+    covered = [count for level, count in zip(levels, counts, strict=True) if round(float(level), 4) in whole]
+    assert len(covered) == n and min(covered) > 0.95 * CELL**2

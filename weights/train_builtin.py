@@ -21,7 +21,11 @@ from nanostyle.weightfile import sha256
 
 HERE = Path(__file__).parent
 
-LICENSE = "Apache-2.0; paintings in the public domain; trained against VGG-19, CC BY 4.0 (Simonyan and Zisserman)"
+VGG = "VGG-19, CC BY 4.0 (Simonyan and Zisserman)"
+LICENSES = {
+    "styles": f"Apache-2.0; paintings in the public domain; trained against {VGG}",
+    "any": f"Apache-2.0, and CC BY 4.0 for the layers that look at paintings, which come from {VGG}",
+}
 
 
 class Stage(NamedTuple):
@@ -95,6 +99,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             " --style-weight 10 --photo-weight 30 --grid-weight 3000 --ema 0.99 --storage float16 --loss-net {vgg19}",
             without=GRIDS,
         ),
+        Stage(
+            "train --mode predict --start-from {before} --size 224 --style-size 288 --batch 2 --steps 3600 --lr 0.0008"
+            " --lr-decay 0.04 --style-weight 20 --photo-weight 30 --grid-weight 3000 --ema 0.998 --storage float16"
+            " --loss-net {vgg19}",
+            without=GRIDS,
+        ),
     ),
 }
 
@@ -115,7 +125,7 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
         words = [word.format(before=before, vgg19=vgg19) for word in command.split()]
         for name in names or [name for name in there if not any(part in name for part in without)]:
             words += ["--styles", str(there[name])]
-        lines.append([*words, "--content", str(photos), "--license", LICENSE, "--resume", "-o", str(target)])
+        lines.append([*words, "--content", str(photos), "--license", LICENSES[model], "--resume", "-o", str(target)])
         before = target
     return lines
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+import nanostyle
 from nanostyle import arrays, image
 from nanostyle.cli.options import common, overwrite_option
 from nanostyle.data import load_short, samples, style_files
@@ -19,7 +20,7 @@ from nanostyle.methods.gatys import GatysOptions
 from nanostyle.methods.modelfile import IDENTITY, Model
 from nanostyle.methods.models import built_in, loss_network, trained_model
 from nanostyle.methods.predictfile import Predictor
-from nanostyle.methods.stylemap import predicted_vectors, row_vectors, style_map
+from nanostyle.methods.stylemap import CELL, predicted_vectors, row_vectors, style_map
 from nanostyle.methods.stylize import stylize
 
 
@@ -161,12 +162,18 @@ def style_map_command(
         if not art:
             raise click.UsageError("style-map: expected paintings, got none; add ART")
         files = style_files(art)
-        loaded = {name: image.load(file).pixels for name, file in files.items()}
-        vectors = predicted_vectors([predict_style(trained, pixels, name=name) for name, pixels in loaded.items()])
-        names, pictures = list(files), list(loaded.values())
+        styles, pictures = [], []
+        for name, file in files.items():
+            pixels = image.load(file).pixels
+            styles.append(predict_style(trained, pixels, name=name))
+            pictures.append(
+                image.resize(pixels, image.fitted(pixels.shape[:2], CELL))
+            )  # hundreds would fill the memory
+        vectors, names = predicted_vectors(styles), list(files)
     found = style_map(vectors, names)
     for i, name in enumerate(names):
         click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
-    image.save(output, found.draw(pictures))
+    recipe = {"nanostyle": nanostyle.__version__, "model": path.name, "paintings": names}
+    image.save(output, found.draw(pictures), recipe=recipe)
     if not quiet:
         click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)

@@ -42,10 +42,17 @@ def weights_convert(source: Path, destination: Path, overwrite: bool, debug: boo
 @click.argument("name", type=click.Choice(["vgg16", "vgg19"]))
 @click.option("--url", help="A mirror of the published file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: the user's cache.")
+@overwrite_option
 @quiet_option
 @debug_option
-def weights_fetch(name: str, url: str | None, output: Path | None, quiet: bool, debug: bool) -> None:
-    """Download published weights, check their SHA-256, and convert them."""
+def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bool, quiet: bool, debug: bool) -> None:
+    """Download published weights, check their SHA-256, and convert them. What is there already stays."""
+    target = output or weightfile.cache_folder() / weightfile.FILES[name]
+    if target.exists() and not overwrite:
+        weightfile.load(target, "features")  # if it is damaged this says so
+        if not quiet:
+            click.echo(f"{target} is there already; --overwrite fetches it again")
+        return
     progress = Progress(name, quiet=quiet)
     try:
         for p in fetch(name, output, url=url):
@@ -53,7 +60,7 @@ def weights_fetch(name: str, url: str | None, output: Path | None, quiet: bool, 
     finally:
         progress.close()
     if not quiet:
-        click.echo(str(output or weightfile.find(name)))
+        click.echo(str(target))
 
 
 @weights.command("info")

@@ -57,7 +57,8 @@ def contiguous(x: Array, dtype: Any = None) -> Array:
     """
     xp = module_of(x)
     x = xp.ascontiguousarray(x if dtype is None else x.astype(dtype, copy=False))
-    return x.copy() if x.data.ptr % WORD else x
+    memory: Any = x.data  # of CuPy, or of its stand-in
+    return x.copy() if memory.ptr % WORD else x
 
 
 def blocks(count: int, each: int = THREADS) -> int:

@@ -17,6 +17,10 @@ Pixels = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.floating]
 
 
+CELL = 112
+"""The long side of a thumbnail on a map, in pixels."""
+
+
 @dataclass(frozen=True)
 class StyleMap:
     """Where each of n styles lies.
@@ -61,8 +65,12 @@ class StyleMap:
             raise ValueError("style map: expected two styles of one group and two of different ones")
         return float(self.distances[pairs & same].mean() / self.distances[pairs & ~same].mean())
 
-    def draw(self, pictures: Sequence[Pixels | None], *, cell: int = 112, side: int = 1200) -> Pixels:
-        """The map as a picture: thumbnails where the styles lie. Raises as `sheet.scatter` does."""
+    def draw(self, pictures: Sequence[Pixels | None], *, cell: int = CELL, side: int | None = None) -> Pixels:
+        """The map as a picture: thumbnails where the styles lie. Raises as `sheet.scatter` does.
+
+        Without a `side` it is as large as so many thumbnails need to part.
+        """
+        side = side or max(1200, round(1.2 * cell * (2.5 * len(pictures)) ** 0.5))
         return scatter(pictures, self.positions, captions=self.names, cell=cell, side=side)
 
 
