@@ -154,6 +154,34 @@ def test_add_style_does_not_replace_its_own_model(folder):
     assert listing(folder) == before
 
 
+def test_masks_say_where_each_style_is(folder, any_model):
+    """Black to the right: there is the photo; between the two, and in either kind of model."""
+    mask = np.zeros((20, 24, 3), np.float32)
+    mask[:, :12] = 1
+    image.save(folder / "left.png", mask)
+    image.save(folder / "right.png", 1 - mask)
+    photo = image.load(folder / "photos" / "photos0.png").pixels
+    for model in (["--model", "many.h5", "--style"], ["--model", any_model, "--style-image"]):
+        one, other = ["paintings0", "paintings1"] if "many.h5" in model else ["new.png", "paintings/paintings1.png"]
+        use = [*model[:2], model[2], one]
+        whole, left, both = (f"{name}{model[1]}.png" for name in ("whole", "left", "both"))
+        assert stylize(folder, *use, "-o", whole).returncode == 0
+        assert stylize(folder, *use, "--mask", "left.png", "-o", left).returncode == 0
+        args = [*use, model[2], other, "--mask", "left.png", "--mask", "right.png", "-o", both]
+        result = stylize(folder, *args)
+        assert result.returncode == 0, result.stderr
+        assert image.read_recipe(folder / both)["masks"] == ["left.png", "right.png"]
+        pixels = {name: image.load(folder / name).pixels for name in (whole, left, both)}
+        W = photo.shape[1]
+        np.testing.assert_allclose(pixels[left][:, : W // 3], pixels[whole][:, : W // 3], atol=0.01)
+        np.testing.assert_allclose(pixels[left][:, -W // 3 :], photo[:, -W // 3 :], atol=0.01)
+        np.testing.assert_allclose(pixels[both][:, : W // 3], pixels[whole][:, : W // 3], atol=0.01)
+        assert np.abs(pixels[both][:, -W // 3 :] - photo[:, -W // 3 :]).max() > 0.02
+        failed(stylize(folder, *args[:-2], "--weight", "1", "--weight", "2"), "--mask", "no --weight")
+        failed(stylize(folder, *use, "--mask", "left.png", "--mask", "right.png"), "--mask for each of 1 styles")
+        failed(stylize(folder, *use, "--mask", "nowhere.png"), "nowhere.png")
+
+
 def test_the_built_in_models_have_names(folder):
     listed = run("styles", cwd=folder)
     assert (

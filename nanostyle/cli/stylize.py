@@ -18,9 +18,10 @@ from nanostyle.image import Picture
 from nanostyle.methods.anystyle import blend, predict_style, stylize_any
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
+from nanostyle.methods.masks import composed, mask_of, region_shares
 from nanostyle.methods.modelfile import Model
 from nanostyle.methods.models import built_in, default_loss_network, loss_network, trained_model
-from nanostyle.methods.predictfile import Predictor, load_style, save_style
+from nanostyle.methods.predictfile import Predictor, Style, load_style, save_style
 from nanostyle.methods.stylize import renderer
 
 
@@ -71,6 +72,14 @@ class Method:
     help="predict: keep what the network sees in the paintings, for --style.",
 )
 @click.option("--weight", "weights", multiple=True, type=float, help="Share of each style, in order. Default: equal.")
+@click.option(
+    "--mask",
+    "masks",
+    metavar="IMAGE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Where each style is to be, in order: white there, black not, grey in part. In place of --weight.",
+)
 @click.option(
     "--strength",
     type=click.FloatRange(0, 1),
@@ -163,6 +172,13 @@ def _method(values: dict[str, Any], device: str) -> Method:
         raise click.UsageError("stylize: expected --style-image or --style, got both")
     if not paintings and not styles and model is None:
         raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --style NAME")
+    if values["masks"] and (len(values["masks"]) != len(paintings) + len(styles) or values["weights"]):
+        count = len(paintings) + len(styles)
+        raise click.UsageError(
+            f"stylize: expected a --mask for each of {count} styles and no --weight, got {len(values['masks'])} and"
+            f" {len(values['weights'])}"
+        )
+    values["masks"] = {path.name: mask_of(image.load(path)) for path in values["masks"]}
     if wish == "auto" and paintings and model is None and _given(_GATYS):
         wish = "gatys"
     foreign = _given(_ONE_PASS if wish == "gatys" else _GATYS)
@@ -214,7 +230,8 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
     network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
 
     def stages(picture: Picture) -> Iterator[Stage]:
-        for step in gatys(picture.pixels, styles, network, options, style_weights=values["weights"], device=device):
+        regions = {"style_weights": values["weights"], "masks": list(values["masks"].values())}
+        for step in gatys(picture.pixels, styles, network, options, **regions, device=device):
             note = f"loss {step.loss:.4g}  {shares(step.terms)}"
             facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
             yield Stage(step.iteration, step.iterations, note, lambda step=step: step.pixels, facts)  # type: ignore[misc]
@@ -223,6 +240,7 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
         "method": "gatys",
         "styles": [path.name for path in values["style_images"]],
         "weights": list(values["weights"]),
+        "masks": list(values["masks"]),
         "loss_net": path.name,
         "loss_net_sha256": weightfile.sha256(path),
         **asdict(options),
@@ -234,8 +252,11 @@ def _trained(model: Model, path: Path, values: dict[str, Any], device: str) -> M
     if values["style_images"]:
         raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
 
-    settings = {name: values[name] for name in ("styles", "weights", "strength")}
-    render = renderer(model, **settings, device=device)
+    def rendered(styles: Sequence[str], weights: Sequence[float] = ()) -> Callable[[Pixels], Pixels]:
+        return renderer(model, styles=styles, weights=weights, strength=values["strength"], device=device)
+
+    each = [rendered([name]) for name in values["styles"]] if values["masks"] else []
+    render = _by_region(each, values) if each else rendered(values["styles"], values["weights"])
     return _one_pass("cin" if model.net.styled_layers else "feedforward", path, values, render)
 
 
@@ -244,11 +265,21 @@ def _any(predictor: Predictor, path: Path, values: dict[str, Any]) -> Method:
         *(predict_style(predictor, image.load(p).pixels, name=p.stem) for p in values["style_images"]),
         *(load_style(name) for name in values["styles"]),
     ]
-    style = blend(styles, values["weights"])
+    blended = blend(styles, values["weights"])
     if values["save_style"]:
-        save_style(values["save_style"], style)
-    strength = values["strength"]
-    return _one_pass("predict", path, values, lambda photo: stylize_any(predictor, photo, style, strength=strength))
+        save_style(values["save_style"], blended)
+
+    def rendered(style: Style) -> Callable[[Pixels], Pixels]:
+        return lambda photo: stylize_any(predictor, photo, style, strength=values["strength"])
+
+    render = _by_region([rendered(style) for style in styles], values) if values["masks"] else rendered(blended)
+    return _one_pass("predict", path, values, render)
+
+
+def _by_region(each: Sequence[Callable[[Pixels], Pixels]], values: dict[str, Any]) -> Callable[[Pixels], Pixels]:
+    """A picture of several, in each of which one style is everywhere."""
+    masks = list(values["masks"].values())
+    return lambda photo: composed(photo, [render(photo) for render in each], region_shares(masks, photo.shape[:2]))
 
 
 def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[Pixels], Pixels]) -> Method:
@@ -264,6 +295,7 @@ def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[P
         "model_sha256": weightfile.sha256(path),
         "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
         "weights": list(values["weights"]),
+        "masks": list(values["masks"]),
         "strength": values["strength"],
     }
     return Method(f"method {name}, model {path}", facts, stages)

@@ -12,6 +12,7 @@ from nanostyle.arrays import Array, check_memory, module_of, repeated, storage, 
 from nanostyle.errors import NanostyleError
 from nanostyle.image import resize
 from nanostyle.losses import Scale, content_loss, style_loss
+from nanostyle.methods.masks import Mask, guides, region_shares
 from nanostyle.methods.memory import loss_gradient
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.ops import gram, total_variation
@@ -92,6 +93,7 @@ def gatys(
     options: GatysOptions | None = None,
     *,
     style_weights: Sequence[float] | None = None,
+    masks: Sequence[Mask] | None = None,
     device: str = "cpu",
 ) -> Iterator[Step]:
     """Give `content` the style of `styles`; yields a `Step` per iteration, the last with the finished picture.
@@ -102,11 +104,14 @@ def gatys(
         The photo `(H, W, 3)`, RGB in 0..1. The result has its size.
     styles
         One painting or several, of any size; `style_weights` says how much of each (default: equal parts).
+    masks
+        Where each style is to be (Gatys 2017, section 4); the weights are then the regions' areas.
 
     Raises
     ------
     ValueError
-        A layer that the network lacks, a picture too small for the layers, a weight that is negative or NaN.
+        A layer that the network lacks, a picture too small for the layers, a weight that is negative or NaN; not one
+        mask for each style, or weights beside masks.
     Diverged
         The loss became infinite or NaN; the message names the layer.
 
@@ -125,6 +130,10 @@ def gatys(
             raise ValueError(
                 f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value}"
             )
+    if masks:
+        if len(masks) != len(styles) or (style_weights is not None and len(style_weights)):
+            raise ValueError(f"mask: expected one for each of {len(styles)} styles, and no weights, got {len(masks)}")
+        style_weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
     shares = normalised(style_weights, len(styles))
 
     least = network.minimum_side([*content_layers, *style_layers])
@@ -139,7 +148,7 @@ def gatys(
         pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
         check_memory(device, size, loss_gradient(network, [*content_layers, *style_layers]))
         objective = PixelObjective(network, options, content_layers, style_layers, device)
-        objective.aim(photo, [_style_size(s, size, options.style_scale, least) for s in styles], shares)
+        objective.aim(photo, [_style_size(s, size, options.style_scale, least) for s in styles], shares, masks)
         for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
             if i or not done:
@@ -187,15 +196,26 @@ class PixelObjective:
         self.content_layers, self.style_layers = content_layers, style_layers
         self._work = repeated(self.gradient, device)
 
-    def aim(self, photo: Pixels, styles: Sequence[Pixels], shares: Sequence[float]) -> None:
-        """Compute the targets: the photo's features, the styles' Gram matrices."""
+    def aim(
+        self,
+        photo: Pixels,
+        styles: Sequence[Pixels],
+        shares: Sequence[float],
+        masks: Sequence[Mask] | None = None,
+    ) -> None:
+        """Compute the targets: the photo's features, the styles' Gram matrices; and where each style is to be."""
+        looked_at = {*self.content_layers, *(self.style_layers if masks else ())}
         with no_grad():
-            features = self.network.features(Tensor(to_device(photo[None], self.device)), self.content_layers)
-            self.photo = {name: f.data for name, f in features.items()}
-            self.styles: list[tuple[float, dict[str, Array]]] = []
-            for share, style in zip(shares, styles, strict=True):
+            features = self.network.features(Tensor(to_device(photo[None], self.device)), looked_at)
+            self.photo = {name: features[name].data for name in self.content_layers}
+            self.styles: list[tuple[float, dict[str, Array], dict[str, Array]]] = []
+            sizes = {name: features[name].shape[1:3] for name in self.style_layers} if masks else {}
+            for i, (share, style) in enumerate(zip(shares, styles, strict=True)):
                 features = self.network.features(Tensor(to_device(style[None], self.device)), self.style_layers)
-                self.styles.append((share, {name: gram(f).data for name, f in features.items()}))
+                where = {}
+                for name, guide in guides(masks[i], sizes).items() if masks else ():
+                    where[name] = to_device(guide[None, :, :, None].astype(features[name].dtype), self.device)
+                self.styles.append((share, {name: gram(f).data for name, f in features.items()}, where))
 
     def __call__(self, pixels: Array) -> tuple[Array, Array]:
         """The losses of the picture `pixels` `(1, H, W, 3)`, of which the last is their sum, and its gradient."""
@@ -220,8 +240,12 @@ class PixelObjective:
             loss = content_loss(features[name], self.photo[name], scale=scale)
             parts["content", name].append(loss * (weight * self.options.content_weight))
         for name, weight in self.style_layers.items():
-            G = gram(features[name])
-            for share, targets in self.styles:
+            everywhere = None
+            for share, targets, where in self.styles:
+                if name in where:
+                    G = gram(features[name] * where[name])
+                else:
+                    G = everywhere = gram(features[name]) if everywhere is None else everywhere
                 loss = style_loss(G, targets[name], scale=scale)
                 parts["style", name].append(loss * (weight * share * self.options.style_weight))
         if self.options.tv_weight:
@@ -233,7 +257,7 @@ class PixelObjective:
         for loss in losses[1:]:
             total = total + loss
         values = module_of(pixels).stack([loss.data for loss in (*losses, total)])
-        del features, parts, losses, G  # their memory goes as the gradient comes back
+        del features, parts, losses, G, everywhere  # their memory goes as the gradient comes back
         # In float16 small gradients vanish, so they are computed 2^10 times as large: the sum is of the order of 1 to
         # 100, as the weights are, so the largest stay far below 65504.
         factor = LOSS_SCALE if storage(pixels) == np.float16 else 1.0
