@@ -25,7 +25,7 @@ QUICK = {
 
 def test_the_commands_of_the_readme(tmp_path):
     """In one folder, in order: what one command writes the next one reads."""
-    few = {"photo.jpg", "painting.jpg", "gallery.jpg"}
+    few = {"photo.jpg", "painting.jpg", "gallery.jpg", "mask.png"}
     shutil.copytree(ROOT / "docs", tmp_path / "docs", ignore=lambda folder, names: set(names) - few)
     ran = 0
     for line in COMMANDS:
@@ -43,6 +43,16 @@ def test_the_commands_of_the_readme(tmp_path):
         assert all((tmp_path / name).stat().st_size for name in written), line
         ran += 1
     assert ran >= 12
+
+
+def test_the_python_of_the_readme(tmp_path):
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "starry.png").stat().st_size
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("pip ")])
