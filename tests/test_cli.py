@@ -151,6 +151,23 @@ def test_ctrl_c_saves_what_there_is(folder):
 # --- what goes wrong --------------------------------------------------------------------------------------
 
 
+def test_ctrl_c_while_modules_are_read(folder):
+    program = """
+import builtins, runpy
+real = builtins.__import__
+def interrupted(name, *rest, **more):
+    if name == "nanostyle.cli":
+        raise KeyboardInterrupt
+    return real(name, *rest, **more)
+builtins.__import__ = interrupted
+runpy.run_module("nanostyle", run_name="__main__")
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+    assert (result.returncode, result.stderr) == (130, "Interrupted\n")
+
+
 def test_without_weights_it_says_where_it_looked_and_how_to_get_them(folder):
     # A package without the weights that ship with it: a copy of the sources, which goes before them.
     shutil.copytree(ROOT / "nanostyle", folder / "bare" / "nanostyle", ignore=shutil.ignore_patterns("__pycache__"))

@@ -149,13 +149,14 @@ def test_any_style(precision):
         close(stylize_any(predictor, photo, style), want, TOLERANCE[precision])
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-def test_gatys(optimizer, precision):
+@pytest.mark.parametrize(("optimizer", "by_region"), [("lbfgs", False), ("lbfgs", True), ("adam", False)])
+def test_gatys(optimizer, by_region, precision):
     photo, painting = (tiny.picture(np.random.default_rng(i), 16, 20) for i in range(2))
     options = GatysOptions(iterations=4, optimizer=optimizer, pyramid=False, **tiny.LAYERS)
+    masks = [np.tri(16, 20, dtype=np.float32)] if by_region else None
     with on_cpu():
-        want = list(gatys(photo, [painting], tiny.loss_network(), options))
-    got = list(gatys(photo, [painting], tiny.loss_network(device="cuda"), options, device="cuda"))
+        want = list(gatys(photo, [painting], tiny.loss_network(), options, masks=masks))
+    got = list(gatys(photo, [painting], tiny.loss_network(device="cuda"), options, masks=masks, device="cuda"))
     assert len(got) == len(want)
     close(got[0].loss, want[0].loss, TOLERANCE[precision])
     close(got[1].loss, want[1].loss, TOLERANCE[precision])
