@@ -109,6 +109,23 @@ def test_several_photos_go_on_after_a_bad_one(folder):
     assert result.returncode == 2
     assert "b.png" in result.stderr and "1 of 3 photos could not be stylised" in result.stderr
     assert listing(folder / "results") == ["a_art.png", "c_art.png"]
+    before = (folder / "results" / "a_art.png").stat().st_mtime_ns
+    (folder / "photos" / "b.png").write_bytes((folder / "photo.png").read_bytes())
+    failed(stylize(folder, "-o", "results", photo="photos"), "a_art.png exists already")
+    result = stylize(folder, "-o", "results", "--skip-existing", photo="photos")
+    assert result.returncode == 0 and "2 of 3 results are there already" in result.stderr, result.stderr
+    assert listing(folder / "results") == ["a_art.png", "b_art.png", "c_art.png"]
+    assert (folder / "results" / "a_art.png").stat().st_mtime_ns == before
+    assert stylize(folder, "-o", "results", "--skip-existing", photo="photos").returncode == 0
+
+
+def test_photos_that_would_become_one_file_are_named(folder):
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+        shutil.copy(folder / "photo.png", folder / name / "x.png")
+    result = run("stylize", "one/x.png", "two/x.png", "--style-image", "art.jpg", "-o", "out", cwd=folder)
+    failed(result, "one/x.png and two/x.png would both become out/x_art.png")
+    assert not (folder / "out").exists()
 
 
 def test_alpha_is_carried(folder):

@@ -110,6 +110,7 @@ class Method:
     help="A file, or a folder for several photos. Default: PHOTO_STYLE in the current folder.",
 )
 @overwrite_option
+@click.option("--skip-existing", is_flag=True, help="Leave out the photos whose result exists: to go on with a folder.")
 @click.option("--loss-net", metavar="NAME|FILE", help="builtin, vgg16, vgg19 or a file. Default: the first there is.")
 @click.option("--pooling", type=click.Choice(["max", "avg"]), help="Default: as the loss network's file says.")
 @click.option("--padding", type=click.Choice(["zero", "reflect"]), help="Default: as the loss network's file says.")
@@ -121,6 +122,7 @@ def stylize(
     size: int | None,
     colors: str,
     overwrite: bool,
+    skip_existing: bool,
     device: str,
     precision: str,
     threads: int | None,
@@ -142,7 +144,16 @@ def stylize(
     precision = arrays.set_precision(precision, device)
     paths = list(_photos(photos))
     names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
-    targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output, overwrite)
+    targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output)
+    if skip_existing:
+        wanted = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.exists()]
+        if not quiet and len(wanted) < len(paths):
+            click.echo(f"{len(paths) - len(wanted)} of {len(paths)} results are there already", err=True)
+        if not wanted:
+            return
+        paths, targets = (list(each) for each in zip(*wanted, strict=True))
+    for target in targets:
+        image.check_writable(target, overwrite=overwrite)
     if values["save_style"]:
         check_target(values["save_style"], overwrite=overwrite)
     alone = image.load(paths[0], size=size) if len(paths) == 1 else None  # an error here comes before all work
@@ -332,8 +343,8 @@ def _photos(given: tuple[Path, ...]) -> Iterator[Path]:
             yield path
 
 
-def _targets(photos: list[Path], styles: list[str], output: Path | None, overwrite: bool) -> list[Path]:
-    """Where each result goes; raises now what would fail after the work is done."""
+def _targets(photos: list[Path], styles: list[str], output: Path | None) -> list[Path]:
+    """Where each result goes."""
     if output == Path("-"):
         raise ValueError("output: expected a file or a folder, got -; pictures are not written to the standard output")
     if output is not None and len(photos) == 1 and not output.is_dir() and output.suffix:
@@ -348,9 +359,10 @@ def _targets(photos: list[Path], styles: list[str], output: Path | None, overwri
         for photo, target in zip(photos, targets, strict=True):
             if (other := where.setdefault(target, photo)) is not photo:
                 raise ValueError(f"output: {other} and {photo} would both become {target}; stylise them apart")
-        folder.mkdir(parents=True, exist_ok=True)
-    for target in targets:
-        image.check_writable(target, overwrite=overwrite)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"cannot make the folder {folder}: {error.strerror}; choose another output") from error
     return targets
 
 
