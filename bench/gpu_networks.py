@@ -182,7 +182,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
     objective = Objective(vgg19(device="cuda"), options)
     task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device="cuda")
-    trained = parameters(net)
+    trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
     adam, scale = Adam(trained), 2.0**16 if precision == "fp16" else 1.0
 
     def take(photos: Any, *, scale: Any, lr: Any, t: Any, **inputs: Any) -> Any:

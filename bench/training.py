@@ -5,6 +5,7 @@ Network and loss network forward and back, the photos' own features, and Adam.
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from bench.networks import as_torch
@@ -35,13 +36,14 @@ def _step(contestant: str, batch: int, size: int) -> Run:
     objective = Objective(network, options)
 
     if contestant == OURS:
-        trained = parameters(net)
+        # Biases that a norm takes out again are not trained here, and have a gradient of 0 there.
+        trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
         task, adam = StyleTask("feedforward", net, {"painting": painting[0]}, objective), Adam(trained, lr=options.lr)
 
         def run() -> Results:
             loss, _ = task.losses(photos, **task.inputs(0, batch))
             loss.backward()
-            gradient = [p.grad for p in trained.values()]
+            gradient = [p.grad if p.requires_grad else np.zeros_like(p.data) for p in parameters(net).values()]
             adam.step()
             return {"loss": loss.item(), "gradient": gradient}
 

@@ -125,6 +125,18 @@ Norm = InstanceNorm | ConditionalInstanceNorm | PredictedNorm | BatchNorm
 # --- convolution ------------------------------------------------------------------------------------------
 
 
+def _takes_bias_out(norm: Norm | None) -> bool:
+    """Whether what is added to a whole channel of a picture makes no difference: its own mean is subtracted."""
+    return norm is not None and norm.takes_moments
+
+
+def _bias(M: int, norm: Norm | None) -> Tensor:
+    """Zeros `(M,)`; where they make no difference they are kept for the papers' tables and files, and not trained."""
+    bias = _parameter(np.zeros(M))
+    bias.requires_grad = not _takes_bias_out(norm)
+    return bias
+
+
 class Conv2d:
     """Convolution of K x K, C to M channels, mirror-padded to keep the size; then `norm`, then ReLU if asked for.
 
@@ -146,17 +158,17 @@ class Conv2d:
         relu: bool = False,
     ) -> None:
         self.weight = _kernel(rng, K, K, C, M)
-        self.bias = _parameter(np.zeros(M)) if bias else None
+        self.bias = _bias(M, norm) if bias else None
         self.norm = norm
         self._relu, self._stride, self._upsample = relu, stride, upsample
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
-        moments = self.norm is not None and self.norm.takes_moments
+        moments = _takes_bias_out(self.norm)
         y = ops.conv2d(
             x,
             self.weight,
-            self.bias,
+            None if _takes_bias_out(self.norm) else self.bias,
             stride=self._stride,
             pad=self.weight.shape[0] // 2,
             mode="reflect",
@@ -187,13 +199,14 @@ class ConvTranspose2d:
         relu: bool = False,
     ) -> None:
         self.weight = _kernel(rng, 3, 3, C, M)
-        self.bias = _parameter(np.zeros(M)) if bias else None
+        self.bias = _bias(M, norm) if bias else None
         self.norm = norm
         self._relu = relu
 
     def __call__(self, x: Any, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`."""
-        y = ops.conv_transpose2d(x, self.weight, self.bias, stride=2, pad=1, output_pad=1)
+        bias = None if _takes_bias_out(self.norm) else self.bias
+        y = ops.conv_transpose2d(x, self.weight, bias, stride=2, pad=1, output_pad=1)
         if self.norm is not None:
             return self.norm(y, relu=self._relu, style=style, training=training)
         return ops.relu(y) if self._relu else y
