@@ -163,9 +163,8 @@ def test_random_bytes(tmp_path, content, signed):
 
 
 def test_wrong_kind(path):
-    assert "holds a network of kind 'features', wanted is transformer or predictor" in refusal(
-        path, kind=("transformer", "predictor")
-    )
+    said = refusal(path, kind=("transformer", "predictor"))
+    assert "it is a loss network, expected a model of `nanostyle train` or a model for any painting" in said
     assert load(path, ("transformer", "features")).kind == "features"
 
 
