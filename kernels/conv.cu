@@ -28,12 +28,15 @@ constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the bloc
 constexpr int LINES = STRIP / WINDOW;  // whole rows of a window among them
 static_assert(LINES >= 1, "a row of a window is copied at once");
 
-// Blocks on a multiprocessor: with two, these would spill registers; on Blackwell all that are large. It is a
-// near thing: so numbers are kept as offsets and not as pointers, and what the end needs is computed at the beginning.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+// Blocks on a multiprocessor: with two, these would spill registers. Of 128 x 128 two have room in the shared memory of
+// Hopper alone, and there it is a near thing: so numbers are kept as offsets and not as pointers, and what the end needs
+// is computed at the beginning.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 constexpr bool LARGE = BN > 64 || BM > 256;
 #else
-constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
+constexpr bool LARGE = BN > 64;
 #endif
 constexpr int AT_ONCE = OLD || LARGE || (!(HALF || TF32) && BN > 32) ? 1 : 2;
 
