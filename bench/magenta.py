@@ -6,7 +6,7 @@
 For photos x paintings: content and style loss by VGG-19, relative and without weights, of both results, and how often
 ours has the lower style loss at no higher content loss. Three scores of faults, the last two for a flat grey photo as
 well: `grain`, the share of the brightness's variance that is a checkerboard of single pixels; `weave`, how far the
-colours follow the grid of 4 x 4 pixels that both networks enlarge together, in thousandths (README's photo: 0.8); and
+colours follow the grid of 4 x 4 pixels that both networks enlarge together, in thousandths (README's photo: 1.0); and
 `border`, how much the outermost pixels differ from those 6 further in, over the same difference inside: well above 1
 is a frame.
 Magenta's network looks at a square of 256 pixels out of the painting's middle, ours as it was trained.
