@@ -25,7 +25,7 @@ from nanostyle.optim import Adam
 from nanostyle.tensor import Tensor, no_grad
 
 STYLISING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
-# In ms: what issue 7 aims at in float16, and the floors of research/gpu.md.
+# In ms, in float16: what a first version aims at, and what products and memory take at the full speed of an H200.
 AIMS = {"stylise 512x512": (0.45, 0.115), "stylise 1920x1080": (3.5, 0.91), "training step 4x256x256": (4.0, 1.1)}
 TOLERANCE = {"fp16": 3e-2, "tf32": 1e-2}
 COLUMNS = ("work", "precision", "nanostyle ms", "eager ms", "compiled ms", "ratio", "error", "eager error")

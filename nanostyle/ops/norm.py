@@ -53,7 +53,7 @@ def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> t
     """Mean, rstd = 1/sqrt(σ² + eps), and what normalises as `x·scale + shift`: scale and shift; all are `(N, C)`.
 
     `moments` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`, or
-    `(1, C)` for all pictures.
+    `(1, C)` for all pictures. In float32 on a CPU channels that vary by rounding alone are constant (`cpu/norm.py`).
     """
     mean, variance = moments
     rstd = 1 / module_of(mean).sqrt(variance + eps)
