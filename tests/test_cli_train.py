@@ -182,6 +182,21 @@ def test_masks_say_where_each_style_is(folder, any_model):
         failed(stylize(folder, *use, "--mask", "nowhere.png"), "nowhere.png")
 
 
+def test_masks_of_one_name_and_a_model_of_one_style(folder):
+    for name, level in (("a", 1.0), ("b", 0.0)):
+        (folder / name).mkdir()
+        image.save(folder / name / "mask.png", np.full((8, 8, 3), level, np.float32))
+    styles = ["--model", "many.h5", "--style", "paintings0", "--style", "paintings1"]
+    both = stylize(folder, *styles, "--mask", "a/mask.png", "--mask", "b/mask.png", "-o", "both.png")
+    assert both.returncode == 0, both.stderr
+    assert stylize(folder, *styles[:4], "-o", "first.png").returncode == 0
+    np.testing.assert_array_equal(*(image.load(folder / f"{name}.png").pixels for name in ("both", "first")))
+    black = stylize(folder, "--model", "one.h5", "--mask", "b/mask.png", "-o", "none.png")
+    assert black.returncode == 0, black.stderr
+    photo = image.load(folder / "photos" / "photos0.png").pixels
+    np.testing.assert_array_equal(image.load(folder / "none.png").pixels, photo)
+
+
 def test_the_built_in_models_have_names(folder):
     listed = run("styles", cwd=folder)
     assert (

@@ -64,6 +64,11 @@ def test_without_a_region_the_photo_stays():
     np.testing.assert_allclose(dark, PHOTO, atol=1e-3)
 
 
+def test_masks_that_are_all_black():
+    with pytest.raises(ValueError, match="mask: expected a mask with something white in it"):
+        next(gatys(PHOTO, [ART], tiny_vgg(), FEW, masks=[np.zeros((5, 5), np.float32)]))
+
+
 @pytest.mark.parametrize("how", [{"masks": [left()]}, {"masks": [left(), left()], "style_weights": [1, 2]}])
 def test_one_mask_for_each_style_and_no_weights(how):
     with pytest.raises(ValueError, match="mask: expected one for each of 2 styles, and no weights"):

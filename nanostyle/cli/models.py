@@ -166,9 +166,8 @@ def style_map_command(
         for name, file in files.items():
             pixels = image.load(file).pixels
             styles.append(predict_style(trained, pixels, name=name))
-            pictures.append(
-                image.resize(pixels, image.fitted(pixels.shape[:2], CELL))
-            )  # hundreds would fill the memory
+            # Whole, hundreds of them would fill the memory.
+            pictures.append(image.resize(pixels, image.fitted(pixels.shape[:2], CELL)))
         vectors, names = predicted_vectors(styles), list(files)
     found = style_map(vectors, names)
     for i, name in enumerate(names):

@@ -18,7 +18,7 @@ from nanostyle.image import Picture
 from nanostyle.methods.anystyle import blend, predict_style, stylize_any
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
-from nanostyle.methods.masks import composed, mask_of, region_shares
+from nanostyle.methods.masks import Mask, composed, mask_of, region_shares
 from nanostyle.methods.modelfile import Model
 from nanostyle.methods.models import built_in, default_loss_network, loss_network, trained_model
 from nanostyle.methods.predictfile import Predictor, Style, load_style, save_style
@@ -149,9 +149,9 @@ def stylize(
         wanted = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.exists()]
         if not quiet and len(wanted) < len(paths):
             click.echo(f"{len(paths) - len(wanted)} of {len(paths)} results are there already", err=True)
-        if not wanted:
+        if not wanted and not values["save_style"]:
             return
-        paths, targets = (list(each) for each in zip(*wanted, strict=True))
+        paths, targets = [path for path, _ in wanted], [target for _, target in wanted]
     for target in targets:
         image.check_writable(target, overwrite=overwrite)
     if values["save_style"]:
@@ -183,13 +183,13 @@ def _method(values: dict[str, Any], device: str) -> Method:
         raise click.UsageError("stylize: expected --style-image or --style, got both")
     if not paintings and not styles and model is None:
         raise click.UsageError("stylize: expected a style, got none; add --style-image ART, or --style NAME")
-    if values["masks"] and (len(values["masks"]) != len(paintings) + len(styles) or values["weights"]):
-        count = len(paintings) + len(styles)
+    count = len(paintings) + len(styles) or 1  # a model of one style need not have it named
+    if values["masks"] and (len(values["masks"]) != count or values["weights"]):
         raise click.UsageError(
             f"stylize: expected a --mask for each of {count} styles and no --weight, got {len(values['masks'])} and"
             f" {len(values['weights'])}"
         )
-    values["masks"] = {path.name: mask_of(image.load(path)) for path in values["masks"]}
+    regions = [mask_of(image.load(path)) for path in values["masks"]]
     if wish == "auto" and paintings and model is None and _given(_GATYS):
         wish = "gatys"
     foreign = _given(_ONE_PASS if wish == "gatys" else _GATYS)
@@ -203,7 +203,7 @@ def _method(values: dict[str, Any], device: str) -> Method:
     if wish == "gatys" or (model is None and wish == "auto" and paintings):
         if not paintings:
             raise click.UsageError("stylize: method gatys takes --style-image ART, not --style")
-        return _gatys(values, device)
+        return _gatys(values, regions, device)
     # With no file of that name this says where it was looked for.
     path = weightfile.find(model or ("any" if paintings or saved else "styles"), weightfile.TRAINED)
     if wish in ("cin", "feedforward") and paintings and values["model"] is None:
@@ -213,7 +213,10 @@ def _method(values: dict[str, Any], device: str) -> Method:
         raise click.UsageError(
             f"stylize: {path} takes --style-image ART, or a FILE of --save-style; there is no file {missing[0]}"
         )
-    method = _any(trained, path, values) if isinstance(trained, Predictor) else _trained(trained, path, values, device)
+    if isinstance(trained, Predictor):
+        method = _any(trained, path, values, regions)
+    else:
+        method = _trained(trained, path, values, regions, device)
     if wish not in ("auto", method.facts["method"]):
         raise click.UsageError(f"stylize: {path} is a model of method {method.facts['method']}, not {wish}")
     if values["save_style"] and not isinstance(trained, Predictor):
@@ -233,7 +236,7 @@ def _given(names: Sequence[str]) -> list[str]:
     return ["--" + name.replace("_", "-") for name in given]
 
 
-def _gatys(values: dict[str, Any], device: str) -> Method:
+def _gatys(values: dict[str, Any], regions: list[Mask], device: str) -> Method:
     options = take(GatysOptions, {f.name: values[f.name] for f in fields(GatysOptions)})
     styles = [image.load(path).pixels for path in values["style_images"]]
     named = values["loss_net"]
@@ -241,8 +244,8 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
     network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
 
     def stages(picture: Picture) -> Iterator[Stage]:
-        regions = {"style_weights": values["weights"], "masks": list(values["masks"].values())}
-        for step in gatys(picture.pixels, styles, network, options, **regions, device=device):
+        shared = {"style_weights": values["weights"], "masks": regions}
+        for step in gatys(picture.pixels, styles, network, options, **shared, device=device):
             note = f"loss {step.loss:.4g}  {shares(step.terms)}"
             facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
             yield Stage(step.iteration, step.iterations, note, lambda step=step: step.pixels, facts)  # type: ignore[misc]
@@ -251,7 +254,7 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
         "method": "gatys",
         "styles": [path.name for path in values["style_images"]],
         "weights": list(values["weights"]),
-        "masks": list(values["masks"]),
+        "masks": [path.name for path in values["masks"]],
         "loss_net": path.name,
         "loss_net_sha256": weightfile.sha256(path),
         **asdict(options),
@@ -259,19 +262,21 @@ def _gatys(values: dict[str, Any], device: str) -> Method:
     return Method(f"method gatys, loss network {path}", facts, stages)
 
 
-def _trained(model: Model, path: Path, values: dict[str, Any], device: str) -> Method:
+def _trained(model: Model, path: Path, values: dict[str, Any], regions: list[Mask], device: str) -> Method:
     if values["style_images"]:
         raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
 
     def rendered(styles: Sequence[str], weights: Sequence[float] = ()) -> Callable[[Pixels], Pixels]:
         return renderer(model, styles=styles, weights=weights, strength=values["strength"], device=device)
 
-    each = [rendered([name]) for name in values["styles"]] if values["masks"] else []
-    render = _by_region(each, values) if each else rendered(values["styles"], values["weights"])
+    if regions:
+        render = _by_region([rendered([name]) for name in values["styles"]] or [rendered([])], regions)
+    else:
+        render = rendered(values["styles"], values["weights"])
     return _one_pass("cin" if model.net.styled_layers else "feedforward", path, values, render)
 
 
-def _any(predictor: Predictor, path: Path, values: dict[str, Any]) -> Method:
+def _any(predictor: Predictor, path: Path, values: dict[str, Any], regions: list[Mask]) -> Method:
     styles = [
         *(predict_style(predictor, image.load(p).pixels, name=p.stem) for p in values["style_images"]),
         *(load_style(name) for name in values["styles"]),
@@ -283,14 +288,13 @@ def _any(predictor: Predictor, path: Path, values: dict[str, Any]) -> Method:
     def rendered(style: Style) -> Callable[[Pixels], Pixels]:
         return lambda photo: stylize_any(predictor, photo, style, strength=values["strength"])
 
-    render = _by_region([rendered(style) for style in styles], values) if values["masks"] else rendered(blended)
+    render = _by_region([rendered(style) for style in styles], regions) if regions else rendered(blended)
     return _one_pass("predict", path, values, render)
 
 
-def _by_region(each: Sequence[Callable[[Pixels], Pixels]], values: dict[str, Any]) -> Callable[[Pixels], Pixels]:
+def _by_region(each: Sequence[Callable[[Pixels], Pixels]], regions: list[Mask]) -> Callable[[Pixels], Pixels]:
     """A picture of several, in each of which one style is everywhere."""
-    masks = list(values["masks"].values())
-    return lambda photo: composed(photo, [render(photo) for render in each], region_shares(masks, photo.shape[:2]))
+    return lambda photo: composed(photo, [render(photo) for render in each], region_shares(regions, photo.shape[:2]))
 
 
 def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[Pixels], Pixels]) -> Method:
@@ -306,7 +310,7 @@ def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[P
         "model_sha256": weightfile.sha256(path),
         "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
         "weights": list(values["weights"]),
-        "masks": list(values["masks"]),
+        "masks": [path.name for path in values["masks"]],
         "strength": values["strength"],
     }
     return Method(f"method {name}, model {path}", facts, stages)

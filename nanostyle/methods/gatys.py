@@ -133,6 +133,8 @@ def gatys(
     if masks:
         if len(masks) != len(styles) or (style_weights is not None and len(style_weights)):
             raise ValueError(f"mask: expected one for each of {len(styles)} styles, and no weights, got {len(masks)}")
+        if not any(mask.any() for mask in masks):
+            raise ValueError("mask: expected a mask with something white in it, all are black")
         style_weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
     shares = normalised(style_weights, len(styles))
 
