@@ -178,7 +178,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="where to train: cpu or cuda; measured is on the CPU")
     parser.add_argument("--model", type=Path, help="measure this network alone; --counts says of how many styles it is")
-    parser.add_argument("--work", type=Path, default=Path("ghiasi"), help="folder for models and checkpoints")
+    work = "folder for models, checkpoints and contact sheets"
+    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ghiasi", help=work)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ghiasi.json")
     a = parser.parse_args()
 

@@ -32,11 +32,11 @@ def grams(network, pixels):
 
 
 def photo(size=128):
-    return load(ROOT / "docs" / "photo.jpg", size=size).pixels
+    return load(ROOT / "docs" / "pictures" / "photo.jpg", size=size).pixels
 
 
 def painting(size=128):
-    return load(ROOT / "docs" / "painting.jpg", size=size).pixels
+    return load(ROOT / "docs" / "pictures" / "painting.jpg", size=size).pixels
 
 
 def test_every_built_in_file_has_its_checksum():

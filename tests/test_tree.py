@@ -1,0 +1,90 @@
+"""What the repository may hold: the entries at its root, and no binary or large file without origin and license."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TABLE = "docs/pictures/LICENSES.md"
+FILES = {
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+}
+FOLDERS = {".ci", "bench", "docs", "kernels", "nanostyle", "tests", "weights"}
+LARGE = 1_000_000  # bytes
+
+
+def git(root, *words):
+    """The lines that a git command prints. Skips the test where `root` is no checkout, as in an sdist."""
+    if not (root / ".git").exists():
+        pytest.skip("not a git checkout")
+    result = subprocess.run(["git", "-C", root, *words], capture_output=True, text=True)
+    if result.returncode:
+        pytest.skip(f"git does not answer: {result.stderr.strip()}")
+    return result.stdout.splitlines()
+
+
+def tracked(root):
+    return git(root, "-c", "core.quotePath=false", "ls-files")
+
+
+def binaries(root):
+    """Tracked files that git takes for binary."""
+    lines = git(root, "-c", "core.quotePath=false", "ls-files", "--eol")
+    return {line.partition("\t")[2] for line in lines if line.startswith("i/-text")}
+
+
+def large(root):
+    """Tracked files over `LARGE` bytes."""
+    paths = [root / name for name in tracked(root)]
+    return {p.relative_to(root).as_posix() for p in paths if p.is_file() and p.stat().st_size > LARGE}
+
+
+def rows(text):
+    """File -> the other cells of its row, of the table in LICENSES.md."""
+    found = re.findall(r"^\| `([^`]+)` \|(.*)\|$", text, re.MULTILINE)
+    return {name: [cell.strip() for cell in cells.split(" | ")] for name, cells in found}
+
+
+def test_every_binary_has_a_row_with_origin_author_license_and_how_it_was_made():
+    table = rows((ROOT / TABLE).read_text())
+    assert binaries(ROOT) == set(table)
+    assert all(len(cells) == 4 and all(cells) for cells in table.values())
+
+
+def test_every_large_file_has_a_row():
+    assert large(ROOT) <= set(rows((ROOT / TABLE).read_text()))
+
+
+def test_only_known_entries_stand_at_the_root():
+    names = tracked(ROOT)
+    assert {name for name in names if "/" not in name} == FILES
+    assert {name.partition("/")[0] for name in names if "/" in name} == FOLDERS
+
+
+def test_every_picture_is_shown_somewhere():
+    pages = [ROOT / name for name in tracked(ROOT) if name.endswith(".md") and name != TABLE]
+    text = "\n".join(page.read_text() for page in pages)
+    for name in binaries(ROOT):
+        assert not name.startswith("docs/") or name in text, f"no page names {name}"
+
+
+def test_a_stray_is_found(tmp_path):
+    """The checks above see a binary and a large text that no row names."""
+    if git(ROOT, "--version"):
+        subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "stray.png").write_bytes(b"\x89PNG\r\n\0\0")
+    (tmp_path / "large.txt").write_text("a line\n" * (LARGE // 7 + 1))
+    (tmp_path / "small.txt").write_text("a line\n")
+    subprocess.run(["git", "-C", tmp_path, "add", "."], check=True)
+    assert tracked(tmp_path) == ["folder/stray.png", "large.txt", "small.txt"]
+    assert binaries(tmp_path) == {"folder/stray.png"}
+    assert large(tmp_path) == {"large.txt"}
+    assert rows("| file | origin |\n| `a.png` | b | c | d | e |\n") == {"a.png": ["b", "c", "d", "e"]}
