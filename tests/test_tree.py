@@ -10,13 +10,16 @@ ROOT = Path(__file__).parent.parent
 TABLE = "docs/pictures/LICENSES.md"
 FILES = {
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md",
+    "CITATION.cff",
     "CONTRIBUTING.md",
     "LICENSE",
     "README.md",
+    "SECURITY.md",
     "pyproject.toml",
 }
-FOLDERS = {".ci", "bench", "docs", "kernels", "nanostyle", "tests", "weights"}
+FOLDERS = {".ci", ".github", "bench", "docs", "kernels", "nanostyle", "tests", "weights"}
 LARGE = 1_000_000  # bytes
 
 
@@ -66,6 +69,24 @@ def test_only_known_entries_stand_at_the_root():
     names = tracked(ROOT)
     assert {name for name in names if "/" not in name} == FILES
     assert {name.partition("/")[0] for name in names if "/" in name} == FOLDERS
+
+
+def test_contributing_names_what_may_stand_at_the_root():
+    line = re.search(
+        r"^At the root stand only (.*?)\.\s", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert set(re.findall(r"`([^`]+)`", line[1])) == FILES | {f"{name}/" for name in FOLDERS}
+
+
+def test_the_sdist_holds_all_that_stands_at_the_root():
+    listed = re.search(
+        r"^\[tool.hatch.build.targets.sdist\]\nonly-include = \[(.*?)\]",
+        (ROOT / "pyproject.toml").read_text(),
+        re.MULTILINE | re.DOTALL,
+    )
+    # What a forge or a checkout alone needs is left out; hatchling adds .gitignore.
+    left_out = {".gitignore", ".github", ".pre-commit-config.yaml"}
+    assert set(re.findall(r'"([^"]+)"', listed[1])) == (FILES | FOLDERS) - left_out
 
 
 def test_every_picture_is_shown_somewhere():
