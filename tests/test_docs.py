@@ -1,0 +1,38 @@
+"""What the pages name exists: links, and paths of this repository."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/**/*.md")] if p.parts[len(ROOT.parts)] != "runs")
+FOLDERS = "nanostyle|kernels|weights|tests|bench|docs"
+
+
+def links(text):
+    """Targets of links and pictures, without those of other hosts and without the anchor."""
+    return [name for name in re.findall(r"\]\(([^)#\s]+)", text) if "://" not in name]
+
+
+def paths(text):
+    """Paths in backticks that begin with a folder of the repository; the rest of a command is not looked at."""
+    return re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)`", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_exists(page):
+    text = page.read_text()
+    assert not [name for name in links(text) if not (page.parent / name).exists()]
+    assert not [name for name in paths(text) if not list(ROOT.glob(name.rstrip("/")))]
+
+
+def test_every_decision_is_in_the_list():
+    folder = ROOT / "docs" / "design"
+    assert set(links((folder / "README.md").read_text())) == {p.name for p in folder.glob("[0-9]*.md")}
+
+
+def test_what_is_named_is_found():
+    text = "[a](no.md), ![b](x/y.jpg#top), [c](https://x.y/z); `nanostyle/no.py`, `bench/results/*-cpu.json`, `no/x`"
+    assert links(text) == ["no.md", "x/y.jpg"]
+    assert paths(text) == ["nanostyle/no.py", "bench/results/*-cpu.json"]
