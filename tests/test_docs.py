@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/**/*.md")] if p.parts[len(ROOT.parts)] != "runs")
-FOLDERS = "nanostyle|kernels|weights|tests|bench|docs"
+FOLDERS = "kernels|weights|tests|bench|docs"
 
 
 def links(text):
@@ -33,6 +33,6 @@ def test_every_decision_is_in_the_list():
 
 
 def test_what_is_named_is_found():
-    text = "[a](no.md), ![b](x/y.jpg#top), [c](https://x.y/z); `nanostyle/no.py`, `bench/results/*-cpu.json`, `no/x`"
+    text = "[a](no.md), ![b](x/y.jpg#top), [c](https://x.y/z); `tests/no.py`, `bench/results/*-cpu.json`, `no/x`"
     assert links(text) == ["no.md", "x/y.jpg"]
-    assert paths(text) == ["nanostyle/no.py", "bench/results/*-cpu.json"]
+    assert paths(text) == ["tests/no.py", "bench/results/*-cpu.json"]
