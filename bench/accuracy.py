@@ -12,13 +12,13 @@ from statistics import median
 
 import numpy as np
 
-from nanostyle.arrays import Array
-from nanostyle.cpu import conv
-from nanostyle.files import replacing
-from nanostyle.methods.bench import PerceptualLoss, picture, vgg19
-from nanostyle.methods.models import loss_network
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.cpu import conv
+from nanostyle.backend.types import Array
+from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19
+from nanostyle.io.atomic import replacing
+from nanostyle.models.loss_network import loss_network
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.tensor import Tensor, no_grad
 
 TILES = {"Winograd, tiles of 4": 4, "Winograd, tiles of 2": 2, "direct": 0}
 

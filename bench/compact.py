@@ -15,15 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.arrays import set_threads, threads
-from nanostyle.data import Pixels
-from nanostyle.files import replacing
-from nanostyle.image import load, save
-from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys, layer_weights
-from nanostyle.methods.models import loss_network
+from nanostyle.backend.threads import set_threads, thread_count
+from nanostyle.backend.types import Pixels
+from nanostyle.io.atomic import replacing, sha256
+from nanostyle.io.contact_sheet import sheet
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import save_image
+from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
+from nanostyle.models.loss_network import loss_network
+from nanostyle.models.registry import find
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.sheet import sheet
-from nanostyle.weightfile import find, sha256
+from nanostyle.nn.losses import layer_weights
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT.parent / "shared" / "data" / "demo"
@@ -108,8 +110,8 @@ def main() -> None:
     rows, captions = [], []
     for photo_name in given.photos:
         for painting_name in given.paintings:
-            photo = load(given.data / "content" / f"{photo_name}.jpg", size=given.size).pixels
-            painting = load(given.data / "style" / f"{painting_name}.jpg", size=given.size).pixels
+            photo = load_image(given.data / "content" / f"{photo_name}.jpg", size=given.size).pixels
+            painting = load_image(given.data / "style" / f"{painting_name}.jpg", size=given.size).pixels
             stem = f"{photo_name}-{painting_name}-{given.size}-{given.iterations}"
             made = {
                 name: remembered(given.cache / f"{stem}-{files[name][:12]}.npy", photo, painting, network, options)
@@ -131,7 +133,7 @@ def main() -> None:
     }
     if given.timing:
         seconds = seconds_per_iteration(networks, given.timing, given.rounds)
-        speed = {"side": given.timing, "threads": threads(), "seconds": seconds}
+        speed = {"side": given.timing, "threads": thread_count(), "seconds": seconds}
         results["time"] = {**speed, "times_faster": seconds["vgg19"] / seconds["slim"]}
         print(results["time"])
     print(json.dumps(results["ratio"]))
@@ -139,7 +141,7 @@ def main() -> None:
     with replacing(given.output) as temporary:
         temporary.write_text(json.dumps(results, indent=1) + "\n")
     if given.sheet:
-        save(given.sheet, sheet(rows, column_labels=["photo", "painting", "VGG-19", "slim"], captions=captions))
+        save_image(given.sheet, sheet(rows, column_labels=["photo", "painting", "VGG-19", "slim"], captions=captions))
 
 
 def summary(ratios: list[Losses]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from bench.networks import as_torch
 from bench.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
 from bench.torch_nets import Features, perceptual_loss, tensor
-from nanostyle.methods.bench import PerceptualLoss, picture, vgg19, vgg_flops
+from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19, vgg_flops
 from nanostyle.methods.gatys import GatysOptions, gatys
 
 

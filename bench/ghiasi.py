@@ -27,19 +27,31 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from nanostyle.arrays import set_precision  # noqa: E402
-from nanostyle.data import load_short, style_files  # noqa: E402
-from nanostyle.files import replacing  # noqa: E402
-from nanostyle.image import find_pictures, save  # noqa: E402
-from nanostyle.methods.anystyle import predict_style, stylize_any  # noqa: E402
-from nanostyle.methods.models import loss_network  # noqa: E402
-from nanostyle.methods.objective import Objective  # noqa: E402
-from nanostyle.methods.options import TrainOptions  # noqa: E402
+from nanostyle.autograd.tensor import Tensor  # noqa: E402
+from nanostyle.backend.device import set_precision  # noqa: E402
+from nanostyle.io.atomic import replacing  # noqa: E402
+from nanostyle.io.contact_sheet import sheet  # noqa: E402
+from nanostyle.io.image_write import save_image  # noqa: E402
+from nanostyle.io.pictures import (  # noqa: E402
+    find_pictures,
+    load_short,
+    style_files,
+)
 from nanostyle.methods.predict import train_predict  # noqa: E402
-from nanostyle.methods.predictfile import Predictor, load_backbone, load_predictor  # noqa: E402
-from nanostyle.methods.stylemap import predicted_vectors, style_map  # noqa: E402
-from nanostyle.sheet import sheet  # noqa: E402
-from nanostyle.tensor import Tensor  # noqa: E402
+from nanostyle.methods.style_map import (  # noqa: E402
+    predicted_vectors,
+    style_map,
+)
+from nanostyle.models.loss_network import loss_network  # noqa: E402
+from nanostyle.models.predictor import (  # noqa: E402
+    Predictor,
+    load_backbone,
+    load_predictor,
+    predict_style,
+    stylize_any,
+)
+from nanostyle.training.objective import Objective  # noqa: E402
+from nanostyle.training.options import TrainOptions  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -230,7 +242,7 @@ def main() -> None:
         found = examine(predictor, judge, learnt, unseen)
         found["seconds"] = round(time.perf_counter() - begin)
         results["counts"][str(count)] = found
-        save(a.work / f"{count}.png", draw(predictor, photos, unseen))
+        save_image(a.work / f"{count}.png", draw(predictor, photos, unseen))
         a.output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(a.output) as temporary:
             temporary.write_text(json.dumps(results, indent=1) + "\n")

@@ -9,9 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from nanostyle import __version__, arrays
+from nanostyle import __version__
+from nanostyle.backend.device import cupy, pick_device, repeated
 from nanostyle.errors import NanostyleError
-from nanostyle.files import replacing
+from nanostyle.io.atomic import replacing
 
 Work = Callable[[], Any]
 
@@ -30,13 +31,13 @@ def parser(script: str, what: str) -> argparse.ArgumentParser:
 def need_gpu() -> tuple[Any, Any]:
     """CuPy and PyTorch, both with a GPU; ends the script with one line where that cannot be had."""
     try:
-        arrays.pick_device("cuda")
+        pick_device("cuda")
         import torch
     except (NanostyleError, ImportError) as error:
         sys.exit(f"bench: {error}")
     if not torch.cuda.is_available():
         sys.exit("bench: this PyTorch finds no GPU; install one that is built for CUDA")
-    return arrays.cupy(), torch
+    return cupy(), torch
 
 
 def machine(cp: Any, torch: Any) -> dict[str, Any]:
@@ -74,11 +75,11 @@ def _short(value: Any) -> str:
 
 def of_ours(cp: Any, work: Work) -> Work:
     """`work`, recorded as a CUDA graph."""
-    repeated = arrays.repeated(work, "cuda")
-    repeated()
-    repeated()
+    recorded = repeated(work, "cuda")
+    recorded()
+    recorded()
     cp.cuda.get_current_stream().synchronize()
-    return repeated
+    return recorded
 
 
 def of_torch(torch: Any, work: Work) -> Work:

@@ -42,10 +42,10 @@ fi
 
 "$python" - <<'PY' || exit 2
 import sys
-from nanostyle import arrays
+from nanostyle.backend.device import pick_device
 from nanostyle.errors import NanostyleError
 try:
-    arrays.pick_device("cuda")
+    pick_device("cuda")
 except NanostyleError as error:
     sys.exit(f"gpu_day.sh: {error}")
 PY

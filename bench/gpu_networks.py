@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 
 from bench.gpu import Work, machine, milliseconds, need_gpu, parser, write
-from nanostyle import arrays
-from nanostyle.methods.bench import PerceptualLoss, picture, transformer, vgg19
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import repeated, set_precision
+from nanostyle.diagnostics.speed import PerceptualLoss, picture, transformer, vgg19
 from nanostyle.methods.gatys import LOSS_SCALE
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.nn import move, parameters, state
-from nanostyle.ops.adam import clipping
-from nanostyle.optim import Adam
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.module import move, parameters, state
+from nanostyle.optim.adam import Adam, clipping
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 
 STYLISING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
 # In ms, in float16: what a first version aims at, and what products and memory take at the full speed of an H200.
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cp, torch = need_gpu()
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": []}
     for precision in options.precision:
-        arrays.set_precision(precision, "cuda")
+        set_precision(precision, "cuda")
         allow_tf32(torch, True)
         torch.backends.cudnn.benchmark = True
         for make in (stylising, training, gatys):
@@ -135,7 +134,7 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
 
             return run
 
-        work = arrays.repeated(forward, "cuda")
+        work = repeated(forward, "cuda")
         runs: dict[str, Work] = {"nanostyle": lambda work=work, x=device_photo: work(x), "eager": theirs(model)}  # type: ignore[misc]
         if compiled:
             runs["compiled"] = theirs(torch.compile(model, mode="reduce-overhead", dynamic=False))
@@ -192,7 +191,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
         adam.move(lr, t, factor)
         return loss.data
 
-    work, inputs, device_photos = arrays.repeated(take, "cuda"), task.inputs(0, batch), cp.asarray(photos)
+    work, inputs, device_photos = repeated(take, "cuda"), task.inputs(0, batch), cp.asarray(photos)
 
     def ours() -> Any:
         adam.t += 1
@@ -237,7 +236,7 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
     def ours(pixels: Any) -> Any:
         return device_targets.gradient(pixels, scale)[1]
 
-    work, device_photo = arrays.repeated(ours, "cuda"), cp.asarray(photo)
+    work, device_photo = repeated(ours, "cuda"), cp.asarray(photo)
     runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features, x, scale)}
     if compiled:
         runs["compiled"] = closure_of(torch.compile(features, dynamic=False), x, scale)

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nanostyle.files import replacing
+from nanostyle.io.atomic import replacing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,14 +12,16 @@ from typing import Any
 import numpy as np
 
 from bench.gpu import Work, machine, milliseconds, need_gpu, of_ours, of_torch, parser, write
-from nanostyle import arrays
-from nanostyle.gpu.shape import from_bytes, to_bytes
-from nanostyle.ops.adam import adam_steps
-from nanostyle.ops.conv import Geometry, conv2d_dw, conv2d_dx, conv2d_forward
-from nanostyle.ops.gram import gram_dx, gram_forward, total_variation_dx, total_variation_forward
-from nanostyle.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward
-from nanostyle.ops.pool import avg_pool_forward, max_pool_dx, max_pool_forward
+from nanostyle.autograd.ops.conv import conv2d_dw, conv2d_dx, conv2d_forward
+from nanostyle.autograd.ops.gram import gram_dx, gram_forward
+from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
+from nanostyle.autograd.ops.norm import moments_of, normalise_backward, normalise_forward
+from nanostyle.autograd.ops.pool import avg_pool_forward, max_pool_dx, max_pool_forward
+from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
+from nanostyle.backend.device import PRECISIONS, set_precision
+from nanostyle.backend.geometry import Geometry
+from nanostyle.backend.gpu.shape import from_bytes, to_bytes
+from nanostyle.optim.adam import adam_steps
 
 # Name: N, side of the picture, C, M, K, stride, upsample, mode.
 CONVOLUTIONS = {
@@ -58,13 +60,13 @@ class Pair:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     command = parser("kernels", __doc__.splitlines()[0])
-    command.add_argument("--precision", nargs="+", choices=arrays.PRECISIONS, default=list(arrays.PRECISIONS))
+    command.add_argument("--precision", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     options = command.parse_args(arguments)
     cp, torch = need_gpu()
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": [], "copy_gb_s": copy_speed(cp, torch)}
     print(f"{report['machine']['card']}; a copy {report['copy_gb_s']:.0f} GB/s")
     for precision in options.precision:
-        arrays.set_precision(precision, "cuda")
+        set_precision(precision, "cuda")
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
         peak = matrix_speed(torch, precision)
         for pair in Works(cp, torch, precision).every():

@@ -28,18 +28,23 @@ sys.path.insert(0, str(ROOT))
 
 from bench.compact import PAINTINGS as SOME_PAINTINGS  # noqa: E402
 from bench.compact import PHOTOS  # noqa: E402
-from nanostyle.arrays import set_threads  # noqa: E402
-from nanostyle.data import load_short  # noqa: E402
-from nanostyle.files import replacing  # noqa: E402
-from nanostyle.image import load, resize, save  # noqa: E402
-from nanostyle.losses import grid_loss  # noqa: E402
-from nanostyle.methods.anystyle import predict_style, stylize_any  # noqa: E402
-from nanostyle.methods.models import loss_network  # noqa: E402
-from nanostyle.methods.objective import Objective  # noqa: E402
-from nanostyle.methods.options import TrainOptions  # noqa: E402
-from nanostyle.methods.predictfile import load_predictor  # noqa: E402
-from nanostyle.sheet import sheet  # noqa: E402
-from nanostyle.tensor import Tensor  # noqa: E402
+from nanostyle.autograd.tensor import Tensor  # noqa: E402
+from nanostyle.backend.threads import set_threads  # noqa: E402
+from nanostyle.io.atomic import replacing  # noqa: E402
+from nanostyle.io.contact_sheet import sheet  # noqa: E402
+from nanostyle.io.image_read import load_image  # noqa: E402
+from nanostyle.io.image_write import save_image  # noqa: E402
+from nanostyle.io.pictures import load_short  # noqa: E402
+from nanostyle.io.resample import resize  # noqa: E402
+from nanostyle.models.loss_network import loss_network  # noqa: E402
+from nanostyle.models.predictor import (  # noqa: E402
+    load_predictor,
+    predict_style,
+    stylize_any,
+)
+from nanostyle.nn.losses import grid_loss  # noqa: E402
+from nanostyle.training.objective import Objective  # noqa: E402
+from nanostyle.training.options import TrainOptions  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
 PAINTINGS = (*SOME_PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
@@ -117,7 +122,7 @@ def main() -> None:
     magenta = Magenta(given.data / "peer-models" / "ghiasi-tflite", given.threads)
     objective = Objective(loss_network(given.vgg19), TrainOptions())
     folder = given.data / "demo"
-    photos = {name: load(folder / "content" / f"{name}.jpg", size=SIDE).pixels for name in given.photos}
+    photos = {name: load_image(folder / "content" / f"{name}.jpg", size=SIDE).pixels for name in given.photos}
     paintings = {name: load_short(folder / "style" / f"{name}.jpg", STYLE_SIDE) for name in given.paintings}
     flat = np.full((256, 256, 3), 0.5, np.float32)
 
@@ -160,7 +165,7 @@ def main() -> None:
         rows = [[None, *paintings.values()]]
         for i, photo in enumerate(photos.values()):
             rows += [[photo, *(c[2 * i] for c in columns)], [None, *(c[2 * i + 1] for c in columns)]]
-        save(given.sheet, sheet(rows, column_labels=["", *paintings], cell=224))
+        save_image(given.sheet, sheet(rows, column_labels=["", *paintings], cell=224))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import torch
 
 from bench.pairing import CHANNELS_LAST, COMPILED, OURS, Run, Work, main
 from bench.torch_nets import Features, Transformer, perceptual_loss, pictures, tensor
-from nanostyle.methods.bench import (
+from nanostyle.diagnostics.speed import (
     SIZES,
     PerceptualLoss,
     picture,

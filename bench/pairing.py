@@ -27,9 +27,9 @@ import torch
 from threadpoolctl import threadpool_info
 
 import nanostyle
-from nanostyle import arrays
-from nanostyle.files import replacing
-from nanostyle.methods.bench import gemm_peak, seconds_of
+from nanostyle.backend.threads import set_threads, thread_count
+from nanostyle.diagnostics.speed import gemm_peak, seconds_of
+from nanostyle.io.atomic import replacing
 
 OURS, EAGER, CHANNELS_LAST = "nanostyle", "eager", "channels_last"
 COMPILED = ("compiled", "compiled channels_last")
@@ -99,7 +99,7 @@ def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequen
 
 
 def _parser(script: str) -> argparse.ArgumentParser:
-    every = arrays.threads()
+    every = thread_count()
     results = Path(__file__).parent / "results"
     parser = argparse.ArgumentParser(prog=f"python -m bench.{script}", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and few, to see that it works")
@@ -148,7 +148,7 @@ def _flat(result: Any) -> np.ndarray:
 
 
 def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dict[str, Any]:
-    arrays.set_threads(threads)
+    set_threads(threads)
     torch.set_num_threads(threads)
     peak = gemm_peak()
     if not work.long:
@@ -245,7 +245,7 @@ def machine() -> dict[str, Any]:
         if lib["user_api"] == "blas"
     ]
     return {
-        "processor": f"{model}, {arrays.threads()} usable",
+        "processor": f"{model}, {thread_count()} usable",
         "system": platform.platform(),
         "versions": {
             "python": platform.python_version(),

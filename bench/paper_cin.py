@@ -17,19 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from nanostyle.arrays import set_threads
-from nanostyle.data import Pixels, load_short, style_files
-from nanostyle.files import replacing
-from nanostyle.image import find_pictures
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.threads import set_threads
+from nanostyle.backend.types import Pixels
+from nanostyle.io.atomic import replacing
+from nanostyle.io.pictures import find_pictures, load_short, style_files
 from nanostyle.methods.cin import add_style
-from nanostyle.methods.modelfile import load_model
-from nanostyle.methods.models import loss_network
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.methods.trainer import train
+from nanostyle.models.loss_network import loss_network
+from nanostyle.models.multistyle import load_model
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.training.loop import train
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 
 Losses = dict[str, list[float]]
 """`content` and `style`: a loss for each test photo."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import state
+from nanostyle.nn.module import state
 
 
 def tensor(x: np.ndarray) -> torch.Tensor:

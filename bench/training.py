@@ -11,12 +11,12 @@ import torch
 from bench.networks import as_torch
 from bench.pairing import OURS, Results, Run, Work, main
 from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
-from nanostyle.methods.bench import picture, transformer, transformer_flops, vgg19, vgg_flops
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.nn import parameters
-from nanostyle.optim import Adam
+from nanostyle.diagnostics.speed import picture, transformer, transformer_flops, vgg19, vgg_flops
+from nanostyle.nn.module import parameters
+from nanostyle.optim.adam import Adam
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 
 
 def works(quick: bool) -> Sequence[Work]:

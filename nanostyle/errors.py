@@ -1,4 +1,4 @@
-"""Floor 0: the one error type of nanostyle's own."""
+"""The one error type of nanostyle's own."""
 
 
 class NanostyleError(Exception):
@@ -6,3 +6,8 @@ class NanostyleError(Exception):
 
     Where a built-in type says it better (`ValueError`, `FileNotFoundError`, `OSError`), that one is raised.
     """
+
+
+def quoted(name: str) -> str:
+    """A name read from a file that nobody vouches for, fit for one line of an error."""
+    return repr(name[:80]) + "…" * (len(name) > 80)

@@ -5,7 +5,7 @@ import reference
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from nanostyle.cases import CASES, Case, Size
+from nanostyle.diagnostics.cases import CASES, Case, Size
 
 __all__ = ["CASES", "Case", "Size", "quick", "reference_of", "sizes", "strided"]
 

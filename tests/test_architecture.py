@@ -1,29 +1,36 @@
-"""The house stands: floors import downwards only, and what must stay in one room stays there."""
+"""The house stands: a room imports only from rooms below it, and each implementation has its primitive."""
 
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
+
+import pytest
 
 PACKAGE = Path(__file__).parent.parent / "nanostyle"
 
-# From the ground up. A name stands for a file or a folder.
-FLOORS = [
-    ["errors", "files", "arrays", "cpu", "gpu"],
-    ["tensor", "ops", "gradcheck"],
-    ["nn", "nets", "losses", "optim"],
-    ["image", "sheet", "weightfile", "untrusted", "pickles", "readers", "convert", "fetch", "data"],
-    ["cases", "methods"],
-    ["cli", "__main__"],
-]
-
-
-def floor_of(module: str) -> int:
-    return next(i for i, names in enumerate(FLOORS) if module in names)
+# From the ground up: each room with those that it may import from, besides itself.
+ROOMS: dict[str, set[str]] = {
+    "errors": set(),
+    "backend": {"errors"},
+    "autograd": {"backend", "errors"},
+    "nn": {"autograd", "backend", "errors"},
+    "optim": {"autograd", "backend", "errors"},
+    "io": {"backend", "errors"},
+    "nets": {"nn", "autograd", "backend", "errors"},
+    "models": {"nets", "nn", "io", "autograd", "backend", "errors"},
+    "training": {"models", "nets", "nn", "optim", "io", "autograd", "backend", "errors"},
+    "methods": {"training", "models", "nets", "nn", "optim", "io", "autograd", "backend", "errors"},
+    "diagnostics": {"nets", "nn", "autograd", "backend", "errors"},
+    "api": {"methods", "training", "models", "io", "backend", "errors"},
+    "cli": {"api", "methods", "training", "models", "io", "diagnostics", "backend", "errors"},
+    "__main__": {"cli"},
+}
 
 
 def imports(path: Path) -> set[str]:
-    """The modules of nanostyle that a file imports, by their first name below `nanostyle`."""
+    """The rooms of nanostyle that a file imports from."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nanostyle":
@@ -35,43 +42,52 @@ def imports(path: Path) -> set[str]:
 
 
 def sources():
-    return [p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py"]
+    return [p for p in sorted(PACKAGE.rglob("*.py")) if p != PACKAGE / "__init__.py"]
 
 
 def room(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def test_a_floor_imports_only_from_below():
-    for path in sources():
-        for name in imports(path):
-            assert floor_of(name) <= floor_of(room(path)), f"{path.name} imports {name}, which is above it"
+def test_every_file_is_in_a_room():
+    assert {room(path) for path in sources()} <= ROOMS.keys()
 
 
-def test_the_test_would_see_an_upward_import(tmp_path):
+@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_the_rooms_it_may(path):
+    assert imports(path) - {room(path)} <= ROOMS[room(path)]
+
+
+def test_the_list_of_rooms_admits_no_circle():
+    done: set[str] = set()
+    for name, below in ROOMS.items():
+        assert below <= done, f"{name} may import from {below - done}, which stands above it"
+        done.add(name)
+
+
+def test_a_planted_upward_import_is_seen(tmp_path):
     planted = tmp_path / "conv.py"
     planted.write_text("from nanostyle.cli import main\nimport nanostyle.methods.gatys\n")
     assert imports(planted) == {"cli", "methods"}
-    assert floor_of("cli") > floor_of("ops")
+    assert not imports(planted) <= ROOMS["autograd"]
 
 
-def test_only_arrays_imports_cupy():
+def test_only_the_backend_imports_cupy():
     for path in sources():
-        if room(path) not in ("arrays", "gpu"):
-            text = path.read_text()
-            assert "import cupy" not in text, path
+        if path != PACKAGE / "backend" / "device.py" and PACKAGE / "backend" / "gpu" not in path.parents:
+            assert not re.search(r"^\s*import cupy|^\s*from cupy", path.read_text(), re.M), path
 
 
-def test_a_twin_has_the_name_and_the_signature_of_its_primitive():
-    for home in ("cpu", "gpu"):
-        for path in (PACKAGE / home).glob("*.py"):
-            primitives = PACKAGE / "ops" / path.name
-            if not primitives.exists():
+def test_an_implementation_has_the_name_and_the_signature_of_its_primitive():
+    homes = {p.stem: p for p in [*PACKAGE.glob("autograd/**/*.py"), PACKAGE / "optim" / "adam.py"]}
+    for backend in ("cpu", "gpu"):
+        for path in (PACKAGE / "backend" / backend).glob("*.py"):
+            if path.stem not in homes or path.stem == "__init__":
                 continue
-            module = importlib.import_module(f"nanostyle.ops.{path.stem}")
-            twins = importlib.import_module(f"nanostyle.{home}.{path.stem}")
-            for name, fn in vars(module).items():
-                twin = getattr(twins, name, None)
-                if hasattr(fn, "reference") and twin is not None:
-                    ours, theirs = (list(inspect.signature(f).parameters) for f in (fn.reference, twin))
-                    assert ours == theirs, f"{home}/{path.name}: {name}"
+            home = ".".join(("nanostyle", *homes[path.stem].relative_to(PACKAGE).with_suffix("").parts))
+            implementations = importlib.import_module(f"nanostyle.backend.{backend}.{path.stem}")
+            for name, fn in vars(importlib.import_module(home)).items():
+                implementation = getattr(implementations, name, None)
+                if hasattr(fn, "reference") and implementation is not None:
+                    ours, theirs = (list(inspect.signature(f).parameters) for f in (fn.reference, implementation))
+                    assert ours == theirs, f"{backend}/{path.name}: {name}"

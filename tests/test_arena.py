@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle.cpu import arena as module
-from nanostyle.cpu.arena import Arena
+from nanostyle.backend import arena
+from nanostyle.backend.arena import Arena
 
 MB = 1 << 20
 KB = 1 << 10
@@ -24,8 +24,8 @@ histories = st.lists(st.tuples(st.integers(64, 4096), st.none() | st.integers(0,
 @pytest.fixture
 def fresh(monkeypatch):
     """The sizes of the slabs asked of the system."""
-    sizes, aligned = [], module.aligned
-    monkeypatch.setattr(module, "aligned", lambda size: (sizes.append(size), aligned(size))[1])
+    sizes, aligned = [], arena.aligned
+    monkeypatch.setattr(arena, "aligned", lambda size: (sizes.append(size), aligned(size))[1])
     return sizes
 
 

@@ -11,16 +11,20 @@ import types
 import numpy as np
 import pytest
 
-from nanostyle import arrays
-from nanostyle.cpu.arena import Arena
+from nanostyle.backend import dispatch as dispatch_module
+from nanostyle.backend.arena import Arena
+from nanostyle.backend.device import module_of, pick_device, to_device, to_host
+from nanostyle.backend.dispatch import primitive, reference_only
+from nanostyle.backend.memory import empty, scratch
+from nanostyle.backend.threads import parallel, set_threads, thread_count
 from nanostyle.errors import NanostyleError
 
 
 @pytest.fixture(autouse=True)
 def same_threads_afterwards():
-    before = arrays.threads()
+    before = thread_count()
     yield
-    arrays.set_threads(before)
+    set_threads(before)
 
 
 def run_python(code, **environment):
@@ -63,36 +67,36 @@ def fake_cupy(available):
 
 
 def test_auto_and_cpu_without_cupy(monkeypatch):
-    monkeypatch.setattr(arrays, "cupy", lambda: None)
-    assert arrays.pick_device() == arrays.pick_device("auto") == arrays.pick_device("cpu") == "cpu"
+    monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: None)
+    assert pick_device() == pick_device("auto") == pick_device("cpu") == "cpu"
 
 
 @pytest.mark.parametrize(
     ("module", "why"), [(None, "CuPy is not installed"), (fake_cupy(False), "CuPy finds no usable GPU")]
 )
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(monkeypatch, module, why):
-    monkeypatch.setattr(arrays, "cupy", lambda: module)
+    monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: module)
     with pytest.raises(NanostyleError, match=f"device cuda: {why}.*--device cpu"):
-        arrays.pick_device("cuda")
-    assert arrays.pick_device("auto") == "cpu"
+        pick_device("cuda")
+    assert pick_device("auto") == "cpu"
 
 
 def test_a_usable_gpu_is_taken(monkeypatch):
-    monkeypatch.setattr(arrays, "cupy", lambda: fake_cupy(True))
-    assert arrays.pick_device("auto") == arrays.pick_device("cuda") == "cuda"
-    assert arrays.pick_device("cpu") == "cpu"
+    monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: fake_cupy(True))
+    assert pick_device("auto") == pick_device("cuda") == "cuda"
+    assert pick_device("cpu") == "cpu"
 
 
 def test_an_unknown_device_is_named():
     with pytest.raises(ValueError, match="expected auto, cpu or cuda, got 'tpu'"):
-        arrays.pick_device("tpu")
+        pick_device("tpu")
 
 
 def test_numpy_arrays_are_at_home_on_the_cpu():
     x = np.zeros(3)
-    assert arrays.module_of(x) is arrays.module_of(np.float32(1)) is np
-    assert arrays.to_device(x, "cpu") is x
-    assert arrays.to_host(x) is x
+    assert module_of(x) is module_of(np.float32(1)) is np
+    assert to_device(x, "cpu") is x
+    assert to_host(x) is x
 
 
 # --- primitives ---------------------------------------------------------------------------------------------
@@ -103,8 +107,8 @@ def max_pool_forward(x, *, size, stride):
     return "reference"
 
 
-max_pool_forward.__module__ = "nanostyle.ops.pool"
-pooled = arrays.primitive(max_pool_forward)
+max_pool_forward.__module__ = "nanostyle.autograd.ops.pool"
+pooled = primitive(max_pool_forward)
 PICTURE = np.zeros((1, 4, 4, 1), np.float32)
 
 
@@ -125,14 +129,14 @@ def test_without_a_twin_the_function_itself_runs():
     def nothing_like_it(x):
         return "reference"
 
-    nothing_like_it.__module__ = "nanostyle.ops.pool"
-    assert arrays.primitive(nothing_like_it)(PICTURE) == "reference"
-    nothing_like_it.__module__ = "nanostyle.ops.no_such_file"
-    assert arrays.primitive(nothing_like_it)(PICTURE) == "reference"
+    nothing_like_it.__module__ = "nanostyle.autograd.ops.pool"
+    assert primitive(nothing_like_it)(PICTURE) == "reference"
+    nothing_like_it.__module__ = "nanostyle.autograd.ops.no_such_file"
+    assert primitive(nothing_like_it)(PICTURE) == "reference"
 
 
 def test_twins_can_be_switched_off():
-    with pytest.raises(KeyError), arrays.reference_only():
+    with pytest.raises(KeyError), reference_only():
         assert pooled(PICTURE, size=2, stride=2) == "reference"
         raise KeyError
     assert isinstance(pooled(PICTURE, size=2, stride=2), np.ndarray)
@@ -144,8 +148,8 @@ def test_the_reference_is_within_reach():
 
 
 def test_a_numpy_scalar_is_not_taken_for_a_gpu_array():
-    assert arrays._home(np.float32(1)) == "cpu"
-    assert arrays._home(np.float64(1)) is None
+    assert dispatch_module._home(np.float32(1)) == "cpu"
+    assert dispatch_module._home(np.float64(1)) is None
 
 
 # --- memory -------------------------------------------------------------------------------------------------
@@ -158,51 +162,44 @@ def address(x):
 @pytest.fixture
 def arena(monkeypatch):
     arena = Arena()
-    monkeypatch.setattr(arrays, "_arena", arena)
+    monkeypatch.setattr("nanostyle.backend.memory._arena", arena)
     return arena
 
 
 def test_arrays_have_the_shape_and_type_asked_for(arena):
-    arrays.empty((1 << 21,), np.uint8)
+    empty((1 << 21,), np.uint8)
     for shape, dtype in [((3, 400, 500), np.float32), ((100_000,), np.float64), ((2,), np.int8), ((0, 5), np.float32)]:
-        x = arrays.empty(shape, dtype)
+        x = empty(shape, dtype)
         assert x.shape == shape and x.dtype == dtype
         assert x.flags.c_contiguous and x.flags.writeable
 
 
 def test_large_arrays_come_from_the_arena_and_small_ones_do_not(arena):
-    large, small = arrays.empty((512, 512)), arrays.empty((8, 8))
+    large, small = empty((512, 512)), empty((8, 8))
     assert arena.in_use == large.nbytes and small.nbytes == 256
     where = address(large)
     del large
-    assert address(arrays.empty((512, 512), like=small)) == where
-
-
-def test_memory_can_be_released(arena):
-    arrays.empty((512, 512))
-    assert arena.held == 1 << 20
-    arrays.release_memory()
-    assert arena.held == 0
+    assert address(empty((512, 512), like=small)) == where
 
 
 # --- work buffers -------------------------------------------------------------------------------------------
 
 
 def test_scratch_is_one_buffer_per_name_and_thread():
-    a = arrays.scratch("one", (10, 10))
-    assert address(arrays.scratch("one", (5, 3))) == address(a)
-    assert address(arrays.scratch("two", (10, 10))) != address(a)
+    a = scratch("one", (10, 10))
+    assert address(scratch("one", (5, 3))) == address(a)
+    assert address(scratch("two", (10, 10))) != address(a)
     seen = []
-    run_threads(lambda _: seen.append(address(arrays.scratch("one", (10, 10)))), [0])
+    run_threads(lambda _: seen.append(address(scratch("one", (10, 10)))), [0])
     assert seen != [address(a)]
 
 
 def test_scratch_grows_and_changes_type():
-    arrays.scratch("grows", (2,))
-    x = arrays.scratch("grows", (300, 400), np.float64)
+    scratch("grows", (2,))
+    x = scratch("grows", (300, 400), np.float64)
     assert x.shape == (300, 400) and x.dtype == np.float64 and x.flags.c_contiguous
-    assert arrays.scratch("grows", (7,), bool).dtype == bool
-    assert arrays.scratch("empty", (0, 3)).shape == (0, 3)
+    assert scratch("grows", (7,), bool).dtype == bool
+    assert scratch("empty", (0, 3)).shape == (0, 3)
 
 
 # --- threads ------------------------------------------------------------------------------------------------
@@ -210,27 +207,27 @@ def test_scratch_grows_and_changes_type():
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_results_stand_in_the_order_of_the_items(threads):
-    arrays.set_threads(threads)
+    set_threads(threads)
 
     def job(i):
         time.sleep(0.002 * (i % 3))
         return i * i
 
-    assert arrays.parallel(job, range(40)) == [i * i for i in range(40)]
-    assert arrays.parallel(job, []) == []
+    assert parallel(job, range(40)) == [i * i for i in range(40)]
+    assert parallel(job, []) == []
 
 
 def test_all_threads_work_and_no_more():
-    arrays.set_threads(3)
+    set_threads(3)
     together = threading.Barrier(3, timeout=30)  # breaks unless three jobs run at once
-    names = arrays.parallel(lambda _: (together.wait(), threading.current_thread().name)[1], range(6))
+    names = parallel(lambda _: (together.wait(), threading.current_thread().name)[1], range(6))
     assert len(set(names)) <= 3
 
 
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("where", [0, 5, 19])
 def test_an_exception_comes_out_and_leaves_nothing_running(threads, where):
-    arrays.set_threads(threads)
+    set_threads(threads)
     running = []
 
     def job(i):
@@ -243,13 +240,13 @@ def test_an_exception_comes_out_and_leaves_nothing_running(threads, where):
             running.remove(i)
 
     with pytest.raises(KeyError, match=str(where)):
-        arrays.parallel(job, range(20))
+        parallel(job, range(20))
     assert running == []
-    assert arrays.parallel(lambda i: i, range(20)) == list(range(20))
+    assert parallel(lambda i: i, range(20)) == list(range(20))
 
 
 def test_after_an_exception_no_further_items_are_begun():
-    arrays.set_threads(2)
+    set_threads(2)
     begun = []
 
     def job(i):
@@ -259,30 +256,30 @@ def test_after_an_exception_no_further_items_are_begun():
         time.sleep(0.002)
 
     with pytest.raises(ValueError):
-        arrays.parallel(job, range(1000))
+        parallel(job, range(1000))
     assert len(begun) < 500
 
 
 def test_a_parallel_inside_a_job_runs_in_the_thread_of_the_job():
-    arrays.set_threads(3)
+    set_threads(3)
 
     def inner(_):
         time.sleep(0.005)  # time for another thread to take an item, if one could
         return threading.get_ident()
 
     def outer(i):
-        return threading.get_ident(), arrays.parallel(inner, range(10 if i == 0 else 0))
+        return threading.get_ident(), parallel(inner, range(10 if i == 0 else 0))
 
-    (mine, theirs), *_ = arrays.parallel(outer, range(4))
+    (mine, theirs), *_ = parallel(outer, range(4))
     assert theirs == [mine] * 10
 
 
 def test_several_callers_at_once():
-    arrays.set_threads(3)
+    set_threads(3)
 
     def caller(k):
         for _ in range(50):
-            assert arrays.parallel(lambda i: i + k, range(10)) == [i + k for i in range(10)]
+            assert parallel(lambda i: i + k, range(10)) == [i + k for i in range(10)]
 
     assert not run_threads(caller, range(6))
 
@@ -292,12 +289,12 @@ def test_the_number_of_threads_may_change_while_others_compute():
 
     def caller(_):
         while not stop.is_set():
-            assert arrays.parallel(lambda i: i, range(10)) == list(range(10))
+            assert parallel(lambda i: i, range(10)) == list(range(10))
 
     def changer(_):
         try:
             for k in range(30):
-                arrays.set_threads(1 + k % 4)
+                set_threads(1 + k % 4)
         finally:
             stop.set()
 
@@ -311,24 +308,25 @@ def test_a_forked_child_computes_and_ends():
     code = """
         import os, threading
         import numpy as np
-        from nanostyle import arrays
-        arrays.set_threads(3)
+        from nanostyle.backend.memory import empty
+        from nanostyle.backend.threads import parallel, set_threads
+        set_threads(3)
         everyone = threading.Barrier(3, timeout=30)
-        arrays.parallel(lambda i: everyone.wait(), range(3))
-        kept = arrays.empty((1 << 20,))
+        parallel(lambda i: everyone.wait(), range(3))
+        kept = empty((1 << 20,))
         stop = threading.Event()
         def churn():
             while not stop.is_set():
-                arrays.empty((1 << 20,))
+                empty((1 << 20,))
         threading.Thread(target=churn, daemon=True).start()
         for _ in range(20):
             child = os.fork()
             if child == 0:
                 kept = None
-                x = arrays.empty((1 << 20,))
-                y = arrays.parallel(lambda i: float((np.ones((64, 64)) @ np.ones((64, 64))).sum()), range(10))
+                x = empty((1 << 20,))
+                y = parallel(lambda i: float((np.ones((64, 64)) @ np.ones((64, 64))).sum()), range(10))
                 together = threading.Barrier(2, timeout=30)  # breaks unless two threads are at work
-                arrays.parallel(lambda i: together.wait(), range(2))
+                parallel(lambda i: together.wait(), range(2))
                 os._exit(0 if y == [64.0**3] * 10 else 3)
             assert os.waitpid(child, 0)[1] == 0
         stop.set()
@@ -339,32 +337,34 @@ def test_a_forked_child_computes_and_ends():
 
 @pytest.mark.parametrize("given", ["0", "-2", "two", "1.5", ""])
 def test_a_wrong_number_of_threads_is_refused(monkeypatch, given):
-    before = arrays.threads()
+    before = thread_count()
     monkeypatch.setenv("NANOSTYLE_THREADS", given)
     with pytest.raises(ValueError, match=f"threads: expected a whole number of 1 or more, got '{given}'"):
-        arrays.set_threads()
+        set_threads()
     with pytest.raises(ValueError, match="got 0"):
-        arrays.set_threads(0)
-    assert arrays.threads() == before
+        set_threads(0)
+    assert thread_count() == before
 
 
 def test_the_environment_sets_the_threads_and_the_caller_overrules_it():
-    code = "from nanostyle import arrays; print(arrays.threads()); arrays.set_threads(2); print(arrays.threads())"
+    code = "from nanostyle.backend.threads import set_threads, thread_count;"
+    code += "print(thread_count()); set_threads(2); print(thread_count())"
     assert run_python(code, NANOSTYLE_THREADS="5").split() == ["5", "2"]
 
 
 def test_without_a_wish_all_processors_are_used(monkeypatch):
     monkeypatch.delenv("NANOSTYLE_THREADS", raising=False)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS and Windows
-    arrays.set_threads()
-    assert arrays.threads() == os.cpu_count()
+    set_threads()
+    assert thread_count() == os.cpu_count()
 
 
 def test_blas_has_one_thread_from_the_import_on_and_keeps_it():
     code = """
         from threadpoolctl import threadpool_info, threadpool_limits
         import numpy, gc
-        from nanostyle import arrays
+        import nanostyle.backend.dispatch
+        from nanostyle.backend.threads import set_threads
         blas = lambda: {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
         assert blas() <= {1}, blas()
         with threadpool_limits(2, user_api="blas"):
@@ -372,7 +372,7 @@ def test_blas_has_one_thread_from_the_import_on_and_keeps_it():
         gc.collect()
         assert blas() <= {1}, blas()
         threadpool_limits(2, user_api="blas")
-        arrays.set_threads(4)
+        set_threads(4)
         assert blas() <= {1}, blas()
         print("one")
     """
@@ -384,8 +384,8 @@ def test_results_do_not_depend_on_what_blas_is_set_to():
     code = """
         import threadpoolctl
         threadpoolctl.ThreadpoolController.__init__ = lambda self: setattr(self, "lib_controllers", [])
-        from nanostyle import arrays
-        arrays.set_threads(2)
-        print(arrays.parallel(lambda i: i, range(3)))
+        from nanostyle.backend.threads import parallel, set_threads
+        set_threads(2)
+        print(parallel(lambda i: i, range(3)))
     """
     assert run_python(code) == "[0, 1, 2]"

@@ -5,21 +5,33 @@ import json
 import numpy as np
 import pytest
 
-from nanostyle import arrays
-from nanostyle.methods import bench
+from nanostyle.backend.threads import set_threads, thread_count
+from nanostyle.diagnostics.speed import (
+    PerceptualLoss,
+    gemm_peak,
+    networks,
+    picture,
+    stylise,
+    transformer,
+    transformer_flops,
+    vgg19,
+    vgg_flops,
+)
 
 
 @pytest.fixture(autouse=True)
 def same_threads_afterwards():
-    before = arrays.threads()
+    before = thread_count()
     yield
-    arrays.set_threads(before)
+    set_threads(before)
 
 
 def test_rows_are_yielded_without_printing(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "SIZES", dict.fromkeys(("256x256", "512x512", "1920x1080"), (16, 16)))
-    monkeypatch.setattr(bench, "gemm_peak", lambda: 50.0)
-    rows = list(bench.networks(rounds=1))
+    monkeypatch.setattr(
+        "nanostyle.diagnostics.speed.SIZES", dict.fromkeys(("256x256", "512x512", "1920x1080"), (16, 16))
+    )
+    monkeypatch.setattr("nanostyle.diagnostics.speed.gemm_peak", lambda: 50.0)
+    rows = list(networks(rounds=1))
     assert [row.name for row in rows] == [
         "transformer 256x256",
         "transformer 512x512",
@@ -30,7 +42,7 @@ def test_rows_are_yielded_without_printing(monkeypatch, capsys):
     for row in rows:
         assert row.milliseconds > 0
         assert row.share == pytest.approx(row.gflops / 50)
-    flops = bench.transformer_flops(bench.transformer(), 16, 16)
+    flops = transformer_flops(transformer(), 16, 16)
     assert rows[0].gflops == pytest.approx(flops / rows[0].milliseconds / 1e6)
     assert capsys.readouterr().out == ""
 
@@ -42,9 +54,9 @@ def test_flops_of_the_transformer():
     residual = 10 * quarter * 128 * 9 * 128
     up = half * 64 * 9 * 128 + pixels * 32 * 9 * 64
     output = pixels * 3 * 81 * 32
-    assert bench.transformer_flops(bench.transformer(), 8, 8) == 2 * (down + residual + up + output)
-    fractional = bench.transformer("fractional")
-    assert bench.transformer_flops(fractional, 8, 8) == 2 * (down + residual + up / 4 + output)
+    assert transformer_flops(transformer(), 8, 8) == 2 * (down + residual + up + output)
+    fractional = transformer("fractional")
+    assert transformer_flops(fractional, 8, 8) == 2 * (down + residual + up / 4 + output)
 
 
 def test_flops_of_vgg():
@@ -52,16 +64,16 @@ def test_flops_of_vgg():
     second = 2 * 9 * 16 * (64 * 128 + 128 * 128)
     third = 2 * 9 * 4 * (128 * 256 + 3 * 256 * 256)
     fourth = 2 * 9 * 1 * 256 * 512
-    assert bench.vgg_flops(bench.vgg19(), 8, 8) == first + second + third + fourth
+    assert vgg_flops(vgg19(), 8, 8) == first + second + third + fourth
 
 
 def test_gemm_peak_is_a_speed():
-    assert 0.01 < bench.gemm_peak(side=64, rounds=1) < 1e5
+    assert 0.01 < gemm_peak(side=64, rounds=1) < 1e5
 
 
 def test_the_gradient_of_the_loss_points_down():
-    loss = bench.PerceptualLoss(bench.vgg19(), bench.picture(1, 16, 16, seed=1), bench.picture(1, 16, 16, seed=2))
-    x = bench.picture(1, 16, 16)
+    loss = PerceptualLoss(vgg19(), picture(1, 16, 16, seed=1), picture(1, 16, 16, seed=2))
+    x = picture(1, 16, 16)
     value, gradient = loss(x)
     ahead, _ = loss(x - np.float32(1e-2) * gradient / np.abs(gradient).max())
     assert ahead < value
@@ -133,9 +145,9 @@ def test_peak_memory_is_that_of_the_work(pairing):
 def test_the_transformer_in_torch_is_the_same(pairing, upsample):
     from bench.torch_nets import Transformer, pictures, tensor
 
-    net, photo = bench.transformer(upsample), bench.picture(2, 24, 20)
+    net, photo = transformer(upsample), picture(2, 24, 20)
     theirs = pictures(Transformer(net)(tensor(photo)))
-    np.testing.assert_allclose(bench.stylise(net, photo), theirs, atol=1e-4)
+    np.testing.assert_allclose(stylise(net, photo), theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize("script", ["training", "gatys"])

@@ -5,16 +5,17 @@ import pytest
 from networks import REAL_VGG19, needs_real_vgg19
 from test_cli import ROOT
 
-from nanostyle import weightfile
-from nanostyle.convert import convert
-from nanostyle.image import load
-from nanostyle.losses import grid_loss
-from nanostyle.methods.anystyle import predict_style, stylize_any
+from nanostyle.autograd.ops import gram
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.io.atomic import sha256
+from nanostyle.io.image_read import load_image
+from nanostyle.io.weights import load_weights
 from nanostyle.methods.gatys import GatysOptions, gatys
-from nanostyle.methods.models import default_loss_network, loss_network
-from nanostyle.methods.predictfile import load_predictor
-from nanostyle.ops import gram
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.models.importers.vgg import convert
+from nanostyle.models.loss_network import default_loss_network, loss_network
+from nanostyle.models.predictor import load_predictor, predict_style, stylize_any
+from nanostyle.models.registry import find
+from nanostyle.nn.losses import grid_loss
 
 BUILTIN = ROOT / "weights" / "builtin"
 LOSS = BUILTIN / "loss.h5"
@@ -32,24 +33,24 @@ def grams(network, pixels):
 
 
 def photo(size=128):
-    return load(ROOT / "docs" / "pictures" / "photo.jpg", size=size).pixels
+    return load_image(ROOT / "docs" / "pictures" / "photo.jpg", size=size).pixels
 
 
 def painting(size=128):
-    return load(ROOT / "docs" / "pictures" / "painting.jpg", size=size).pixels
+    return load_image(ROOT / "docs" / "pictures" / "painting.jpg", size=size).pixels
 
 
 def test_every_built_in_file_has_its_checksum():
     lines = (ROOT / "weights" / "SHA256SUMS").read_text().splitlines()
     sums = {name: digest for digest, name in (line.split("  ") for line in lines)}
-    assert sums == {f"builtin/{path.name}": weightfile.sha256(path) for path in BUILTIN.glob("*.h5")}
+    assert sums == {f"builtin/{path.name}": sha256(path) for path in BUILTIN.glob("*.h5")}
 
 
 def test_the_loss_network_is_small_and_names_its_origin():
     assert LOSS.stat().st_size <= 1_500_000
-    weights = weightfile.load(LOSS, "features")
+    weights = load_weights(LOSS, "features")
     assert "VGG-19" in weights.source and weights.license == "CC-BY-4.0"
-    assert weightfile.find("builtin") == default_loss_network() == LOSS
+    assert find("builtin") == default_loss_network() == LOSS
 
 
 def test_its_features_are_what_they_were():

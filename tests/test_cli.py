@@ -13,10 +13,13 @@ import pytest
 from click.testing import CliRunner
 from networks import vgg_parts
 
-from nanostyle import arrays, image, weightfile
+from nanostyle.backend.device import pick_device
 from nanostyle.cli import command
-from nanostyle.methods import bench
-from nanostyle.weightfile import WeightFile
+from nanostyle.diagnostics.speed import Row
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import save_image
+from nanostyle.io.recipe import read_recipe
+from nanostyle.io.weights import WeightFile, save_weights
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--size", "48", "--iterations", "3"]
@@ -52,9 +55,9 @@ def failed(result, *words):
 def folder(tmp_path):
     """A photo, a painting and a tiny loss network."""
     y, x = np.mgrid[0:40, 0:60] / 60
-    image.save(tmp_path / "photo.png", np.stack([x, y, 1 - x], -1).astype(np.float32))
-    image.save(tmp_path / "art.jpg", np.random.default_rng(0).random((50, 50, 3), np.float32))
-    weightfile.save(tmp_path / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
+    save_image(tmp_path / "photo.png", np.stack([x, y, 1 - x], -1).astype(np.float32))
+    save_image(tmp_path / "art.jpg", np.random.default_rng(0).random((50, 50, 3), np.float32))
+    save_weights(tmp_path / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
     (tmp_path / "cache").mkdir()
     return tmp_path
 
@@ -72,9 +75,9 @@ def test_stylize_writes_a_picture_of_the_photos_size_with_its_recipe(folder):
         "stylize", "photo.png", "--style-image", "art.jpg", "--loss-net", "loss.h5", "--iterations", 3, cwd=folder
     )
     assert result.returncode == 0, result.stderr
-    picture = image.load(folder / "photo_art.png")
+    picture = load_image(folder / "photo_art.png")
     assert picture.pixels.shape == (40, 60, 3)
-    recipe = image.read_recipe(folder / "photo_art.png")
+    recipe = read_recipe(folder / "photo_art.png")
     assert recipe["iterations"] == 3 and recipe["iteration"] == 3 and recipe["styles"] == ["art.jpg"]
     assert set(recipe["terms"]) == {"content", "style", "tv"}
     assert "method gatys" in result.stderr and "content" in result.stderr and "3/3" in result.stderr
@@ -87,7 +90,7 @@ def test_quiet_is_quiet(folder):
 
 def test_size_output_and_overwrite(folder):
     assert stylize(folder, "-o", "out.webp").returncode == 0
-    assert image.load(folder / "out.webp").pixels.shape == (32, 48, 3)
+    assert load_image(folder / "out.webp").pixels.shape == (32, 48, 3)
     failed(stylize(folder, "-o", "out.webp"), "out.webp exists already", "--overwrite")
     assert stylize(folder, "-o", "out.webp", "--overwrite").returncode == 0
 
@@ -95,7 +98,7 @@ def test_size_output_and_overwrite(folder):
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_threads(folder):
     for name, threads in (("a.png", 1), ("b.png", 2), ("c.png", 3)):
         assert stylize(folder, "--init", "noise", "--seed", 7, "--threads", threads, "-o", name).returncode == 0
-    pixels = [image.load(folder / name).pixels for name in ("a.png", "b.png", "c.png")]
+    pixels = [load_image(folder / name).pixels for name in ("a.png", "b.png", "c.png")]
     np.testing.assert_array_equal(pixels[0], pixels[1])
     np.testing.assert_array_equal(pixels[0], pixels[2])
 
@@ -131,15 +134,15 @@ def test_photos_that_would_become_one_file_are_named(folder):
 def test_alpha_is_carried(folder):
     pixels = np.full((40, 60, 3), 0.5, np.float32)
     alpha = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
-    image.save(folder / "cut.png", pixels, alpha=alpha)
+    save_image(folder / "cut.png", pixels, alpha=alpha)
     assert stylize(folder, "--size", 60, photo="cut.png").returncode == 0
-    np.testing.assert_allclose(image.load(folder / "cut_art.png").alpha, alpha, atol=1 / 255)
+    np.testing.assert_allclose(load_image(folder / "cut_art.png").alpha, alpha, atol=1 / 255)
 
 
 def test_colors_content_keeps_the_photos_colours(folder):
-    image.save(folder / "photo.png", np.tile(np.float32([0.2, 0.5, 0.4]), (40, 60, 1)))
+    save_image(folder / "photo.png", np.tile(np.float32([0.2, 0.5, 0.4]), (40, 60, 1)))
     assert stylize(folder, "--colors", "content", "--iterations", 10).returncode == 0
-    pixels = image.load(folder / "photo_art.png").pixels
+    pixels = load_image(folder / "photo_art.png").pixels
     chroma = pixels - pixels.mean(axis=2, keepdims=True)
     whole = (pixels.min(axis=2) > 0) & (pixels.max(axis=2) < 1)  # a colour that is too dark or too light is cut off
     assert whole.mean() > 0.98
@@ -162,7 +165,7 @@ def test_ctrl_c_saves_what_there_is(folder):
         rest = process.stderr.read()
         assert process.wait(60) == 130, rest
     assert "Interrupted" in rest and "Traceback" not in rest
-    assert image.load(folder / "photo_art.png").pixels.shape == (40, 60, 3)
+    assert load_image(folder / "photo_art.png").pixels.shape == (40, 60, 3)
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------
@@ -217,7 +220,7 @@ def test_missing_photo(folder):
 
 
 def test_a_picture_of_one_pixel(folder):
-    image.save(folder / "one.png", np.zeros((1, 1, 3), np.float32))
+    save_image(folder / "one.png", np.zeros((1, 1, 3), np.float32))
     before = listing(folder)
     failed(stylize(folder, "--size", 1, photo="one.png"), "1x1 pixels are too few for", "at least 4x4")
     assert listing(folder) == before
@@ -245,7 +248,7 @@ def test_an_output_that_cannot_be_written(folder):
     ],
 )
 def test_bad_options(folder, args, words):
-    if args[-1] == "cuda" and arrays.pick_device() == "cuda":
+    if args[-1] == "cuda" and pick_device() == "cuda":
         pytest.skip("there is a GPU")
     before = listing(folder)
     failed(stylize(folder, *args), *words)
@@ -264,7 +267,7 @@ def test_bad_weights(folder, damage):
         del parameters["conv2_1/bias"]
     elif damage == "shape":
         parameters["conv2_1/weight"] = parameters["conv2_1/weight"][:, :, :-1]
-    weightfile.save(path, WeightFile("features", config, parameters, source="random", license="none"))
+    save_weights(path, WeightFile("features", config, parameters, source="random", license="none"))
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-5000])
     elif damage == "text":
@@ -331,8 +334,8 @@ def test_debug_shows_the_traceback(folder):
 
 def test_bench_networks_prints_a_row_for_each(folder, monkeypatch):
     """The command's own table, on networks that take no time."""
-    rows = [bench.Row("transformer 8x8", 1.5, 20.0, 0.25)]
-    monkeypatch.setattr("nanostyle.cli.tools.time_networks", lambda rounds: iter(rows * rounds))
+    rows = [Row("transformer 8x8", 1.5, 20.0, 0.25)]
+    monkeypatch.setattr("nanostyle.cli.diagnostics.time_networks", lambda rounds: iter(rows * rounds))
     result = CliRunner().invoke(command, ["bench", "networks", "--rounds", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("transformer 8x8") == 2

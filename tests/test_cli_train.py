@@ -8,8 +8,10 @@ import pytest
 from networks import vgg_parts
 from test_cli import failed, listing, run
 
-from nanostyle import image, weightfile
-from nanostyle.weightfile import WeightFile
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import save_image
+from nanostyle.io.recipe import read_recipe
+from nanostyle.io.weights import WeightFile, save_weights
 
 TINY = {"steps": 3, "size": 32, "width": 0.25, "batch": 2, "checkpoint-every": 2, "preview-every": 3}
 SMALL = ["--loss-net", "loss.h5", *(f"--{name}={value}" for name, value in TINY.items())]
@@ -23,9 +25,9 @@ def folder(tmp_path_factory):
     for name, count in (("photos", 4), ("paintings", 2)):
         (folder / name).mkdir()
         for i in range(count):
-            image.save(folder / name / f"{name}{i}.png", rng.random((40, 48, 3), np.float32))
-    image.save(folder / "new.png", rng.random((40, 40, 3), np.float32))
-    weightfile.save(folder / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
+            save_image(folder / name / f"{name}{i}.png", rng.random((40, 48, 3), np.float32))
+    save_image(folder / "new.png", rng.random((40, 40, 3), np.float32))
+    save_weights(folder / "loss.h5", WeightFile("features", *vgg_parts(), source="random", license="none"))
     (folder / "cache").mkdir()
     for mode, styles, name in (("cin", "paintings", "many.h5"), ("feedforward", "new.png", "one.h5")):
         result = run("train", "--mode", mode, "--content", "photos", "--styles", styles, *SMALL, "-o", name, cwd=folder)
@@ -48,20 +50,20 @@ def test_a_trained_model_stylises(folder):
     result = stylize(folder, "--model", "many.h5", "--style", "paintings1", "--strength", "0.5")
     assert result.returncode == 0, result.stderr
     assert "method cin, model many.h5" in result.stderr
-    assert image.load(folder / "photos0_paintings1.png").pixels.shape == (40, 48, 3)
-    recipe = image.read_recipe(folder / "photos0_paintings1.png")
+    assert load_image(folder / "photos0_paintings1.png").pixels.shape == (40, 48, 3)
+    recipe = read_recipe(folder / "photos0_paintings1.png")
     assert recipe["strength"] == 0.5 and recipe["method"] == "cin" and len(recipe["model_sha256"]) == 64
 
     both = ["--style", "paintings0", "--style", "paintings1", "--weight", "1", "--weight", "3"]
     assert stylize(folder, "--model", "many.h5", *both, "-o", "both.png").returncode == 0
     assert stylize(folder, "--model", "one.h5", "--size", "31", "-o", "one.png").returncode == 0
-    assert image.load(folder / "one.png").pixels.shape == (26, 31, 3)
+    assert load_image(folder / "one.png").pixels.shape == (26, 31, 3)
 
 
 def test_styles_draws_a_sheet(folder):
     result = run("styles", "many.h5", "--sheet", "photos/photos1.png", "--size", "40", "-o", "s.png", cwd=folder)
     assert result.returncode == 0, result.stderr
-    assert image.load(folder / "s.png").pixels.shape[1] > 3 * 256
+    assert load_image(folder / "s.png").pixels.shape[1] > 3 * 256
 
 
 def test_add_style_keeps_the_old_ones(folder):
@@ -71,7 +73,7 @@ def test_add_style_keeps_the_old_ones(folder):
     assert run("styles", "more.h5", cwd=folder).stdout.split() == ["photo", "paintings0", "paintings1", "new"]
     for name in ("many", "more"):
         assert stylize(folder, "--model", f"{name}.h5", "--style", "paintings0", "-o", f"{name}.png").returncode == 0
-    pictures = [image.load(folder / f"{name}.png").pixels for name in ("many", "more")]
+    pictures = [load_image(folder / f"{name}.png").pixels for name in ("many", "more")]
     np.testing.assert_array_equal(*pictures)
 
 
@@ -158,9 +160,9 @@ def test_masks_say_where_each_style_is(folder, any_model):
     """Black to the right: there is the photo; between the two, and in either kind of model."""
     mask = np.zeros((20, 24, 3), np.float32)
     mask[:, :12] = 1
-    image.save(folder / "left.png", mask)
-    image.save(folder / "right.png", 1 - mask)
-    photo = image.load(folder / "photos" / "photos0.png").pixels
+    save_image(folder / "left.png", mask)
+    save_image(folder / "right.png", 1 - mask)
+    photo = load_image(folder / "photos" / "photos0.png").pixels
     for model in (["--model", "many.h5", "--style"], ["--model", any_model, "--style-image"]):
         one, other = ["paintings0", "paintings1"] if "many.h5" in model else ["new.png", "paintings/paintings1.png"]
         use = [*model[:2], model[2], one]
@@ -170,8 +172,8 @@ def test_masks_say_where_each_style_is(folder, any_model):
         args = [*use, model[2], other, "--mask", "left.png", "--mask", "right.png", "-o", both]
         result = stylize(folder, *args)
         assert result.returncode == 0, result.stderr
-        assert image.read_recipe(folder / both)["masks"] == ["left.png", "right.png"]
-        pixels = {name: image.load(folder / name).pixels for name in (whole, left, both)}
+        assert read_recipe(folder / both)["masks"] == ["left.png", "right.png"]
+        pixels = {name: load_image(folder / name).pixels for name in (whole, left, both)}
         W = photo.shape[1]
         np.testing.assert_allclose(pixels[left][:, : W // 3], pixels[whole][:, : W // 3], atol=0.01)
         np.testing.assert_allclose(pixels[left][:, -W // 3 :], photo[:, -W // 3 :], atol=0.01)
@@ -185,16 +187,16 @@ def test_masks_say_where_each_style_is(folder, any_model):
 def test_masks_of_one_name_and_a_model_of_one_style(folder):
     for name, level in (("a", 1.0), ("b", 0.0)):
         (folder / name).mkdir()
-        image.save(folder / name / "mask.png", np.full((8, 8, 3), level, np.float32))
+        save_image(folder / name / "mask.png", np.full((8, 8, 3), level, np.float32))
     styles = ["--model", "many.h5", "--style", "paintings0", "--style", "paintings1"]
     both = stylize(folder, *styles, "--mask", "a/mask.png", "--mask", "b/mask.png", "-o", "both.png")
     assert both.returncode == 0, both.stderr
     assert stylize(folder, *styles[:4], "-o", "first.png").returncode == 0
-    np.testing.assert_array_equal(*(image.load(folder / f"{name}.png").pixels for name in ("both", "first")))
+    np.testing.assert_array_equal(*(load_image(folder / f"{name}.png").pixels for name in ("both", "first")))
     black = stylize(folder, "--model", "one.h5", "--mask", "b/mask.png", "-o", "none.png")
     assert black.returncode == 0, black.stderr
-    photo = image.load(folder / "photos" / "photos0.png").pixels
-    np.testing.assert_array_equal(image.load(folder / "none.png").pixels, photo)
+    photo = load_image(folder / "photos" / "photos0.png").pixels
+    np.testing.assert_array_equal(load_image(folder / "none.png").pixels, photo)
 
 
 def test_the_built_in_models_have_names(folder):
@@ -226,7 +228,7 @@ def test_any_painting_in_one_pass(folder, any_model):
     assert not {"other.h5", "again.png"} & {path.name for path in folder.iterdir()}
     assert "method predict" in result.stderr
     assert stylize(folder, "--style", "mine.h5", "--model", any_model, "-o", "b.png").returncode == 0
-    a, b = (image.load(folder / name).pixels for name in ("a.png", "b.png"))
+    a, b = (load_image(folder / name).pixels for name in ("a.png", "b.png"))
     np.testing.assert_array_equal(a, b)
     assert a.shape == (40, 48, 3)
     mix = ["--style-image", "new.png", "--style-image", "paintings/paintings0.png", "--weight", "1", "--weight", "2"]
@@ -252,8 +254,8 @@ def test_style_map(folder, any_model):
     result = run("style-map", "paintings", "new.png", "--model", any_model, "-o", "map.png", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("paintings0: ") and len(result.stdout.splitlines()) == 3
-    assert image.load(folder / "map.png").pixels.shape[1] > 500
-    assert image.read_recipe(folder / "map.png")["model"] == "any.h5"
+    assert load_image(folder / "map.png").pixels.shape[1] > 500
+    assert read_recipe(folder / "map.png")["model"] == "any.h5"
     assert run("style-map", "--model", "many.h5", "-o", "map2.png", cwd=folder).returncode == 0
     failed(run("style-map", "--model", any_model, "-o", "map3.png", cwd=folder), "add ART")
 

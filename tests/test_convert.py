@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nanostyle.convert import BLOCKS, PREPROCESS, convert, vgg_layers, vgg_shapes
-from nanostyle.readers import open_arrays
-from nanostyle.weightfile import load
+from nanostyle.io.foreign.arrays import open_arrays
+from nanostyle.io.weights import load_weights
+from nanostyle.models.importers.vgg import convert
+from nanostyle.models.loss_network import load_features
+from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the shared data are not beside this checkout")
@@ -154,7 +156,7 @@ def converted(path, **options):
     """Convert, read back, and give the file."""
     target = path.with_name("out.h5")
     convert(path, target, **options)
-    return load(target, "features")
+    return load_features(target)
 
 
 def refusal(source, **options):
@@ -320,7 +322,7 @@ def test_the_normalised_vgg19(tmp_path, name, last, kernel):
     assert weights.config["layers"][-1] == last
     assert weights.config["padding"] == "reflect"
     assert weights.config["preprocess"] == PREPROCESS["caffe"]
-    read = load(tmp_path / "vgg19.h5").parameters
+    read = load_weights(tmp_path / "vgg19.h5").parameters
     with np.load(DATA / "vgg19" / "vgg19_normalised_relu4_1.npz") as arrays:
         for key in read:
             layer, part = key.replace("conv", "block").replace("_", "_conv").split("/")

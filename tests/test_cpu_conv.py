@@ -8,35 +8,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle import arrays
-from nanostyle.cpu import conv as twins
-from nanostyle.cpu import winograd
-from nanostyle.cpu.forms import adjoint, forward, minimal_filter
-from nanostyle.ops.conv import (
-    Geometry,
-    conv2d,
-    conv2d_db,
-    conv2d_dw,
-    conv2d_dx,
-    conv2d_forward,
-    conv_transpose2d,
-)
-from nanostyle.tensor import Tensor
+from nanostyle.autograd.ops.conv import conv2d, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward, conv_transpose2d
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.cpu import conv, winograd
+from nanostyle.backend.cpu.winograd_transforms import adjoint, forward, minimal_filter
+from nanostyle.backend.dispatch import reference_only
+from nanostyle.backend.geometry import Geometry
+from nanostyle.backend.threads import set_threads, thread_count
 
 quick = settings(derandomize=True, deadline=None, max_examples=60)
 
 
 @pytest.fixture(params=[4, 2])
 def tile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(twins, "TILE", request.param)
+    monkeypatch.setattr(conv, "TILE", request.param)
     return request.param
 
 
 @pytest.fixture
 def thread_counts() -> Iterator[None]:
-    before = arrays.threads()
+    before = thread_count()
     yield
-    arrays.set_threads(before)
+    set_threads(before)
 
 
 def normal(rng, *shape):
@@ -141,7 +134,7 @@ def everything(at, x, w, b, g, y):
 def test_error_is_within_three_times_that_of_direct_convolution(name):
     at, *operands = family(name)
     exact = everything(at, *wide(*operands))
-    with arrays.reference_only():
+    with reference_only():
         direct = everything(at, *operands)
     fast = everything(at, *operands)
     # y, dx, dw. The reference adds up dx tap by tap, more exactly than a convolution does: dx is held against y.
@@ -159,7 +152,7 @@ def test_the_error_does_not_grow_with_the_channels():
 
 @pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled"])
 def test_the_smaller_tile_is_as_exact_as_direct_convolution(name, monkeypatch):
-    monkeypatch.setattr(twins, "TILE", 2)
+    monkeypatch.setattr(conv, "TILE", 2)
     at, *operands = family(name)
     exact = everything(at, *wide(*operands))
     fast = everything(at, *operands)
@@ -172,7 +165,7 @@ def test_same_bits_for_any_number_of_threads(name, thread_counts):
     at, *operands = family(name, N=1, side=70)
     results = []
     for count in (1, 2, 3):
-        arrays.set_threads(count)
+        set_threads(count)
         results.append([value.tobytes() for value in everything(at, *operands)])
     assert results[0] == results[1] == results[2]
 
@@ -180,14 +173,14 @@ def test_same_bits_for_any_number_of_threads(name, thread_counts):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_twins_are_used(name):
     at, x, w, b, g, y = family(name)
-    assert twins.conv2d_forward(x, w, b, at=at) is not NotImplemented
-    assert twins.conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y) is not NotImplemented
-    assert twins.conv2d_dw(g, x, kernel=w.shape[:2], at=at) is not NotImplemented
+    assert conv.conv2d_forward(x, w, b, at=at) is not NotImplemented
+    assert conv.conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y) is not NotImplemented
+    assert conv.conv2d_dw(g, x, kernel=w.shape[:2], at=at) is not NotImplemented
 
 
 @pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled"])
 def test_tile_of_zero_is_direct_convolution(name, monkeypatch):
-    monkeypatch.setattr(twins, "TILE", 0)
+    monkeypatch.setattr(conv, "TILE", 0)
     monkeypatch.setattr(winograd, "convolve", None)
     monkeypatch.setattr(winograd, "kernel_gradient", None)
     at, *operands = family(name)
@@ -242,9 +235,9 @@ def test_inputs_need_not_be_contiguous(name):
 def test_other_types_beside_float32_are_left_to_the_reference():
     at, x, w, b, g, y = family("3x3")
     X, Wt = wide(x, w)
-    assert twins.conv2d_forward(x, Wt, b, at=at) is NotImplemented
-    assert twins.conv2d_dx(g, Wt, size=x.shape[1:3], at=at, mask=y) is NotImplemented
-    assert twins.conv2d_dw(g, X, kernel=(3, 3), at=at) is NotImplemented
+    assert conv.conv2d_forward(x, Wt, b, at=at) is NotImplemented
+    assert conv.conv2d_dx(g, Wt, size=x.shape[1:3], at=at, mask=y) is NotImplemented
+    assert conv.conv2d_dw(g, X, kernel=(3, 3), at=at) is NotImplemented
 
 
 def test_a_gradient_may_be_one_number_broadcast():
@@ -365,7 +358,7 @@ def test_a_read_only_view_of_weights_in_training_is_not_kept():
 
 def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(monkeypatch, thread_counts):
     """None waits for ever for that part, and weights that are kept are made anew."""
-    arrays.set_threads(2)
+    set_threads(2)
     w = normal(np.random.default_rng(0), 3, 3, 128, 128)
     x = normal(np.random.default_rng(1), 1, 40, 40, 128)
     w.flags.writeable = False

@@ -7,13 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle import arrays
-from nanostyle.cpu import strips
-from nanostyle.ops.norm import scale_and_shift
+from nanostyle.autograd.ops.norm import scale_and_shift
+from nanostyle.backend.cpu import blocking
+from nanostyle.backend.threads import set_threads, thread_count
 
 quick = settings(max_examples=200, derandomize=True, deadline=None)
 
-MODULES = [importlib.import_module(f"nanostyle.ops.{name}") for name in ("adam", "gram", "math", "norm", "pool")]
+OPS = "nanostyle.autograd.ops."
+MODULES = [
+    importlib.import_module(name)
+    for name in ("nanostyle.optim.adam", *(OPS + stem for stem in ("gram", "math", "norm", "pool", "variation")))
+]
 # Every primitive of these modules: one without a twin fails.
 PRIMITIVES = {
     name: f
@@ -28,8 +32,8 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.i
 @pytest.fixture(autouse=True)
 def small_strips(monkeypatch):
     """So that small pictures are cut into many strips, with rests."""
-    monkeypatch.setattr(strips, "STRIP", 40)
-    monkeypatch.setattr(strips, "ROW", 12)
+    monkeypatch.setattr(blocking, "STRIP", 40)
+    monkeypatch.setattr(blocking, "ROW", 12)
 
 
 def normal(rng, shape, layout="plain"):
@@ -85,7 +89,7 @@ def flat(result):
 
 
 def twin_module(primitive):
-    return importlib.import_module(primitive.__module__.replace(".ops.", ".cpu."))
+    return importlib.import_module("nanostyle.backend.cpu." + primitive.__module__.rpartition(".")[2])
 
 
 pictures = pytest.mark.parametrize(
@@ -122,13 +126,13 @@ def test_twin_equals_reference(name, shape, seed, layout, relu, extra, size):
 def test_threads_change_no_bit(name):
     """200 x 31 pixels in strips of 40 values: hundreds of items, whichever thread takes which."""
     args, options = arguments(name, (2, 200, 31, 5), np.random.default_rng(0), relu=True, extra=True)
-    results, before = [], arrays.threads()
+    results, before = [], thread_count()
     try:
         for count in (1, 2, 5):
-            arrays.set_threads(count)
+            set_threads(count)
             results.append(flat(PRIMITIVES[name](*args, **options)))
     finally:
-        arrays.set_threads(before)
+        set_threads(before)
     for other in results[1:]:
         for a, b in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
@@ -222,17 +226,17 @@ def test_adam_moves_a_strided_parameter_in_place():
 
 
 def test_adam_on_threads_changes_no_bit():
-    rng, before = np.random.default_rng(0), arrays.threads()
+    rng, before = np.random.default_rng(0), thread_count()
     start, g = rng.standard_normal((2, 3000), np.float32)
     results = []
     try:
         for count in (1, 4):
-            arrays.set_threads(count)
+            set_threads(count)
             p, m, v = start.copy(), np.zeros_like(g), np.zeros_like(g)
             PRIMITIVES["adam_step"](p, g, m, v, step=1, **HYPER)
             results.append((p, m, v))
     finally:
-        arrays.set_threads(before)
+        set_threads(before)
     np.testing.assert_array_equal(results[0], results[1])
 
 

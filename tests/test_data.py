@@ -8,8 +8,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from nanostyle.data import Pictures, load_short, samples, style_files, vary_colours
 from nanostyle.errors import NanostyleError
+from nanostyle.io.pictures import load_short, samples, style_files
+from nanostyle.training.batches import Pictures, vary_colours
 
 
 @pytest.fixture

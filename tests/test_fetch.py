@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from nanostyle import fetch as fetch_module
-from nanostyle.fetch import ORIGINS, fetch
-from nanostyle.weightfile import load
+from nanostyle.models import download
+from nanostyle.models.download import ORIGINS, fetch
+from nanostyle.models.loss_network import load_features
 
 
 def safetensors(seed):
@@ -107,13 +107,13 @@ def files(target):
 
 
 def test_a_download_is_converted_and_leaves_nothing_else(server, target, monkeypatch):
-    monkeypatch.setattr(fetch_module, "_BLOCK", 1000)
+    monkeypatch.setattr(download, "_BLOCK", 1000)
     steps = run(server, target)
     done = [step.done for step in steps]
     assert done == sorted(done) and done[-1] == len(BODY) and len(done) > 5
     assert {step.total for step in steps} == {len(BODY)}
     assert files(target) == ["vgg16.h5"]
-    weights = load(target, "features")
+    weights = load_features(target)
     assert weights.source.startswith("http://127.0.0.1")
     np.testing.assert_array_equal(weights.parameters["conv1_1/bias"], np.frombuffer(BODY[-256:], np.float32))
 
@@ -190,7 +190,7 @@ def test_without_a_digest_given_the_published_one_is_asked_for(server, target):
 
 
 def test_a_server_without_end(server, target, monkeypatch):
-    monkeypatch.setattr(fetch_module, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(download, "_MAX_BYTES", 1000)
     with pytest.raises(OSError, match="sends more than"):
         run(server, target)
 

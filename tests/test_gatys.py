@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 
-from nanostyle.convert import convert
-from nanostyle.gradcheck import gradcheck
-from nanostyle.losses import content_loss, style_loss
-from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, layer_weights, normalised, pyramid
-from nanostyle.methods.models import loss_network
-from nanostyle.ops import gram, total_variation
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.autograd.gradcheck import gradcheck
+from nanostyle.autograd.ops import gram, total_variation
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, pyramid
+from nanostyle.models.importers.vgg import convert
+from nanostyle.models.loss_network import loss_network
+from nanostyle.nn.losses import content_loss, layer_weights, normalised, style_loss
 
 
 def picture(height, width, seed=0):

@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle import arrays
-from nanostyle.arrays import reference_only
+from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
+from nanostyle.autograd.ops.norm import moments_of, normalise_backward, normalise_forward, scale_and_shift
+from nanostyle.autograd.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
+from nanostyle.autograd.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
+from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
+from nanostyle.autograd.tensor import product
+from nanostyle.backend.device import cupy
+from nanostyle.backend.dispatch import reference_only
+from nanostyle.backend.gpu import launch
+from nanostyle.backend.gpu.norm import Tiles
+from nanostyle.backend.gpu.shape import from_bytes, to_bytes
 from nanostyle.errors import NanostyleError
-from nanostyle.gpu import launch
-from nanostyle.gpu.norm import Tiles
-from nanostyle.gpu.shape import from_bytes, to_bytes
-from nanostyle.ops.adam import adam_steps, average_steps, clipping
-from nanostyle.ops.gram import total_variation_dx, total_variation_forward
-from nanostyle.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.ops.norm import moments_of, normalise_backward, normalise_forward, scale_and_shift
-from nanostyle.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
-from nanostyle.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
-from nanostyle.tensor import product
+from nanostyle.optim.adam import adam_steps, average_steps, clipping
 from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.compare import check, compare, down, dtypes, normal, on_gpu, pictures, seeds
 
@@ -189,10 +189,10 @@ def test_adam(sizes, rng, on_device):
         gs = floats(rng, sizes)
 
         def run(step=step, given=(ps, gs, ms, vs)):
-            lists = [[arrays.cupy().asarray(a) for a in many] for many in given]
+            lists = [[cupy().asarray(a) for a in many] for many in given]
             numbers = {"lr": 0.01, "step": float(step), "factor": 0.125}
             if on_device:
-                numbers = {name: arrays.cupy().asarray(np.float32(x)) for name, x in numbers.items()}
+                numbers = {name: cupy().asarray(np.float32(x)) for name, x in numbers.items()}
             adam_steps(*lists, **numbers, **OPTIONS)
             return tuple(tuple(many) for many in (lists[0], *lists[2:]))
 
@@ -207,7 +207,7 @@ def test_many_arrays_of_many_blocks_have_one_length():
     gs = floats(np.random.default_rng(0), [(3, 3, 5, 7), (1,), (9000,), (64,)])
     length = sum((g.astype(float) ** 2).sum() for g in gs) ** 0.5
     for scale, longest in ((1.0, 1000.0), (8.0, 1.0), (0.5, 1e-3)):
-        norm, factor = on_gpu(lambda: clipping([*map(arrays.cupy().asarray, gs)], longest=longest, scale=scale))  # noqa: B023
+        norm, factor = on_gpu(lambda: clipping([*map(cupy().asarray, gs)], longest=longest, scale=scale))  # noqa: B023
         assert float(norm) == pytest.approx(length / scale, rel=1e-5)
         assert float(factor) == pytest.approx(clipping.reference(gs, longest=longest, scale=scale)[1], rel=1e-5)
         assert float(factor) * length <= longest * (1 + 1e-5)
@@ -219,7 +219,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(spoilt):
     gs[1][7, 1] = spoilt
 
     def run():
-        lists = [[arrays.cupy().asarray(a) for a in many] for many in (ps, gs, ms, vs, averages)]
+        lists = [[cupy().asarray(a) for a in many] for many in (ps, gs, ms, vs, averages)]
         norm, factor = clipping(lists[1], longest=1.0, scale=1.0)
         adam_steps(*lists[:4], lr=0.1, step=1, factor=factor, **OPTIONS)
         average_steps(lists[4], lists[0], weight=0.5, factor=factor)
@@ -240,7 +240,7 @@ def test_running_averages(sizes, rng):
     averages, ps = floats(rng, sizes), floats(rng, sizes)
 
     def run():
-        lists = [[arrays.cupy().asarray(a) for a in many] for many in (averages, ps)]
+        lists = [[cupy().asarray(a) for a in many] for many in (averages, ps)]
         average_steps(*lists, weight=0.25, factor=1.0)
         return tuple(lists[0])
 
@@ -304,7 +304,7 @@ def test_every_kernel_declares_what_can_be_checked():
 
 
 def test_missing_kernels_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(launch, "__file__", str(tmp_path / "nanostyle" / "gpu" / "launch.py"))
+    monkeypatch.setattr(launch, "__file__", str(tmp_path / "nanostyle" / "backend" / "gpu" / "launch.py"))
     with pytest.raises(NanostyleError, match=r"CUDA kernels are missing: looked in .*; reinstall nanostyle"):
         launch.source.__wrapped__("norm")
 

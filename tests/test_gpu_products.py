@@ -7,12 +7,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nanostyle import arrays
-from nanostyle.gpu import conv
-from nanostyle.ops import conv2d, conv_transpose2d
-from nanostyle.ops.conv import Geometry, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
-from nanostyle.ops.gram import gram_dx, gram_forward
-from nanostyle.tensor import Tensor
+from nanostyle.autograd.ops import conv2d, conv_transpose2d
+from nanostyle.autograd.ops.conv import conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
+from nanostyle.autograd.ops.gram import gram_dx, gram_forward
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import set_precision
+from nanostyle.backend.geometry import Geometry
+from nanostyle.backend.gpu import conv, tiling
 from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.compare import check, compare, down, normal, on_gpu, seeds
 
@@ -32,11 +33,11 @@ def built():
     emulator.build_all(emulator.VARIANTS)
 
 
-@pytest.fixture(params=PRECISIONS)
-def precision(request):
-    arrays.set_precision(request.param, "cuda")
+@pytest.fixture(params=PRECISIONS, name="precision")
+def each_precision(request):
+    set_precision(request.param, "cuda")
     yield PRECISIONS[request.param]
-    arrays.set_precision("fp32", "cuda")
+    set_precision("fp32", "cuda")
 
 
 @st.composite
@@ -69,7 +70,7 @@ def test_forward(precision):
     def run(case, rng, relu, bias, moments, enough):
         shape, kernel, at = case
         x, w, b = normal(rng, shape, dtype), weights(rng, kernel, dtype), normal(rng, kernel[3]) if bias else None
-        with mock.patch.object(conv, "_BLOCKS", enough):
+        with mock.patch.object(tiling, "_BLOCKS", enough):
             y, statistics = compare(conv2d_forward, x, w, b, at=at, relu=relu, moments=moments, tolerance=tolerance)
         assert y.dtype == dtype
         assert statistics is None or statistics[0].dtype == np.float32
@@ -116,7 +117,7 @@ def test_upsampling_by_more_than_two(mode, pad):
 @pytest.mark.parametrize("options", [{"stride": 2}, {"upsample": 2, "pad": 3, "mode": "zero"}])
 def test_rows_of_many_taps_with_phases(options, monkeypatch):
     """One row of the kernel, as thin layers have, and still pixels that stand apart."""
-    monkeypatch.setattr(conv, "_BLOCKS", 1)
+    monkeypatch.setattr(tiling, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     at = Geometry(**options)
     K = 1 if at.upsample > 1 else 2
@@ -151,11 +152,11 @@ def test_a_view_that_begins_between_words(precision):
 def test_less_shared_memory(monkeypatch):
     """Turing gives a block 64 KiB: smaller blocks, and fewer pieces at a time."""
     monkeypatch.setattr(conv, "most_shared", lambda: 64 << 10)
-    monkeypatch.setattr(conv, "_BLOCKS", 1)
+    monkeypatch.setattr(tiling, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)
-    kernel = conv.Kernel((3, 3), 3, 3)
-    assert conv.Tile.of(130, (9, 40), 1, 1, kernel, tensor_cores=True) == conv.Tile(128, 64, 1, 3, 2)
+    kernel = tiling.Kernel((3, 3), 3, 3)
+    assert tiling.Tile.of(130, (9, 40), 1, 1, kernel, tensor_cores=True) == tiling.Tile(128, 64, 1, 3, 2)
     compare(conv2d_forward, x, w, None, at=Geometry(pad=1), tolerance=2e-3)
 
 
@@ -190,7 +191,7 @@ def test_ops_with_their_gradients(options):
 
 @pytest.mark.skipif(emulator.REAL, reason="only the emulator counts them")
 def test_tensor_cores_read_shared_memory_without_bank_conflicts(monkeypatch):
-    monkeypatch.setattr(conv, "_BLOCKS", 1)  # so that few blocks are reason enough for large ones
+    monkeypatch.setattr(tiling, "_BLOCKS", 1)  # so that few blocks are reason enough for large ones
     rng = np.random.default_rng(0)
     x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)
     products = {"HALF": 1, "TF32": 0, "BM": 128, "BN": 128}
@@ -218,7 +219,7 @@ def test_dx(precision):
         shape, kernel, at = case
         output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
         g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
-        with mock.patch.object(conv, "_BLOCKS", enough):
+        with mock.patch.object(tiling, "_BLOCKS", enough):
             compare(conv2d_dx, g, weights(rng, kernel, dtype), size=shape[1:3], at=at, mask=mask, tolerance=tolerance)
 
     run()
@@ -234,7 +235,7 @@ def test_dw_and_db(precision):
         output = (shape[0], *at.output(*shape[1:3], *kernel[:2]), kernel[3])
         g, mask = normal(rng, output, dtype), normal(rng, output, dtype) if relu else None
         # float16 is multiplied as it is; to TF32 both factors are rounded, by 2^-11 each, and sums may all but cancel.
-        rounded = 2 if arrays.precision() == "tf32" else 1
+        rounded = 2 if precision() == "tf32" else 1
         x = normal(rng, shape, dtype)
         dw = compare(conv2d_dw, g, x, kernel=kernel[:2], at=at, mask=mask, tolerance=rounded * tolerance)
         db = compare(conv2d_db, g, mask=mask, tolerance=tolerance)

@@ -12,25 +12,28 @@ from cases import CASES, Size
 from networks import vgg_parts
 from train_tiny import training
 
-from nanostyle import arrays, image, losses, ops, weightfile
+from nanostyle.autograd import ops
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import PRECISIONS, ahead, precision, repeated, set_precision, to_device, to_host
+from nanostyle.backend.gpu import conv, launch, weight_cache
+from nanostyle.backend.gpu.graph import constant
 from nanostyle.errors import NanostyleError
-from nanostyle.gpu import conv, derived, launch
-from nanostyle.gpu.graph import constant
-from nanostyle.methods import memory
-from nanostyle.methods.anystyle import predict_style, stylize_any
+from nanostyle.io.pictures import find_pictures
+from nanostyle.io.resample import resize
+from nanostyle.io.weights import load_weights
 from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
-from nanostyle.methods.modelfile import Model
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.predictfile import Predictor
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.methods.stylize import renderer, stylize
-from nanostyle.methods.trainer import training_folder
+from nanostyle.models.multistyle import Model, renderer, stylize
+from nanostyle.models.predictor import Predictor, predict_style, stylize_any
+from nanostyle.nets.cost import loss_gradient, transformer_pass
 from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import freeze, move, state
-from nanostyle.tensor import Tensor
+from nanostyle.nn import losses
+from nanostyle.nn.module import freeze, move, state
+from nanostyle.training.loop import training_folder
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 from tests.cuda_on_cpu import cuda, device, emulator
 from tests.cuda_on_cpu.cuda import Graph
 
@@ -46,21 +49,21 @@ def built():
 def cp():
     with emulator.gpu() as module, emulator.one_order():
         yield module
-    arrays.set_precision("fp32")
+    set_precision("fp32")
 
 
 @contextlib.contextmanager
 def on_cpu():
     """Within the block precision is that of a CPU."""
-    before = arrays.precision()
-    arrays.set_precision("fp32")
+    before = precision()
+    set_precision("fp32")
     yield
-    arrays.set_precision(before, "cuda")
+    set_precision(before, "cuda")
 
 
-@pytest.fixture(params=arrays.PRECISIONS)
-def precision(request):
-    return arrays.set_precision(request.param, "cuda")
+@pytest.fixture(params=PRECISIONS, name="precision")
+def each_precision(request):
+    return set_precision(request.param, "cuda")
 
 
 def close(a, b, tolerance):
@@ -90,7 +93,7 @@ def test_every_op_and_its_gradients_are_those_of_the_cpu(case, cp):
         return [y.data, *(leaf.grad for i, leaf in enumerate(leaves) if i not in case.frozen)]
 
     for got, want in zip(run(cp, np.float32), run(np, np.float64), strict=True):
-        close(arrays.to_host(got), want, 2e-5)
+        close(to_host(got), want, 2e-5)
 
 
 # --- methods ------------------------------------------------------------------------------------------------
@@ -192,7 +195,7 @@ FEW = {
 @pytest.fixture
 def low_scale(monkeypatch):
     """So low that the first step is taken already."""
-    monkeypatch.setattr("nanostyle.optim.FIRST_SCALE", 2.0**8)
+    monkeypatch.setattr("nanostyle.optim.loss_scale.FIRST_SCALE", 2.0**8)
 
 
 def losses_of(steps, count=4):
@@ -212,7 +215,7 @@ def test_training_is_that_of_the_cpu(data, tmp_path, precision, low_scale):
 
 
 def test_two_trainings_and_a_resumed_one_end_with_the_same_bytes(data, tmp_path, low_scale):
-    arrays.set_precision("fp16", "cuda")
+    set_precision("fp16", "cuda")
 
     def run(name, **more):
         return training(*data, tmp_path / name, **FEW, device="cuda", **more)
@@ -230,13 +233,13 @@ def checkpoint_bytes(output):
 
 
 def checkpoint(output):
-    return weightfile.load(training_folder(output) / "checkpoint.h5", "checkpoint")
+    return load_weights(training_folder(output) / "checkpoint.h5", "checkpoint")
 
 
 def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, tmp_path, monkeypatch):
     """The first scale is far too large: until it is small enough no step is taken, and none counts in Adam's bias."""
-    arrays.set_precision("fp16", "cuda")
-    monkeypatch.setattr("nanostyle.optim.FIRST_SCALE", 2.0**12)
+    set_precision("fp16", "cuda")
+    monkeypatch.setattr("nanostyle.optim.loss_scale.FIRST_SCALE", 2.0**12)
 
     def taken(name, count, **more):
         run = training(*data, tmp_path / name, steps=99, **FEW | {"ema": 0.9}, device="cuda", **more)
@@ -262,7 +265,7 @@ def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, 
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in sees who waits for it")
 def test_a_step_is_one_recording_and_one_download(data, tmp_path, low_scale, monkeypatch):
-    arrays.set_precision("fp16", "cuda")
+    set_precision("fp16", "cuda")
     seen, load = [], launch.load
     for module in (device, cuda):
         monkeypatch.setattr(module, "synchronised", seen.append)
@@ -298,14 +301,14 @@ def test_ctrl_c_while_a_recorded_step_is_launched_waits_for_its_end(data, tmp_pa
 
 
 def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
-    photos, styles = map(image.find_pictures, data)
+    photos, styles = map(find_pictures, data)
     # A bias before a batch norm has a gradient of 0 but for rounding, and Adam moves it at random: here by nearly 0.
     options = TrainOptions(steps=3, norm="batch", lr=1e-6, **FEW, **tiny.LAYERS)
 
     def end(device):
         output = tmp_path / f"{device}.h5"
         list(train_feedforward(photos, styles[0], tiny.loss_network(device=device), options, output, device=device))
-        return weightfile.load(training_folder(output) / "checkpoint.h5", "checkpoint").parameters
+        return load_weights(training_folder(output) / "checkpoint.h5", "checkpoint").parameters
 
     cpu, gpu = end("cpu"), end("cuda")
     averages = [name for name in cpu if "running" in name]
@@ -322,11 +325,11 @@ def test_what_does_not_fit_is_refused_with_a_size_that_does(cp, monkeypatch):
     model = Model(net=transformer("johnson"), styles=["a"])
     move(model.net, "cuda")
     photo = tiny.picture(np.random.default_rng(0), 40, 64)
-    each = memory.transformer_pass(model.net)
+    each = transformer_pass(model.net)
     monkeypatch.setattr(cp.cuda.runtime, "free", int(20 * 32 * each) + 1)
     with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use --size 32, or --device cpu"):
         stylize(model, photo, device="cuda")
-    assert stylize(model, image.resize(photo, (20, 32)), device="cuda").shape == (20, 32, 3)
+    assert stylize(model, resize(photo, (20, 32)), device="cuda").shape == (20, 32, 3)
 
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
@@ -344,8 +347,8 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
     task = StyleTask("feedforward", net, {"a": photo}, objective, device="cuda")
     closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, "cuda")
     closure.aim(photo, [photo], [1.0])
-    pixels = arrays.to_device(photo[None], "cuda")
-    inputs = {name: arrays.to_device(v, "cuda") for name, v in task.inputs(0, 1).items() if name != "own"}
+    pixels = to_device(photo[None], "cuda")
+    inputs = {name: to_device(v, "cuda") for name, v in task.inputs(0, 1).items() if name != "own"}
 
     with np.errstate(all="ignore"):
         used = [
@@ -353,7 +356,7 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
             peak(lambda: closure(pixels)),
             peak(lambda: task.losses(pixels, **inputs, own=False)[0].backward()),
         ]
-    forecast = [memory.transformer_pass(net), memory.loss_gradient(network, layers), task.bytes_per_pixel()]
+    forecast = [transformer_pass(net), loss_gradient(network, layers), task.bytes_per_pixel()]
     shares = np.array(used) / (photo.size / 3) / forecast
     assert (shares > 0.6).all() and (shares < 1).all(), shares
 
@@ -370,7 +373,7 @@ def peak(work):
 
 def test_batches_are_uploaded_ahead():
     batches = [np.full((2, 3), i, np.float32) for i in range(5)]
-    seen = [arrays.to_host(x).copy() for x in arrays.ahead(iter(batches), "cuda")]
+    seen = [to_host(x).copy() for x in ahead(iter(batches), "cuda")]
     np.testing.assert_array_equal(seen, batches)
 
 
@@ -379,7 +382,7 @@ def test_what_goes_wrong_with_a_batch_is_raised_where_it_is_wanted():
         yield np.zeros(3, np.float32)
         raise NanostyleError("no more")
 
-    coming = arrays.ahead(batches(), "cuda")
+    coming = ahead(batches(), "cuda")
     next(coming)
     with pytest.raises(NanostyleError, match="no more"):
         next(coming)
@@ -393,10 +396,10 @@ def test_a_constant_of_recorded_work_has_memory_of_its_own(cp):
         del y
         return x + constant(np.arange(1000, dtype=np.float32))
 
-    again = arrays.repeated(work, "cuda")
+    again = repeated(work, "cuda")
     for i in range(4):
         x = np.full(1000, i, np.float32)
-        np.testing.assert_array_equal(arrays.to_host(again(x)), x + np.arange(1000))
+        np.testing.assert_array_equal(to_host(again(x)), x + np.arange(1000))
 
 
 def test_work_goes_on_after_a_recording_that_failed(cp):
@@ -409,14 +412,14 @@ def test_work_goes_on_after_a_recording_that_failed(cp):
         return x * 2
 
     calls = []
-    again, x = arrays.repeated(work, "cuda"), np.ones(3, np.float32)
+    again, x = repeated(work, "cuda"), np.ones(3, np.float32)
     again(x, fails=True)
     calls.append(None)
     with pytest.raises(ValueError, match="in the middle"):
         again(x, fails=True)
     calls.clear()
     for _ in range(3):
-        assert (arrays.to_host(again(x, fails=True)) == 2).all()
+        assert (to_host(again(x, fails=True)) == 2).all()
 
 
 @pytest.mark.parametrize(
@@ -430,14 +433,14 @@ def test_work_goes_on_after_a_recording_that_failed(cp):
     ],
 )
 def test_recorded_work_may_not_multiply_by_cublas(multiply, cp):
-    work, x = arrays.repeated(lambda x: multiply(cp, x), "cuda"), np.ones((64, 64), np.float32)
-    assert (arrays.to_host(work(x)) == 64).all()
+    work, x = repeated(lambda x: multiply(cp, x), "cuda"), np.ones((64, 64), np.float32)
+    assert (to_host(work(x)) == 64).all()
     with pytest.raises(NotImplementedError, match="cuBLAS"):
         work(x)
 
 
 def test_recorded_work_may_not_look_at_a_value(cp):
-    work = arrays.repeated(lambda x: x * float(x.sum()), "cuda")
+    work = repeated(lambda x: x * float(x.sum()), "cuda")
     x = np.ones(3, np.float32)
     work(x)
     with pytest.raises(Exception, match="captur"):
@@ -458,18 +461,18 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 7, channels[0]), (9, 9, *channels)))
 
     def both(weights, dtype=np.float32):
-        picture = Tensor(arrays.to_device(x.astype(dtype), "cuda"), requires_grad=True)
+        picture = Tensor(to_device(x.astype(dtype), "cuda"), requires_grad=True)
         y = ops.conv2d(picture, weights, pad=4, mode="edge")
         y.backward(y.data)
-        return arrays.to_host(y.data), arrays.to_host(picture.grad)
+        return to_host(y.data), to_host(picture.grad)
 
-    trained = arrays.to_device(w, "cuda")
+    trained = to_device(w, "cuda")
     want = both(trained)
     assert len(packed) == 2
     both(trained)
     assert len(packed) == 4
     w.flags.writeable = False
-    kept = arrays.to_device(w, "cuda")
+    kept = to_device(w, "cuda")
     for _ in range(3):
         for got, exact in zip(both(kept), want, strict=True):
             np.testing.assert_array_equal(got, exact)
@@ -477,29 +480,29 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
     both(kept, np.float16)
     both(kept, np.float16)
     assert len(packed) == 8
-    arrays.set_precision("tf32", "cuda")
+    set_precision("tf32", "cuda")
     both(kept)
     both(kept)
     assert len(packed) == 10
     number = id(kept)
-    assert number in derived._derived
+    assert number in weight_cache._derived
     del kept
     gc.collect()
-    assert number not in derived._derived
+    assert number not in weight_cache._derived
 
 
 def test_what_is_derived_while_work_is_recorded_is_not_kept(cp):
     """It is in the recording's memory, and not computed yet."""
     settled = cp.asarray(np.arange(5, dtype=np.float32))
-    derived.settle(settled)
-    again = arrays.repeated(lambda x: x + derived.derived(settled, lambda: settled * 2, "twice", x.shape), "cuda")
+    weight_cache.settle(settled)
+    again = repeated(lambda x: x + weight_cache.derived(settled, lambda: settled * 2, "twice", x.shape), "cuda")
     for size in (5, 1):
         for i in range(3):
             x = np.full(size, i, np.float32)
             if i == 1:  # as if the first call had not been
-                derived._derived[id(settled)].clear()
-            np.testing.assert_array_equal(arrays.to_host(again(x)), x + 2 * np.arange(5))
-        assert not derived._derived[id(settled)]
+                weight_cache._derived[id(settled)].clear()
+            np.testing.assert_array_equal(to_host(again(x)), x + 2 * np.arange(5))
+        assert not weight_cache._derived[id(settled)]
 
 
 def test_a_backbone_that_is_on_the_gpu_already_stays_there():
@@ -516,8 +519,8 @@ def test_a_backbone_that_is_on_the_gpu_already_stays_there():
 
 def test_precision_is_for_gpus():
     with pytest.raises(NanostyleError, match="only a GPU has it; use --precision fp32 or --device cuda"):
-        arrays.set_precision("fp16", "cpu")
+        set_precision("fp16", "cpu")
     with pytest.raises(ValueError, match="precision: expected auto, fp32, tf32, fp16, got 'bf16'"):
-        arrays.set_precision("bf16", "cuda")
-    assert arrays.set_precision("auto", "cpu") == "fp32"
-    assert arrays.set_precision("auto", "cuda") == "tf32"
+        set_precision("bf16", "cuda")
+    assert set_precision("auto", "cpu") == "fp32"
+    assert set_precision("auto", "cuda") == "tf32"

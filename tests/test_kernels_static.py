@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from nanostyle.gpu import launch
+from nanostyle.backend.gpu import launch
 from tests.cuda_on_cpu.emulator import VARIANTS
 
 NVCC = shutil.which("nvcc")

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from nanostyle.losses import grid_loss
-from nanostyle.tensor import Tensor
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.nn.losses import grid_loss
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

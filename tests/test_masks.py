@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_gatys import ART, FEW, OTHER_ART, PHOTO, tiny_vgg
 
-from nanostyle.image import Picture
+from nanostyle.io.image_read import Picture
 from nanostyle.methods.gatys import gatys
 from nanostyle.methods.masks import composed, guides, mask_of, region_shares
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from nanostyle import nn
+from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.errors import NanostyleError
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn import layers, module, norms
 
 
 @pytest.fixture
@@ -13,23 +13,25 @@ def rng():
 
 class Net:
     def __init__(self, rng):
-        self.first = nn.Conv2d(rng, 3, 3, 4, norm=nn.BatchNorm(4), relu=True)
-        self.block = [nn.Residual(rng, 4, bias=False, norms=(nn.InstanceNorm(4), nn.InstanceNorm(4))) for _ in "ab"]
+        self.first = layers.Conv2d(rng, 3, 3, 4, norm=norms.BatchNorm(4), relu=True)
+        self.block = [
+            layers.Residual(rng, 4, bias=False, norms=(norms.InstanceNorm(4), norms.InstanceNorm(4))) for _ in "ab"
+        ]
         self.config = {"width": np.ones(3)}
         self._cache = np.ones(3)
 
 
 def test_names_follow_attributes_and_lists_in_order(rng):
-    names = list(nn.parameters(Net(rng)))
+    names = list(module.parameters(Net(rng)))
     assert names[:4] == ["first/weight", "first/bias", "first/norm/gamma", "first/norm/beta"]
     block = ["block1/conv1/weight", "block1/conv1/norm/gamma", "block1/conv1/norm/beta", "block1/conv2/weight"]
     assert names[4:8] == block
     assert names[-1] == "block2/conv2/norm/beta"
-    assert list(nn.buffers(Net(rng))) == ["first/norm/running_mean", "first/norm/running_variance"]
+    assert list(module.buffers(Net(rng))) == ["first/norm/running_mean", "first/norm/running_variance"]
 
 
 def test_the_same_seed_gives_the_same_weights_of_deviation_001():
-    a, b = (nn.Conv2d(np.random.default_rng(3), 9, 16, 32) for _ in "ab")
+    a, b = (layers.Conv2d(np.random.default_rng(3), 9, 16, 32) for _ in "ab")
     np.testing.assert_array_equal(a.weight.data, b.weight.data)
     assert a.weight.data.dtype == np.float32
     assert a.weight.data.std() == pytest.approx(0.01, rel=0.02)
@@ -37,7 +39,7 @@ def test_the_same_seed_gives_the_same_weights_of_deviation_001():
 
 def test_state_round_trip(rng):
     a, b = Net(rng), Net(rng)
-    nn.set_state(b, nn.state(a))
+    module.set_state(b, module.state(a))
     x = rng.random((1, 5, 6, 3), np.float32)
     np.testing.assert_array_equal(a.first(x).data, b.first(x).data)
     assert b.first.weight.data is a.first.weight.data
@@ -53,23 +55,23 @@ def test_state_round_trip(rng):
 )
 def test_a_foreign_state_is_refused_and_changes_nothing(rng, change, message):
     net = Net(rng)
-    before = {name: value.copy() for name, value in nn.state(net).items()}
-    other = dict(nn.state(Net(rng)))
+    before = {name: value.copy() for name, value in module.state(net).items()}
+    other = dict(module.state(Net(rng)))
     change(other)
     with pytest.raises(NanostyleError, match=message):
-        nn.set_state(net, other)
-    for name, value in nn.state(net).items():
+        module.set_state(net, other)
+    for name, value in module.state(net).items():
         np.testing.assert_array_equal(value, before[name])
 
 
 def test_freeze_asks_for_no_gradient(rng):
     net = Net(rng)
-    nn.freeze(net)
+    module.freeze(net)
     assert not net.first(rng.random((1, 4, 4, 3), np.float32)).requires_grad
 
 
 def test_statistics_of_the_epilogue_are_those_of_the_norm(rng):
-    layer = nn.Conv2d(rng, 3, 3, 4, norm=nn.InstanceNorm(4))
+    layer = layers.Conv2d(rng, 3, 3, 4, norm=norms.InstanceNorm(4))
     x = rng.random((2, 6, 7, 3), np.float32)
     y = layer(x).data
     np.testing.assert_allclose(y.mean(axis=(1, 2)), 0, atol=1e-5)
@@ -78,17 +80,17 @@ def test_statistics_of_the_epilogue_are_those_of_the_norm(rng):
 
 def test_relu_stands_after_the_norm_or_without_one_after_the_convolution(rng):
     x = rng.random((1, 6, 6, 3), np.float32)
-    for norm in (None, nn.InstanceNorm(4), nn.BatchNorm(4)):
-        y = nn.Conv2d(rng, 3, 3, 4, norm=norm, relu=True)(x, training=True).data
+    for norm in (None, norms.InstanceNorm(4), norms.BatchNorm(4)):
+        y = layers.Conv2d(rng, 3, 3, 4, norm=norm, relu=True)(x, training=True).data
         assert y.min() == 0 < y.max()
-        y = nn.ConvTranspose2d(rng, 3, 4, norm=norm, relu=True)(x, training=True).data
+        y = layers.ConvTranspose2d(rng, 3, 4, norm=norm, relu=True)(x, training=True).data
         assert y.shape == (1, 12, 12, 4)
         assert y.min() == 0 < y.max()
 
 
-@pytest.mark.parametrize("norm", [nn.InstanceNorm, nn.BatchNorm])
+@pytest.mark.parametrize("norm", [norms.InstanceNorm, norms.BatchNorm])
 def test_residual_adds_its_input(rng, norm):
-    block = nn.Residual(rng, 4, bias=False, norms=(norm(4), norm(4)))
+    block = layers.Residual(rng, 4, bias=False, norms=(norm(4), norm(4)))
     block.conv2.norm.gamma.data[:] = 0
     x = rng.standard_normal((1, 5, 5, 4)).astype(np.float32)
     np.testing.assert_allclose(block(x, training=True).data, x, atol=1e-6)
@@ -96,12 +98,12 @@ def test_residual_adds_its_input(rng, norm):
 
 def test_upsampling_convolution_and_stride(rng):
     x = rng.random((1, 5, 7, 3), np.float32)
-    assert nn.Conv2d(rng, 3, 3, 2, upsample=2)(x).shape == (1, 10, 14, 2)
-    assert nn.Conv2d(rng, 3, 3, 2, stride=2)(x).shape == (1, 3, 4, 2)
+    assert layers.Conv2d(rng, 3, 3, 2, upsample=2)(x).shape == (1, 10, 14, 2)
+    assert layers.Conv2d(rng, 3, 3, 2, stride=2)(x).shape == (1, 3, 4, 2)
 
 
 def test_batch_norm_learns_averages_in_training_and_uses_them_after(rng):
-    norm = nn.BatchNorm(2)
+    norm = norms.BatchNorm(2)
     x = (rng.standard_normal((4, 8, 8, 2)) * [2, 3] + [5, -1]).astype(np.float32)
     for _ in range(100):
         norm(Tensor(x), relu=False, training=True)
@@ -115,7 +117,7 @@ def test_batch_norm_learns_averages_in_training_and_uses_them_after(rng):
 
 
 def test_conditional_norm_by_number_by_mix_and_by_rows_agree(rng):
-    norm = nn.ConditionalInstanceNorm(3, styles=4)
+    norm = norms.ConditionalInstanceNorm(3, styles=4)
     norm.gamma.data[:] = rng.standard_normal((4, 3))
     norm.beta.data[:] = rng.standard_normal((4, 3))
     x = rng.random((2, 5, 5, 3), np.float32)
@@ -128,13 +130,13 @@ def test_conditional_norm_by_number_by_mix_and_by_rows_agree(rng):
     rows = norm.gamma.data[chosen], norm.beta.data[chosen]
     np.testing.assert_allclose(of(np.eye(4)[chosen]), of(chosen), rtol=1e-6)
     np.testing.assert_array_equal(of(rows), of(chosen))
-    np.testing.assert_array_equal(of(rows, nn.PredictedNorm(3)), of(chosen))
+    np.testing.assert_array_equal(of(rows, norms.PredictedNorm(3)), of(chosen))
 
 
 def test_gradients_reach_rows_that_are_tensors(rng):
     gamma, beta = (Tensor(rng.random((2, 3)), requires_grad=True) for _ in "gb")
     x = rng.random((2, 5, 5, 3))
-    nn.PredictedNorm(3)(x, relu=False, style=(gamma, beta), training=False).backward(rng.random(x.shape))
+    norms.PredictedNorm(3)(x, relu=False, style=(gamma, beta), training=False).backward(rng.random(x.shape))
     assert gamma.grad.shape == beta.grad.shape == (2, 3)
 
 
@@ -142,7 +144,7 @@ def test_a_linear_layer_starts_with_the_size_of_its_inputs_and_moves_as_fast_wit
     rng = np.random.default_rng(0)
     moved = []
     for C in (100, 2500):
-        layer = nn.Linear(rng, C, 300, deviation=0.5)
+        layer = layers.Linear(rng, C, 300, deviation=0.5)
         x = rng.standard_normal((8, C)).astype(np.float32)
         start = layer(x).data
         assert start.shape == (8, 300)
@@ -151,4 +153,4 @@ def test_a_linear_layer_starts_with_the_size_of_its_inputs_and_moves_as_fast_wit
         moved.append((layer(x).data - start).std())
     assert moved[0] == pytest.approx(moved[1], rel=0.1)
     assert moved[0] == pytest.approx(0.01, rel=0.1)
-    assert set(nn.parameters(nn.Linear(rng, 3, 2, bias=False))) == {"weight"}
+    assert set(module.parameters(layers.Linear(rng, 3, 2, bias=False))) == {"weight"}

@@ -8,9 +8,10 @@ import reference
 from cases import CASES, Size, quick, reference_of, sizes, strided
 from hypothesis import given
 
-from nanostyle import losses, ops
-from nanostyle.gradcheck import gradcheck
-from nanostyle.tensor import Tensor
+from nanostyle.autograd import ops
+from nanostyle.autograd.gradcheck import gradcheck
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.nn import losses
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 

@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from nanostyle.optim import Adam, lbfgs
-from nanostyle.tensor import Tensor
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.optim.adam import Adam
+from nanostyle.optim.lbfgs import lbfgs
 
 
 def rosenbrock(x):
@@ -118,7 +119,7 @@ def test_lbfgs_goes_where_the_textbook_says():
 def test_lbfgs_waits_once_for_an_evaluation(monkeypatch):
     """From a GPU every download waits for all that was launched before."""
     downloads, evaluations = [], []
-    monkeypatch.setattr("nanostyle.optim.to_host", lambda x: downloads.append(x) or x)
+    monkeypatch.setattr("nanostyle.optim.lbfgs.to_host", lambda x: downloads.append(x) or x)
 
     def f(x):
         evaluations.append(x)

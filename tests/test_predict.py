@@ -14,27 +14,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import vgg_parts
 
-from nanostyle import image, weightfile
-from nanostyle.data import load_short, style_files
+from nanostyle.autograd.tensor import Tensor
 from nanostyle.errors import NanostyleError
-from nanostyle.methods import predictfile, trainer
-from nanostyle.methods.anystyle import blend, predict_style, stylize_any
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.predict import PredictTask, train_predict
-from nanostyle.methods.predictfile import (
+from nanostyle.io.image_read import decode_image
+from nanostyle.io.pictures import find_pictures, load_short, style_files
+from nanostyle.io.resample import resize
+from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from nanostyle.methods.predict import train_predict
+from nanostyle.models.predictor import (
+    Predictor,
     Style,
+    blend,
     load_backbone,
     load_predictor,
     load_style,
+    predict_style,
     save_predictor,
     save_style,
+    stylize_any,
 )
 from nanostyle.nets.predictor import PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import parameters, state
-from nanostyle.tensor import Tensor
-from nanostyle.weightfile import WeightFile
+from nanostyle.nn.module import parameters, state
+from nanostyle.training.loop import training_folder
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.predict_task import PredictTask
 
 OPTIONS = {
     "batch": 3,
@@ -63,7 +68,7 @@ def training(data, output, *, steps=8, resume=False, overwrite=False, kind="vgg"
         backbone = VggBackbone(*vgg_parts()) if kind == "vgg" else load_backbone("conv")
     files = style_files([paintings])
     how = {"resume": resume, "overwrite": overwrite, "backbone": backbone}
-    return train_predict(image.find_pictures(photos), files, tiny.loss_network(), settings, output, **how)
+    return train_predict(find_pictures(photos), files, tiny.loss_network(), settings, output, **how)
 
 
 @pytest.fixture(scope="session")
@@ -113,9 +118,7 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(data, finished, tmp_path, stop
         next(run)
     run.close()
     assert [s.step for s in training(data, output, kind=kind, resume=True)] == list(range(stop + 1, 9))
-    ours, theirs = (
-        weightfile.load(trainer.training_folder(path) / "checkpoint.h5", "checkpoint") for path in (output, whole)
-    )
+    ours, theirs = (load_weights(training_folder(path) / "checkpoint.h5", "checkpoint") for path in (output, whole))
     for a, b in ((ours.parameters, theirs.parameters), (ours.extras, theirs.extras)):
         assert a.keys() == b.keys()
         assert [name for name in a if a[name].tobytes() != b[name].tobytes()] == []
@@ -258,15 +261,15 @@ def test_the_file_of_a_full_network_with_a_compact_backbone_is_under_4_mb(tmp_pa
     backbone = VggBackbone(*vgg_parts(channels=(16, 32, 64, 128)))
     for width, storage in ((0.5, "float16"), (1.0, "uint8")):
         net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=width), rng), backbone, rng)
-        save_predictor(tmp_path / "any.h5", predictfile.Predictor(net, 256, storage=storage))
+        save_predictor(tmp_path / "any.h5", Predictor(net, 256, storage=storage))
         assert (tmp_path / "any.h5").stat().st_size < 4_000_000
 
 
 def rewritten(source, target, change):
     """`source` with its config, a dict, changed in place by `change`."""
-    file = weightfile.load(source)
+    file = load_weights(source)
     change(file.config)
-    weightfile.save(target, WeightFile(file.kind, file.config, file.parameters, "", "", file.extras))
+    save_weights(target, WeightFile(file.kind, file.config, file.parameters, "", "", file.extras))
     return target
 
 
@@ -307,7 +310,7 @@ def test_foreign_and_damaged_files_are_refused(finished, data, tmp_path):
     with pytest.raises(ValueError, match="it is a model for any painting, expected a style of --save-style"):
         load_style(finished)
     with pytest.raises(ValueError, match="it is the checkpoint of a training, expected a model for any painting"):
-        load_predictor(trainer.training_folder(finished) / "checkpoint.h5")
+        load_predictor(training_folder(finished) / "checkpoint.h5")
 
 
 def test_a_parameter_that_is_missing_is_named(finished, tmp_path):
@@ -365,8 +368,8 @@ def test_strength_is_from_0_to_1(predictor, strength):
 
 
 def test_a_painting_is_looked_at_in_the_size_of_the_training(predictor, data):
-    small = load_short(image.find_pictures(data[1])[0], predictor.style_size)
-    large = image.resize(small, (4 * small.shape[0], 4 * small.shape[1]))
+    small = load_short(find_pictures(data[1])[0], predictor.style_size)
+    large = resize(small, (4 * small.shape[0], 4 * small.shape[1]))
     a, b = (predict_style(predictor, p, name="").embedding for p in (small, large))
     unscaled = predictor.net.predictor.embed(large[None]).data[0]
     assert np.linalg.norm(a - b) < 0.1 * np.linalg.norm(a - unscaled)
@@ -406,7 +409,7 @@ def test_a_saved_style_gives_the_same_picture(predictor, tmp_path):
     save_style(tmp_path / "wave.h5", style)
     again = load_style(tmp_path / "wave.h5")
     assert (again.name, again.model, again.license) == ("Große Welle", predictor.fingerprint, "CC0")
-    assert image.decode(again.thumbnail).shape == (40, 52, 3)
+    assert decode_image(again.thumbnail).shape == (40, 52, 3)
     photo = some_picture()
     np.testing.assert_array_equal(stylize_any(predictor, photo, again), stylize_any(predictor, photo, style))
     assert (tmp_path / "wave.h5").stat().st_size < 20_000
@@ -435,7 +438,7 @@ GOOD = {"name": "a", "model": "0" * 16}
     ],
 )
 def test_a_file_that_is_no_style_is_refused(tmp_path, config, parameters):
-    weightfile.save(tmp_path / "bad.h5", WeightFile("style", config, parameters, "", ""))
+    save_weights(tmp_path / "bad.h5", WeightFile("style", config, parameters, "", ""))
     with pytest.raises(ValueError, match=r"cannot read .*bad\.h5: expected a name, a model and an embedding of 100"):
         load_style(tmp_path / "bad.h5")
 

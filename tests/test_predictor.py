@@ -3,12 +3,12 @@ import pytest
 import tiny
 from networks import tiny_vgg, vgg_parts
 
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
+from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.nets.predictor import EMBEDDING, ConvBackbone, PredictionNet, StylePredictor, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import freeze, parameters, set_state, state
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.module import freeze, parameters, set_state, state
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
 
 
 def pictures(count=2, height=32, width=32, seed=0):

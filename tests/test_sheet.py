@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanostyle.sheet import sheet
+from nanostyle.io.contact_sheet import sheet
 
 RED, GREEN, BLUE = np.eye(3, dtype=np.float32)
 

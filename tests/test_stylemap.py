@@ -5,13 +5,13 @@ from cases import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nanostyle.image import thumbnail_jpeg
-from nanostyle.methods.modelfile import Model
-from nanostyle.methods.predictfile import Style
-from nanostyle.methods.stylemap import CELL, predicted_vectors, row_vectors, style_map
+from nanostyle.io.contact_sheet import scatter
+from nanostyle.io.image_write import thumbnail_jpeg
+from nanostyle.methods.style_map import CELL, predicted_vectors, row_vectors, style_map
+from nanostyle.models.multistyle import Model
+from nanostyle.models.predictor import Style
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import parameters
-from nanostyle.sheet import scatter
+from nanostyle.nn.module import parameters
 
 
 def clusters(per_group=5, D=100, seed=0):

@@ -6,8 +6,8 @@ import weakref
 import numpy as np
 import pytest
 
-from nanostyle import ops
-from nanostyle.tensor import Tensor, add_up, no_grad, op
+from nanostyle.autograd import ops
+from nanostyle.autograd.tensor import Tensor, add_up, no_grad, op
 
 
 def leaf(*shape):

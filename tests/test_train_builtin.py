@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import tiny
 
-from nanostyle import weightfile
 from nanostyle.cli import command
 from nanostyle.errors import NanostyleError
-from nanostyle.methods.modelfile import load_model
-from nanostyle.methods.predictfile import load_predictor
+from nanostyle.io.atomic import sha256
+from nanostyle.models.multistyle import load_model
+from nanostyle.models.predictor import load_predictor
 from weights import train_builtin
 
 
@@ -34,7 +34,7 @@ def test_a_recipe_trains_and_is_published(model, data, tmp_path):
     place = tmp_path / "weights"
     (place / "builtin").mkdir(parents=True)
     train_builtin.publish(output, place)
-    assert (place / "SHA256SUMS").read_text() == f"{weightfile.sha256(output)}  builtin/{model}.h5\n"
+    assert (place / "SHA256SUMS").read_text() == f"{sha256(output)}  builtin/{model}.h5\n"
     published = place / "builtin" / output.name
     if model == "any":
         recipe = load_predictor(published).recipe["options"]

@@ -16,17 +16,21 @@ import pytest
 import tiny
 from train_tiny import training
 
-from nanostyle import image, weightfile
+from nanostyle.autograd.tensor import Tensor
 from nanostyle.errors import NanostyleError
-from nanostyle.methods import styletask, trainer
+from nanostyle.io.image_read import decode_image
+from nanostyle.io.pictures import find_pictures
+from nanostyle.io.weights import load_weights, save_weights
 from nanostyle.methods.cin import add_style, train_cin
 from nanostyle.methods.feedforward import train_feedforward
-from nanostyle.methods.modelfile import load_model, save_model
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.stylize import style_sheet, stylize
+from nanostyle.methods.style_sheet import style_sheet
+from nanostyle.models.multistyle import load_model, save_model, stylize
 from nanostyle.nets.transformer import TransformerNet
-from nanostyle.nn import parameters, state
-from nanostyle.tensor import Tensor
+from nanostyle.nn.module import parameters, state
+from nanostyle.training import loop as loop_module
+from nanostyle.training.loop import Adam, clipping, training_folder
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 
 FOLDER = Path(__file__).parent
 
@@ -49,7 +53,7 @@ def finished(data, tmp_path_factory):
 
 
 def checkpoint(output):
-    return weightfile.load(trainer.training_folder(output) / "checkpoint.h5", "checkpoint")
+    return load_weights(training_folder(output) / "checkpoint.h5", "checkpoint")
 
 
 def assert_same_end(output, other):
@@ -78,7 +82,7 @@ def test_the_loss_falls_and_every_step_says_where_it_stands(data, tmp_path):
 
 
 def test_what_lies_beside_the_model(finished):
-    folder = trainer.training_folder(finished)
+    folder = training_folder(finished)
     names = sorted(path.name for path in folder.iterdir())
     previews = ["preview-000005.png", "preview-000010.png", "preview-000012.png"]
     assert names == ["checkpoint.h5", "log.jsonl", *previews, "report.html"]
@@ -105,7 +109,7 @@ def test_the_report_needs_nothing_outside_itself(data, tmp_path):
             self.text += data
 
     reader = Reader()
-    reader.feed((trainer.training_folder(output) / "report.html").read_text(encoding="utf-8"))
+    reader.feed((training_folder(output) / "report.html").read_text(encoding="utf-8"))
     assert "a <b> model.h5" in reader.text
     assert {"svg", "polyline", "img", "table"} <= set(reader.tags)
     assert "script" not in reader.tags and "link" not in reader.tags
@@ -114,10 +118,10 @@ def test_the_report_needs_nothing_outside_itself(data, tmp_path):
 
 def test_photos_for_previews_are_not_trained_on():
     photos = [Path(f"{i}.png") for i in range(60)]
-    shown, rest = trainer._hold_out(photos)
+    shown, rest = loop_module._hold_out(photos)
     assert len(shown) == 6
     assert sorted(shown + rest) == sorted(photos)
-    assert trainer._hold_out(photos[:5]) == (photos[:5], photos[:5])
+    assert loop_module._hold_out(photos[:5]) == (photos[:5], photos[:5])
 
 
 def test_corrupt_photos_are_named_and_not_fatal(data, tmp_path):
@@ -139,14 +143,14 @@ def test_no_usable_photo_is_a_clear_error(data, tmp_path):
 
 def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
     lengths = []
-    move = trainer.Adam.move
+    move = Adam.move
 
     def watched(self, lr, t, factor):
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        lengths.append(factor * trainer.clipping(gradients, longest=1.0, scale=1.0)[0])
+        lengths.append(factor * clipping(gradients, longest=1.0, scale=1.0)[0])
         move(self, lr, t, factor)
 
-    monkeypatch.setattr(trainer.Adam, "move", watched)
+    monkeypatch.setattr(Adam, "move", watched)
     steps = list(training(*data, tmp_path / "model.h5", steps=4, clip=0.01))
     assert all(step.gradient > 0.01 for step in steps)
     kernels, norms = lengths[0::2], lengths[1::2]
@@ -189,14 +193,14 @@ def test_each_style_comes_as_often_as_the_others(data, tmp_path):
 def load_model_of(data, tmp_path):
     """The task of a training that has just begun."""
     held = []
-    original = styletask.StyleTask.__init__
+    original = StyleTask.__init__
 
     def keep(self, *args, **options):
         original(self, *args, **options)
         held.append(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(styletask.StyleTask, "__init__", keep)
+        patch.setattr(StyleTask, "__init__", keep)
         next(training(*data, tmp_path / "task.h5", steps=1))
     return held[0]
 
@@ -233,7 +237,7 @@ def test_a_finished_run_can_be_made_longer(data, tmp_path):
 
 def at_step(monkeypatch, step, change):
     """At that step the loss is `change(loss, terms)`: of what the pass forward has computed."""
-    losses, inputs = styletask.StyleTask.losses, styletask.StyleTask.inputs
+    losses, inputs = StyleTask.losses, StyleTask.inputs
     now = []
 
     def watched(self, step, count):
@@ -244,8 +248,8 @@ def at_step(monkeypatch, step, change):
         found = losses(self, photos, **options)
         return change(*found) if now == [step] else found
 
-    monkeypatch.setattr(styletask.StyleTask, "inputs", watched)
-    monkeypatch.setattr(styletask.StyleTask, "losses", changed)
+    monkeypatch.setattr(StyleTask, "inputs", watched)
+    monkeypatch.setattr(StyleTask, "losses", changed)
 
 
 def stop(total, terms):
@@ -265,14 +269,14 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatc
 
 def test_ctrl_c_within_the_update_waits_for_its_end(data, finished, tmp_path, monkeypatch):
     output = tmp_path / "model.h5"
-    update = trainer._Run.update
+    update = loop_module._Run.update
 
     def struck(self, *args):
         if self.step == 6:
             signal.raise_signal(signal.SIGINT)
         update(self, *args)
 
-    monkeypatch.setattr(trainer._Run, "update", struck)
+    monkeypatch.setattr(loop_module._Run, "update", struck)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 7"):
         list(training(*data, output))
     monkeypatch.undo()
@@ -286,8 +290,8 @@ def test_an_interrupted_step_leaves_no_trace_in_running_averages(data, tmp_path,
     options = TrainOptions(steps=6, batch=2, size=32, width=0.125, norm="batch", preview_every=9, **tiny.LAYERS)
 
     def run(output, **kw):
-        painting = image.find_pictures(styles)[0]
-        return train_feedforward(image.find_pictures(photos), painting, tiny.loss_network(), options, output, **kw)
+        painting = find_pictures(styles)[0]
+        return train_feedforward(find_pictures(photos), painting, tiny.loss_network(), options, output, **kw)
 
     list(run(tmp_path / "whole.h5"))
     at_step(monkeypatch, 3, stop)
@@ -325,7 +329,7 @@ def test_what_a_killed_run_was_writing_is_cleared_away(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=2))
     left = ".nanostyle-unfinished-{}.x1y2z3.h5".format
-    ours = [tmp_path / left("model"), trainer.training_folder(output) / left("checkpoint")]
+    ours = [tmp_path / left("model"), training_folder(output) / left("checkpoint")]
     others = [tmp_path / left("other"), tmp_path / "model.h5"]
     for path in (*ours, others[0]):
         path.touch()
@@ -338,7 +342,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data, tmp_path, m
     output = tmp_path / "model.h5"
     steps = training(*data, output, steps=4, checkpoint_every=2)
     next(steps)
-    checkpoint = trainer.training_folder(output) / "checkpoint.h5"
+    checkpoint = training_folder(output) / "checkpoint.h5"
     before = checkpoint.read_bytes()
 
     def full(path, content):
@@ -390,7 +394,7 @@ def test_resuming_with_other_styles_is_refused(data, tmp_path):
 def test_a_broken_checkpoint_is_a_clear_error(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=2))
-    path = trainer.training_folder(output) / "checkpoint.h5"
+    path = training_folder(output) / "checkpoint.h5"
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"cannot read .*checkpoint.h5"):
         next(training(*data, output, steps=4, resume=True))
@@ -437,7 +441,7 @@ def test_a_kill_after_a_roll_back_does_not_bring_the_old_rate_back(data, tmp_pat
 
 
 def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch):
-    update = trainer._Run.update
+    update = loop_module._Run.update
     spoiled = []
 
     def spoil(self, *args):
@@ -446,7 +450,7 @@ def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch
             spoiled.append(True)
             self.trained["conv1/weight"].data[0] = np.inf
 
-    monkeypatch.setattr(trainer._Run, "update", spoil)
+    monkeypatch.setattr(loop_module._Run, "update", spoil)
     steps = list(training(*data, tmp_path / "model.h5", checkpoint_every=3))
     assert [step.step for step in steps if step.event] == [3]
     assert steps[-1].step == 12
@@ -479,7 +483,7 @@ def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, 
     before = pictures_of(tmp_path / "old.h5", ["00", "01"])
     painting = tiny.write_pictures(tmp_path / "new", 1, seed=5)[0].rename(tmp_path / "new" / "fresh.png")
     options = TrainOptions(steps=4, batch=2, size=32, preview_every=2, **tiny.LAYERS)
-    photos = image.find_pictures(data[0])
+    photos = find_pictures(data[0])
     output = tmp_path / "new.h5"
     steps = list(add_style(tmp_path / "old.h5", photos, {"fresh": painting}, tiny.loss_network(), options, output))
     assert len(steps) == 4
@@ -501,7 +505,7 @@ def test_add_style_resumes(data, finished, tmp_path):
     options = TrainOptions(steps=4, batch=2, size=32, checkpoint_every=1, **tiny.LAYERS)
 
     def run(output, **kw):
-        photos = image.find_pictures(data[0])
+        photos = find_pictures(data[0])
         return add_style(finished, photos, {"fresh": painting}, tiny.loss_network(), options, tmp_path / output, **kw)
 
     list(run("whole.h5"))
@@ -513,7 +517,7 @@ def test_add_style_resumes(data, finished, tmp_path):
 
 
 def test_add_style_refuses_a_known_name_and_a_network_of_one_style(data, finished, tmp_path):
-    photos, styles = map(image.find_pictures, data)
+    photos, styles = map(find_pictures, data)
     options = TrainOptions(steps=1, batch=1, size=32, width=0.125, **tiny.LAYERS)
     network = tiny.loss_network()
     with pytest.raises(NanostyleError, match="has a style '00' already"):
@@ -524,7 +528,7 @@ def test_add_style_refuses_a_known_name_and_a_network_of_one_style(data, finishe
 
 
 def test_start_from_begins_with_a_trained_model(data, finished, tmp_path):
-    photos, styles = map(image.find_pictures, data)
+    photos, styles = map(find_pictures, data)
     new = tiny.write_pictures(tmp_path / "new", 1, seed=5)[0].rename(tmp_path / "new" / "fresh.png")
     options = TrainOptions(steps=0, batch=2, size=32, width=1.0, start_from=str(finished), **tiny.LAYERS)
     output = tmp_path / "more.h5"
@@ -539,7 +543,7 @@ def test_start_from_begins_with_a_trained_model(data, finished, tmp_path):
 
 
 def test_start_from_of_one_style(data, finished, tmp_path):
-    photos, styles = map(image.find_pictures, data)
+    photos, styles = map(find_pictures, data)
     options = TrainOptions(steps=2, batch=1, size=32, width=0.125, norm="batch", **tiny.LAYERS)
     network = tiny.loss_network()
     list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
@@ -566,7 +570,7 @@ def test_a_model_file_says_what_it_is(finished):
     assert model.recipe["mode"] == "cin"
     assert model.recipe["options"]["batch"] == 2
     assert model.recipe["steps"] == 12
-    assert image.decode(model.thumbnails["00"]).shape == (32, 39, 3)
+    assert decode_image(model.thumbnails["00"]).shape == (32, 39, 3)
     for value in state(model.net).values():
         assert not value.flags.writeable
     assert not any(parameter.requires_grad for parameter in parameters(model.net).values())
@@ -596,9 +600,9 @@ def test_float16_halves_the_file_and_hardly_changes_the_picture(finished, tmp_pa
     ],
 )
 def test_a_model_file_that_contradicts_itself_is_refused(finished, tmp_path, spoil):
-    file = weightfile.load(finished)
+    file = load_weights(finished)
     spoil(file)
-    weightfile.save(tmp_path / "bad.h5", file)
+    save_weights(tmp_path / "bad.h5", file)
     with pytest.raises(ValueError, match=r"cannot read .*bad.h5: its description is not that of a model"):
         load_model(tmp_path / "bad.h5")
 
@@ -626,7 +630,7 @@ def test_blends_are_normalised_and_strength_goes_to_the_photo_style(finished):
 
 
 def test_a_feedforward_model_blends_its_result_with_the_photo(data, tmp_path):
-    photos, styles = map(image.find_pictures, data)
+    photos, styles = map(find_pictures, data)
     options = TrainOptions(steps=2, batch=1, size=32, width=0.125, **tiny.LAYERS)
     list(train_feedforward(photos, styles[0], tiny.loss_network(), options, tmp_path / "one.h5"))
     model = load_model(tmp_path / "one.h5")

@@ -4,11 +4,11 @@ import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
+from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.nets.transformer import TransformerNet, transformer_config
-from nanostyle.nn import buffers, parameters
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.module import buffers, parameters
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
 
 
 def network(arch, seed=0, **options):

@@ -5,15 +5,14 @@ import numpy as np
 import pytest
 from networks import CAFFE, REAL_VGG19, TORCH, needs_real_vgg19, tiny_vgg, vgg_parts
 
-from nanostyle import weightfile
-from nanostyle.arrays import reference_only
-from nanostyle.convert import convert
-from nanostyle.gradcheck import gradcheck
-from nanostyle.losses import content_loss, style_loss
-from nanostyle.methods.models import loss_network
+from nanostyle.autograd.gradcheck import gradcheck
+from nanostyle.autograd.ops import gram
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.dispatch import reference_only
+from nanostyle.models.importers.vgg import convert
+from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.ops import gram
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.losses import content_loss, style_loss
 
 
 def picture(height=32, width=40, seed=0, dtype=np.float64):
@@ -51,7 +50,7 @@ def relative(a, b):
 def real(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "vgg19.h5"
     convert(REAL_VGG19, path)
-    return weightfile.load(path, "features")
+    return load_features(path)
 
 
 @pytest.mark.parametrize("padding", ["zero", "reflect"])

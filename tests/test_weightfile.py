@@ -6,8 +6,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nanostyle import weightfile
-from nanostyle.weightfile import WeightFile, check_features, describe, find, load, quantise, save, sha256
+from nanostyle.cli.weights import describe
+from nanostyle.io.atomic import sha256
+from nanostyle.io.weights import WeightFile, load_weights, quantise, save_weights
+from nanostyle.models.loss_network import load_features
+from nanostyle.models.registry import FILES, cache_folder, find
+from nanostyle.nets.vgg_config import check_features
 
 CONFIG = {
     "layers": ["conv1_1", "relu1_1", "pool1", "conv2_1", "relu2_1"],
@@ -33,13 +37,13 @@ def small(**changes):
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "net.h5"
-    save(path, small())
+    save_weights(path, small())
     return path
 
 
 def refusal(path, **options):
     with pytest.raises(ValueError) as caught:
-        load(path, **options)
+        (load_weights if options else load_features)(path, **options)
     message = str(caught.value)
     assert str(path) in message
     assert "\n" not in message
@@ -50,7 +54,7 @@ def refusal(path, **options):
 
 
 def test_what_is_saved_is_loaded(path):
-    written, read = small(), load(path, "features")
+    written, read = small(), load_weights(path, "features")
     assert (read.kind, read.config, read.source, read.license) == ("features", CONFIG, "here", "MIT")
     assert set(read.parameters) == set(written.parameters)
     for name, array in read.parameters.items():
@@ -59,20 +63,20 @@ def test_what_is_saved_is_loaded(path):
 
 
 def test_the_same_weights_make_the_same_bytes(path, tmp_path):
-    save(tmp_path / "again.h5", small())
+    save_weights(tmp_path / "again.h5", small())
     assert sha256(path) == sha256(tmp_path / "again.h5")
 
 
 def test_float16_costs_an_eleventh_bit(tmp_path):
-    save(tmp_path / "half.h5", small(), storage="float16")
-    for name, array in load(tmp_path / "half.h5").parameters.items():
+    save_weights(tmp_path / "half.h5", small(), storage="float16")
+    for name, array in load_weights(tmp_path / "half.h5").parameters.items():
         assert array.dtype == np.float32
         np.testing.assert_allclose(array, small().parameters[name], rtol=2**-11)
 
 
 def test_eight_bits_cost_half_a_step_of_the_channel(tmp_path):
-    save(tmp_path / "byte.h5", small(), storage="uint8")
-    read = load(tmp_path / "byte.h5").parameters
+    save_weights(tmp_path / "byte.h5", small(), storage="uint8")
+    read = load_weights(tmp_path / "byte.h5").parameters
     for name, array in small().parameters.items():
         step = np.ptp(array, axis=(0, 1, 2)) / 255 if name.endswith("weight") else 0
         assert read[name].dtype == np.float32
@@ -95,8 +99,8 @@ def test_storage_none_and_extras_keep_every_type(tmp_path):
         "thumbnails/0": np.frombuffer(b"\x89PNG\0\0", np.uint8),
         "none": np.zeros((0, 3), np.float32),
     }
-    save(tmp_path / "c.h5", WeightFile("checkpoint", {}, parameters, "", "", extras), storage=None)
-    read = load(tmp_path / "c.h5")
+    save_weights(tmp_path / "c.h5", WeightFile("checkpoint", {}, parameters, "", "", extras), storage=None)
+    read = load_weights(tmp_path / "c.h5")
     for ours, theirs in ((read.parameters, parameters), (read.extras, extras)):
         assert set(ours) == set(theirs)
         for name in theirs:
@@ -113,7 +117,7 @@ def test_what_is_not_finite_is_not_written(path, value):
     weights = small()
     weights.parameters["conv1_1/bias"][0] = value
     with pytest.raises(ValueError, match=r"net\.h5: conv1_1/bias holds NaN or infinity"):
-        save(path, weights)
+        save_weights(path, weights)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
@@ -122,12 +126,12 @@ def test_what_float16_cannot_hold_is_not_written(path):
     weights = small()
     weights.parameters["conv1_1/bias"][0] = 1e5
     with pytest.raises(ValueError, match="conv1_1/bias is too large for float16"):
-        save(path, weights, storage="float16")
+        save_weights(path, weights, storage="float16")
 
 
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(OSError, match="cannot write"):
-        save(tmp_path / "no" / "net.h5", small())
+        save_weights(tmp_path / "no" / "net.h5", small())
 
 
 # --- files that are refused -------------------------------------------------------------------------------------
@@ -135,9 +139,9 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nothing\.h5: there is no such file"):
-        load(tmp_path / "nothing.h5")
+        load_weights(tmp_path / "nothing.h5")
     with pytest.raises(IsADirectoryError, match="it is a folder"):
-        load(tmp_path)
+        load_weights(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a text file, not weights\n", b"PK\x03\x04"])
@@ -165,7 +169,7 @@ def test_random_bytes(tmp_path, content, signed):
 def test_wrong_kind(path):
     said = refusal(path, kind=("transformer", "predictor"))
     assert "it is a loss network, expected a model of `nanostyle train` or a model for any painting" in said
-    assert load(path, ("transformer", "features")).kind == "features"
+    assert load_weights(path, ("transformer", "features")).kind == "features"
 
 
 @pytest.mark.parametrize(
@@ -194,14 +198,14 @@ def test_wrong_attributes(path, attribute, value, message):
 def test_a_config_that_an_attribute_cannot_hold(path):
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"the config takes .* bytes, at most 60000; arrays belong into extras"):
-        save(path, small(config=CONFIG | {"order": list(range(20_000))}))
+        save_weights(path, small(config=CONFIG | {"order": list(range(20_000))}))
     assert path.read_bytes() == before
 
 
 def test_texts_of_any_language_and_none(tmp_path):
-    save(tmp_path / "t.h5", small(source="", license="Ölgemälde, 絵"))
-    assert load(tmp_path / "t.h5").source == ""
-    assert load(tmp_path / "t.h5").license == "Ölgemälde, 絵"
+    save_weights(tmp_path / "t.h5", small(source="", license="Ölgemälde, 絵"))
+    assert load_weights(tmp_path / "t.h5").source == ""
+    assert load_weights(tmp_path / "t.h5").license == "Ölgemälde, 絵"
 
 
 def test_a_file_of_another_program(tmp_path):
@@ -264,7 +268,7 @@ def test_parameters_of_no_layer_are_listed(path):
 )
 def test_wrong_descriptions(change, message):
     with pytest.raises(ValueError, match=message):
-        check_features(small(config=CONFIG | change))
+        check_features(CONFIG | change, small().parameters)
 
 
 # --- hostile HDF5 -----------------------------------------------------------------------------------------------
@@ -304,7 +308,7 @@ def test_links_and_data_elsewhere(path, tmp_path):
 
 
 def test_a_scale_that_is_not_one_per_channel(tmp_path):
-    save(tmp_path / "q.h5", small(), storage="uint8")
+    save_weights(tmp_path / "q.h5", small(), storage="uint8")
     with h5py.File(tmp_path / "q.h5", "r+") as file:
         file["conv1_1/weight"].attrs["scale"] = np.zeros(3, np.float32)
     assert "needs a scale and an offset for each output channel" in refusal(tmp_path / "q.h5")
@@ -315,7 +319,7 @@ def test_a_scale_that_is_not_one_per_channel(tmp_path):
 
 def test_find_looks_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("NANOSTYLE_WEIGHTS", str(tmp_path / "own"))
-    monkeypatch.setattr(weightfile, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setattr("nanostyle.models.registry.cache_folder", lambda: tmp_path / "cache")
     for folder in ("own", "cache"):
         (tmp_path / folder).mkdir()
     (tmp_path / "cache" / "vgg16.h5").touch()
@@ -326,7 +330,7 @@ def test_find_looks_in_order(tmp_path, monkeypatch):
 
 
 def test_find_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(weightfile, "places", lambda name: [tmp_path / x / weightfile.FILES[name] for x in "ab"])
+    monkeypatch.setattr("nanostyle.models.registry.places", lambda name: [tmp_path / x / FILES[name] for x in "ab"])
     with pytest.raises(FileNotFoundError) as caught:
         find("vgg19")
     message = str(caught.value)
@@ -343,7 +347,7 @@ def test_find_says_where_it_looked_and_what_to_do(tmp_path, monkeypatch):
 def test_the_cache_is_the_users(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
-    assert weightfile.cache_folder() == tmp_path / "nanostyle"
+    assert cache_folder() == tmp_path / "nanostyle"
 
 
 def test_describe(path):

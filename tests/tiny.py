@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import parameters
+from nanostyle.nn.module import parameters
 
 
 def loss_parts(pooling="max"):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import tiny
 
-from nanostyle.arrays import set_threads
-from nanostyle.image import find_pictures
+from nanostyle.backend.threads import set_threads
+from nanostyle.io.pictures import find_pictures
 from nanostyle.methods.cin import train_cin
-from nanostyle.methods.options import TrainOptions
+from nanostyle.training.options import TrainOptions
 
 OPTIONS = {
     "batch": 2,

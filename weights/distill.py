@@ -25,19 +25,20 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle import weightfile
-from nanostyle.arrays import set_threads
-from nanostyle.data import Pictures, Pixels
-from nanostyle.files import replacing
-from nanostyle.image import find_pictures
-from nanostyle.losses import style_loss
+from nanostyle.autograd.ops import conv2d, gram, matmul, reshape, squared_distance
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.threads import set_threads
+from nanostyle.backend.types import Pixels
+from nanostyle.io.atomic import replacing
+from nanostyle.io.pictures import find_pictures
+from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.methods.gatys import GatysOptions, gatys
-from nanostyle.methods.models import loss_network
+from nanostyle.models.loss_network import loss_network
 from nanostyle.nets.vgg import STYLE_LAYERS, LossNetwork
-from nanostyle.ops import conv2d, gram, matmul, reshape, squared_distance
-from nanostyle.optim import Adam
-from nanostyle.tensor import Tensor, no_grad
-from nanostyle.weightfile import WeightFile
+from nanostyle.nets.vgg_config import check_features
+from nanostyle.nn.losses import style_loss
+from nanostyle.optim.adam import Adam
+from nanostyle.training.batches import Pictures
 
 LEVELS = STYLE_LAYERS[:4]
 WIDTHS = (16, 32, 64, 96, 144, 80, 80, 80, 256)
@@ -318,7 +319,7 @@ class Training:
 
     def load(self) -> None:
         """Go on from the checkpoint."""
-        saved = weightfile.load(self.checkpoint, "checkpoint")
+        saved = load_weights(self.checkpoint, "checkpoint")
         journeys = {int(n.split("/")[1]): x for n, x in saved.extras.items() if n.startswith("journey/")}
         self.begin(saved.parameters, step=saved.config["step"], journeys=dict(sorted(journeys.items())))
         for name, adam in self.adams.items():
@@ -331,7 +332,7 @@ class Training:
         for name, adam in self.adams.items():
             extras |= {f"m/{name}": adam.m[name], f"v/{name}": adam.v[name]}
         config = {"step": self.step}
-        weightfile.save(self.checkpoint, WeightFile("checkpoint", config, self.student.arrays(), "", "", extras))
+        save_weights(self.checkpoint, WeightFile("checkpoint", config, self.student.arrays(), "", "", extras))
 
     def slim(self) -> LossNetwork:
         """The student as it is now, as Gatys' method sees it."""
@@ -372,8 +373,8 @@ class Training:
         """Write the network."""
         source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
         weights = WeightFile("features", self.config, folded(self.student.arrays()), source, "CC-BY-4.0")
-        weightfile.check_features(weights)
-        weightfile.save(self.given.output, weights, storage="float16")
+        check_features(weights.config, weights.parameters)
+        save_weights(self.given.output, weights, storage="float16")
 
 
 def main() -> None:

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nanostyle.cli import command as nanostyle
-from nanostyle.data import style_files
 from nanostyle.errors import NanostyleError
-from nanostyle.files import replacing
-from nanostyle.weightfile import sha256
+from nanostyle.io.atomic import replacing, sha256
+from nanostyle.io.pictures import style_files
 
 HERE = Path(__file__).parent
 

@@ -1,15 +1,18 @@
-"""Floor 5: the command line. It reads arguments, shows progress, writes files; everything else is below."""
+"""The command line. It reads arguments, shows progress, writes files; everything else is below."""
 
 import sys
 
 import click
 
 import nanostyle
-from nanostyle.cli.models import evaluate_command, style_map_command
+from nanostyle.cli.add_style import add_style
+from nanostyle.cli.diagnostics import bench, gradcheck, info
+from nanostyle.cli.evaluate import evaluate_command
+from nanostyle.cli.style_map import style_map_command
+from nanostyle.cli.styles import styles
 from nanostyle.cli.stylize import stylize
 from nanostyle.cli.terminal import fail
-from nanostyle.cli.tools import bench, gradcheck, info
-from nanostyle.cli.train import add_style, styles, train
+from nanostyle.cli.train import train
 from nanostyle.cli.weights import weights
 
 

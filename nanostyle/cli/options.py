@@ -1,4 +1,4 @@
-"""Floor 5: the options that commands share, and options from a dataclass: a name, a type, a default written once."""
+"""The options that commands share, and options from a dataclass: a name, a type, a default written once."""
 
 import dataclasses
 import types
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from nanostyle.arrays import PRECISIONS
+from nanostyle.backend.device import PRECISIONS
 
 D = TypeVar("D")
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -1,4 +1,4 @@
-"""Floor 5: `nanostyle stylize`: photos in, stylised pictures out, by whichever method."""
+"""`nanostyle stylize`: photos in, stylised pictures out, by whichever method."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -9,20 +9,24 @@ import click
 from click.core import ParameterSource
 
 import nanostyle
-from nanostyle import arrays, image, weightfile
+from nanostyle.backend.device import pick_device, set_precision
+from nanostyle.backend.threads import set_threads
 from nanostyle.cli.options import common, options_of, overwrite_option, take
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
-from nanostyle.files import check_target
-from nanostyle.image import Picture
-from nanostyle.methods.anystyle import blend, predict_style, stylize_any
+from nanostyle.io.atomic import check_target, sha256
+from nanostyle.io.image_read import Picture, load_image
+from nanostyle.io.image_write import WRITABLE, check_writable, save_image
+from nanostyle.io.pictures import find_pictures
+from nanostyle.io.resample import resize
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
 from nanostyle.methods.masks import Mask, composed, mask_of, region_shares
-from nanostyle.methods.modelfile import Model
-from nanostyle.methods.models import built_in, default_loss_network, loss_network, trained_model
-from nanostyle.methods.predictfile import Predictor, Style, load_style, save_style
-from nanostyle.methods.stylize import renderer
+from nanostyle.models.load import trained_model
+from nanostyle.models.loss_network import default_loss_network, loss_network
+from nanostyle.models.multistyle import Model, renderer
+from nanostyle.models.predictor import Predictor, Style, blend, load_style, predict_style, save_style, stylize_any
+from nanostyle.models.registry import LOSS_NETWORKS, TRAINED, built_in, find
 
 
 @dataclass(frozen=True)
@@ -139,9 +143,9 @@ def stylize(
     nanostyle stylize photos/ --style-image a.jpg --style-image b.jpg --weight 2 --weight 1 -o results/
     nanostyle stylize photo.jpg --model model.h5 --style starry_night --strength 0.7
     """
-    arrays.set_threads(threads)
-    device = arrays.pick_device(device)
-    precision = arrays.set_precision(precision, device)
+    set_threads(threads)
+    device = pick_device(device)
+    precision = set_precision(precision, device)
     paths = list(_photos(photos))
     names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
     targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output)
@@ -153,10 +157,10 @@ def stylize(
             return
         paths, targets = [path for path, _ in wanted], [target for _, target in wanted]
     for target in targets:
-        image.check_writable(target, overwrite=overwrite)
+        check_writable(target, overwrite=overwrite)
     if values["save_style"]:
         check_target(values["save_style"], overwrite=overwrite)
-    alone = image.load(paths[0], size=size) if len(paths) == 1 else None  # an error here comes before all work
+    alone = load_image(paths[0], size=size) if len(paths) == 1 else None  # an error here comes before all work
     method = _method(values, device)
     if not quiet:
         click.echo(f"{method.title}, device {device}, {precision}", err=True)
@@ -164,7 +168,7 @@ def stylize(
     failures = 0
     for path, target in zip(paths, targets, strict=True):
         try:
-            picture = alone or image.load(path, size=size)
+            picture = alone or load_image(path, size=size)
             _stylize_one(path, picture, target, method, colors=colors, device=device, quiet=quiet)
         except USER_ERRORS as error:
             if len(paths) == 1:
@@ -189,7 +193,7 @@ def _method(values: dict[str, Any], device: str) -> Method:
             f"stylize: expected a --mask for each of {count} styles and no --weight, got {len(values['masks'])} and"
             f" {len(values['weights'])}"
         )
-    regions = [mask_of(image.load(path)) for path in values["masks"]]
+    regions = [mask_of(load_image(path)) for path in values["masks"]]
     if wish == "auto" and paintings and model is None and _given(_GATYS):
         wish = "gatys"
     foreign = _given(_ONE_PASS if wish == "gatys" else _GATYS)
@@ -205,7 +209,7 @@ def _method(values: dict[str, Any], device: str) -> Method:
             raise click.UsageError("stylize: method gatys takes --style-image ART, not --style")
         return _gatys(values, regions, device)
     # With no file of that name this says where it was looked for.
-    path = weightfile.find(model or ("any" if paintings or saved else "styles"), weightfile.TRAINED)
+    path = find(model or ("any" if paintings or saved else "styles"), TRAINED)
     if wish in ("cin", "feedforward") and paintings and values["model"] is None:
         raise click.UsageError(f"stylize: method {wish} needs a model that knows the painting; name it with --model")
     trained = trained_model(path, device=device)
@@ -238,9 +242,9 @@ def _given(names: Sequence[str]) -> list[str]:
 
 def _gatys(values: dict[str, Any], regions: list[Mask], device: str) -> Method:
     options = take(GatysOptions, {f.name: values[f.name] for f in fields(GatysOptions)})
-    styles = [image.load(path).pixels for path in values["style_images"]]
+    styles = [load_image(path).pixels for path in values["style_images"]]
     named = values["loss_net"]
-    path = weightfile.find(named, weightfile.LOSS_NETWORKS) if named else default_loss_network()
+    path = find(named, LOSS_NETWORKS) if named else default_loss_network()
     network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
 
     def stages(picture: Picture) -> Iterator[Stage]:
@@ -256,7 +260,7 @@ def _gatys(values: dict[str, Any], regions: list[Mask], device: str) -> Method:
         "weights": list(values["weights"]),
         "masks": [path.name for path in values["masks"]],
         "loss_net": path.name,
-        "loss_net_sha256": weightfile.sha256(path),
+        "loss_net_sha256": sha256(path),
         **asdict(options),
     }
     return Method(f"method gatys, loss network {path}", facts, stages)
@@ -278,7 +282,7 @@ def _trained(model: Model, path: Path, values: dict[str, Any], regions: list[Mas
 
 def _any(predictor: Predictor, path: Path, values: dict[str, Any], regions: list[Mask]) -> Method:
     styles = [
-        *(predict_style(predictor, image.load(p).pixels, name=p.stem) for p in values["style_images"]),
+        *(predict_style(predictor, load_image(p).pixels, name=p.stem) for p in values["style_images"]),
         *(load_style(name) for name in values["styles"]),
     ]
     blended = blend(styles, values["weights"])
@@ -307,7 +311,7 @@ def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[P
     facts = {
         "method": name,
         "model": path.name,
-        "model_sha256": weightfile.sha256(path),
+        "model_sha256": sha256(path),
         "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
         "weights": list(values["weights"]),
         "masks": [path.name for path in values["masks"]],
@@ -329,11 +333,11 @@ def _stylize_one(
         progress.close()
         if stage is not None:
             # An unfinished coarse level is smaller than the photo.
-            pixels = image.resize(stage.pixels(), picture.pixels.shape[:2])
+            pixels = resize(stage.pixels(), picture.pixels.shape[:2])
             if colors == "content":
                 pixels = keep_colors(pixels, picture.pixels)
             recipe = {"nanostyle": nanostyle.__version__, "photo": path.name, "colors": colors, "device": device}
-            image.save(target, pixels, alpha=picture.alpha, recipe={**recipe, **method.facts, **stage.facts})
+            save_image(target, pixels, alpha=picture.alpha, recipe={**recipe, **method.facts, **stage.facts})
             if not quiet:
                 click.echo(f"{target}  ({pixels.shape[1]}x{pixels.shape[0]})", err=True)
 
@@ -342,7 +346,7 @@ def _photos(given: tuple[Path, ...]) -> Iterator[Path]:
     """The photos named, and those in the folders named."""
     for path in given:
         if path.is_dir():
-            yield from image.find_pictures(path)
+            yield from find_pictures(path)
         else:
             yield path
 
@@ -373,4 +377,4 @@ def _targets(photos: list[Path], styles: list[str], output: Path | None) -> list
 def _suffix(photo: Path) -> str:
     """The format of the result: the photo's, where it can be written."""
     suffix = photo.suffix.lower()
-    return suffix if suffix in image.WRITABLE else ".png"
+    return suffix if suffix in WRITABLE else ".png"

@@ -1,4 +1,4 @@
-"""Floor 5: what a person sees while the program works, and when it cannot."""
+"""What a person sees while the program works, and when it cannot."""
 
 import shutil
 import sys

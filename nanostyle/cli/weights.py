@@ -1,15 +1,48 @@
-"""Floor 5: `nanostyle weights`: get, convert and look into the weights of loss networks."""
+"""`nanostyle weights`: get, convert and look into the weights of loss networks."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import click
+import h5py
 
-from nanostyle import weightfile
 from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
 from nanostyle.cli.terminal import Progress
-from nanostyle.convert import convert
-from nanostyle.fetch import fetch
+from nanostyle.io.atomic import sha256
+from nanostyle.io.untrusted import reading
+from nanostyle.io.weights import _EXTRAS, datasets, load_weights
+from nanostyle.models.download import fetch
+from nanostyle.models.importers.vgg import convert
+from nanostyle.models.loss_network import load_features
+from nanostyle.models.registry import FILES, cache_folder, find
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What `nanostyle weights info` prints of a file: label -> text or number, in order. Raises what `load` does."""
+    weights = load_weights(path)
+    if weights.kind == "features":
+        weights = load_features(path)
+    config = weights.config
+    with reading(path), h5py.File(path, "r") as file:
+        stored = {str(item.dtype) for name, item in datasets(file) if not name.startswith(_EXTRAS)}
+    pre = config.get("preprocess")
+    return {
+        "file": str(path),
+        "kind": weights.kind,
+        "architecture": config.get("architecture", "not stated"),
+        "layers": " ".join(config.get("layers", [])),
+        "padding": config.get("padding", ""),
+        "pooling": config.get("pooling", ""),
+        "preprocessing": json.dumps(pre) if pre else "",
+        "parameters": sum(array.size for array in weights.parameters.values()),
+        "storage": ", ".join(sorted(stored)),
+        "bytes": Path(path).stat().st_size,
+        "source": weights.source,
+        "license": weights.license,
+        "sha256": sha256(path),
+    }
 
 
 @click.group()
@@ -47,9 +80,9 @@ def weights_convert(source: Path, destination: Path, overwrite: bool, debug: boo
 @debug_option
 def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bool, quiet: bool, debug: bool) -> None:
     """Download published weights, check their SHA-256, and convert them. What is there already stays."""
-    target = output or weightfile.cache_folder() / weightfile.FILES[name]
+    target = output or cache_folder() / FILES[name]
     if target.exists() and not overwrite:
-        weightfile.load(target, "features")  # if it is damaged this says so
+        load_features(target)  # if it is damaged this says so
         if not quiet:
             click.echo(f"{target} is there already; --overwrite fetches it again")
         return
@@ -68,6 +101,6 @@ def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bo
 @debug_option
 def weights_info(file: Path, debug: bool) -> None:
     """Say what a weights file holds."""
-    for label, value in weightfile.describe(weightfile.find(file)).items():
+    for label, value in describe(find(file)).items():
         if value != "":
             click.echo(f"{label + ':':<15}{value}")

@@ -1,1 +1,1 @@
-"""Floor 4: what a person can ask for, one file each."""
+"""What a person can ask for, one file each."""

@@ -1,23 +1,22 @@
-"""Floor 4: one network, many styles (Dumoulin 2017), and new styles for a trained network."""
+"""One network, many styles (Dumoulin 2017), and new styles for a trained network."""
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nanostyle.arrays import Array, to_host
-from nanostyle.data import load_short
+from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
-from nanostyle.methods.modelfile import IDENTITY, Model, load_model
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.methods.trainer import Step, train
+from nanostyle.io.pictures import load_short
+from nanostyle.models.multistyle import IDENTITY, Model, load_model
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import freeze, parameters, set_state, state
+from nanostyle.nn.module import _is_row, freeze, parameters, set_state, state
+from nanostyle.training.loop import Step, train
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask, _NewStyles
 
 
 def train_cin(
@@ -102,10 +101,6 @@ def add_style(
     yield from train(task, photos, options, output, resume=resume, overwrite=overwrite, device=device)
 
 
-def _is_row(name: str) -> bool:
-    return name.endswith(("/gamma", "/beta"))
-
-
 def _of_many_styles(model: str | Path) -> Model:
     """The model in that file, which must be one of several styles."""
     base = load_model(model)
@@ -137,29 +132,3 @@ def _with_new_rows(base: Model, styles: Sequence[str]) -> TransformerNet:
     for name, parameter in parameters(net).items():
         parameter.requires_grad = _is_row(name)
     return net
-
-
-class _NewStyles(StyleTask):
-    """The task of `add_style`: its network has the new rows only, its file the old ones too."""
-
-    def __init__(self, base: Model, *args: Any, **options: Any) -> None:
-        super().__init__("add-style", *args, **options)
-        self._base = base
-
-    def model(self, recipe: Mapping[str, Any]) -> Model:
-        """The old model with the new rows after its own."""
-        base, new = self._base, super().model(recipe)
-        net = TransformerNet(
-            {**base.net.config, "styles": len(base.styles) + len(self.styles)}, np.random.default_rng(0)
-        )
-        rows = {name: to_host(value) for name, value in state(self.net).items() if _is_row(name)}
-        old = state(base.net)
-        set_state(net, {k: np.concatenate([v, rows[k]]) if k in rows else v for k, v in old.items()})
-        return replace(
-            base,
-            net=net,
-            styles=base.styles + self.styles,
-            storage=new.storage,
-            thumbnails=base.thumbnails | new.thumbnails,
-            recipe=base.recipe | {"added": [*base.recipe.get("added", []), {"styles": self.styles, **new.recipe}]},
-        )

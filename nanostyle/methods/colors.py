@@ -1,4 +1,4 @@
-"""Floor 4: the photo's own colours on a stylised picture."""
+"""The photo's own colours on a stylised picture."""
 
 import numpy as np
 import numpy.typing as npt

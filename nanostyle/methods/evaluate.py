@@ -1,4 +1,4 @@
-"""Floor 4: how good a trained network is, in numbers: its losses, and how long Gatys' method takes to get as far."""
+"""How good a trained network is, in numbers: its losses, and how long Gatys' method takes to get as far."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,10 @@ from statistics import mean, median
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import to_host
-from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys, layer_weights
+from nanostyle.backend.device import to_host
+from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
 from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nn.losses import layer_weights
 
 Pixels = npt.NDArray[np.float32]
 

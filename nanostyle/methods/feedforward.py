@@ -1,4 +1,4 @@
-"""Floor 4: one network, one style (Johnson 2016, with the instance norm of Ulyanov 2016)."""
+"""One network, one style (Johnson 2016, with the instance norm of Ulyanov 2016)."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import replace
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-from nanostyle.data import load_short
 from nanostyle.errors import NanostyleError
-from nanostyle.methods.modelfile import load_model
-from nanostyle.methods.objective import Objective
-from nanostyle.methods.options import TrainOptions
-from nanostyle.methods.styletask import StyleTask
-from nanostyle.methods.trainer import Step, train
+from nanostyle.io.pictures import load_short
+from nanostyle.models.multistyle import load_model
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import set_state, state
+from nanostyle.nn.module import set_state, state
+from nanostyle.training.loop import Step, train
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.style_task import StyleTask
 
 
 def train_feedforward(

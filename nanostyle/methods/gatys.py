@@ -1,4 +1,4 @@
-"""Floor 4: A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimised."""
+"""A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimised."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,16 +8,19 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import Array, check_memory, module_of, repeated, storage, to_device, to_host
+from nanostyle.autograd.ops import gram, total_variation
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import module_of, repeated, storage, to_device, to_host
+from nanostyle.backend.memory import check_memory
+from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
-from nanostyle.image import resize
-from nanostyle.losses import Scale, content_loss, style_loss
+from nanostyle.io.resample import resize
 from nanostyle.methods.masks import Mask, guides, region_shares
-from nanostyle.methods.memory import loss_gradient
+from nanostyle.nets.cost import loss_gradient
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.ops import gram, total_variation
-from nanostyle.optim import Adam, lbfgs
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.losses import Scale, content_loss, layer_weights, normalised, style_loss
+from nanostyle.optim.adam import Adam
+from nanostyle.optim.lbfgs import lbfgs
 
 Pixels = npt.NDArray[np.float32]
 
@@ -276,47 +279,6 @@ class PixelObjective:
                 f"gatys: the loss at {culprit} became infinite or NaN; the last good picture is kept;"
                 " use smaller weights or a smaller --learning-rate"
             )
-
-
-def layer_weights(layers: Sequence[str]) -> dict[str, float]:
-    """From `relu1_1` or `relu1_1=2` to name and weight, normalised to sum to 1.
-
-    Raises
-    ------
-    ValueError
-        No layer, one named twice, or a weight that is not a number above 0.
-    """
-    weights: dict[str, float] = {}
-    for layer in layers:
-        name, _, text = layer.partition("=")
-        try:
-            weight = float(text or 1)
-        except ValueError:
-            weight = np.nan
-        if not (0 < weight < np.inf) or name in weights:
-            raise ValueError(f"layers: expected each layer once, as NAME or NAME=WEIGHT above 0, got {layer!r}")
-        weights[name] = weight
-    if not weights:
-        raise ValueError("layers: expected at least one layer, got none")
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
-
-
-def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
-    """`weights` divided by their sum; equal parts without them.
-
-    Raises
-    ------
-    ValueError
-        There is not one weight per style, or they are not finite numbers of 0 or more with one above 0.
-    """
-    weights = [1.0] * count if weights is None or not len(weights) else list(weights)
-    total = sum(weights)
-    if len(weights) != count:
-        raise ValueError(f"weight: expected one for each of {count} styles, in their order, got {len(weights)}")
-    if not all(w >= 0 for w in weights) or not (0 < total < np.inf):
-        raise ValueError(f"weight: expected numbers of 0 or more, at least one above 0, got {weights}")
-    return [w / total for w in weights]
 
 
 def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[tuple[int, int]]:

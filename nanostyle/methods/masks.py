@@ -1,11 +1,12 @@
-"""Floor 4: styles by region: a mask for each style, white where it is to be, black where not, grey in part."""
+"""Styles by region: a mask for each style, white where it is to be, black where not, grey in part."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.image import Picture, resize
+from nanostyle.io.image_read import Picture
+from nanostyle.io.resample import resize
 
 Mask = npt.NDArray[np.float32]
 """`(H, W)`, in 0..1, of any size."""

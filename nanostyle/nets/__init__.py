@@ -1,1 +1,1 @@
-"""Floor 2: the networks, as tables that read like the papers."""
+"""The networks, as tables that read like the papers."""

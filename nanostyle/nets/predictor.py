@@ -1,4 +1,4 @@
-"""Floor 2: the style prediction network (Ghiasi 2017): from a painting to every gamma and beta of the transformer.
+"""The style prediction network (Ghiasi 2017): from a painting to every gamma and beta of the transformer.
 
     backbone     painting -> statistics: mean and deviation of every channel of several layers, all 0 or more
     bottleneck   their roots -> 100 numbers: the embedding, linear
@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle import ops
-from nanostyle.arrays import Array, module_of, to_host
+from nanostyle.autograd import ops
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import module_of, to_host
+from nanostyle.backend.types import Array
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn import BatchNorm, Conv2d, Linear, Rows
-from nanostyle.tensor import Tensor, no_grad
+from nanostyle.nn.layers import Conv2d, Linear
+from nanostyle.nn.norms import BatchNorm, Rows
 
 EMBEDDING = 100
 """The length of an embedding, as in the paper."""

@@ -1,4 +1,4 @@
-"""Floor 2: the image transformation network, in the form of each of the three papers that use it.
+"""The image transformation network, in the form of each of the three papers that use it.
 
     layer                     size     channels   norm in johnson   dumoulin      ghiasi
     conv1    9x9              1        32         norm, ReLU        CIN, ReLU     batch norm, ReLU
@@ -28,20 +28,12 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle import ops
-from nanostyle.arrays import Array, module_of, storage
-from nanostyle.nn import (
-    BatchNorm,
-    ConditionalInstanceNorm,
-    Conv2d,
-    ConvTranspose2d,
-    InstanceNorm,
-    Norm,
-    PredictedNorm,
-    Residual,
-    Rows,
-)
-from nanostyle.tensor import Tensor
+from nanostyle.autograd import ops
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import module_of, storage
+from nanostyle.backend.types import Array
+from nanostyle.nn.layers import Conv2d, ConvTranspose2d, Residual
+from nanostyle.nn.norms import BatchNorm, ConditionalInstanceNorm, InstanceNorm, Norm, PredictedNorm, Rows
 
 Style = Any | Mapping[str, Rows] | None
 

@@ -1,4 +1,4 @@
-"""Floor 2: the loss network: a VGG of any kind, described by its weights file.
+"""The loss network: a VGG of any kind, described by its weights file.
 
 VGG-16 and VGG-19 (Simonyan 2015), the VGG-19 with normalised weights (Gatys 2016, section 2) and nanostyle's own
 compact network differ in their list of layers, their weights and their preprocessing, so one class serves all.
@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.arrays import Array, storage, to_device
-from nanostyle.ops import avg_pool, cast, conv2d, max_pool, relu, sub
-from nanostyle.tensor import Tensor
+from nanostyle.autograd.ops import avg_pool, cast, conv2d, max_pool, relu, sub
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import storage, to_device
+from nanostyle.backend.types import Array
 
 # In the order of the field's habit: the first ones that a network has are its defaults.
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")

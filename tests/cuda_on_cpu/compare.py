@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from nanostyle.gpu.norm import Tiles
+from nanostyle.backend.gpu.norm import Tiles
 from tests.cuda_on_cpu.emulator import gpu
 
 # The error that is allowed, as a share of the largest value.
@@ -26,7 +26,7 @@ def normal(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> np.
 def twin(primitive: Any) -> Any:
     """The function of `nanostyle.gpu` that stands in for a primitive."""
     module, name = primitive.reference.__module__.rpartition(".")[2], primitive.__name__
-    return getattr(importlib.import_module(f"nanostyle.gpu.{module}"), name)
+    return getattr(importlib.import_module(f"nanostyle.backend.gpu.{module}"), name)
 
 
 def on_gpu(function: Any, *args: Any, **kwargs: Any) -> Any:

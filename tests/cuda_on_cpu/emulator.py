@@ -17,8 +17,8 @@ from unittest import mock
 
 import numpy as np
 
-from nanostyle import arrays
-from nanostyle.gpu import launch
+from nanostyle.backend.device import cupy, pick_device
+from nanostyle.backend.gpu import launch
 from tests.cuda_on_cpu import device
 from tests.cuda_on_cpu.cuda import FakeGpu
 from tests.cuda_on_cpu.device import DeviceArray, memory_at
@@ -226,7 +226,7 @@ class Kernel:
                 if letter == "Q":  # a table of pointers: the kernel may go where they point
                     for address in arg.host.ravel():
                         arrays[int(address)] = memory_at(int(address))
-        return values, list(arrays.values())
+        return values, list(values())
 
     def _with_places(self, found: str) -> str:
         """Program counters in braces, as file and line: of the kernel, not of the header it calls into."""
@@ -264,8 +264,8 @@ def one_order() -> Iterator[None]:
 def gpu() -> Iterator[Any]:
     """CuPy within the block: the real one where that is wished for, else the stand-in."""
     if REAL:
-        arrays.pick_device("cuda")
-        yield arrays.cupy()
+        pick_device("cuda")
+        yield cupy()
     else:
         with emulated() as cp:
             yield cp
@@ -275,5 +275,5 @@ def gpu() -> Iterator[Any]:
 def emulated() -> Iterator[FakeGpu]:
     """Within the block there is a GPU: a stand-in for CuPy, whose kernels run here."""
     cp = FakeGpu()
-    with mock.patch.object(arrays, "cupy", lambda: cp), mock.patch.object(launch, "load", load):
+    with mock.patch.object("nanostyle.backend.device.cupy", lambda: cp), mock.patch.object(launch, "load", load):
         yield cp

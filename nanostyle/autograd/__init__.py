@@ -1,0 +1,1 @@
+"""Reverse-mode differentiation: tensors, ops, gradient checks."""

@@ -1,0 +1,219 @@
+"""Normalisation of pictures `(N, H, W, C)`: instance, conditional instance, and batch norm."""
+
+from typing import Any
+
+import numpy as np
+
+from nanostyle.autograd.tensor import once, op, product
+from nanostyle.backend.device import module_of
+from nanostyle.backend.dispatch import primitive
+from nanostyle.backend.types import Array
+
+EPS = 1e-5
+
+
+@primitive
+def moments_of(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance `(N, C)` of every channel of every picture.
+
+    In two passes, the second around the mean: E[x²] - E[x]² would lose the variance of a channel whose mean is
+    far from 0.
+    """
+    mean = x.mean(axis=(1, 2))
+    return mean, ((x - mean[:, None, None]) ** 2).mean(axis=(1, 2))
+
+
+@op
+def statistics(x: Array, *, eps: float = EPS) -> tuple[Any, ...]:
+    """Mean and deviation of every channel of every picture of `x (N, H, W, C)`, one behind the other: `(N, 2C)`.
+
+    The deviation is sqrt(σ² + eps), as in the norms.
+    """
+    xp = module_of(x)
+    mean, variance = moments_of(x)
+    deviation = xp.sqrt(variance + eps)
+    n, C = x.shape[1] * x.shape[2], x.shape[3]
+
+    def dx(g: Array) -> Array:
+        scale = g[:, C:] / (n * deviation)
+        return normalise_forward(x, scale, g[:, :C] / n - mean * scale, None)
+
+    return xp.concatenate([mean, deviation], axis=1), (dx,)
+
+
+@primitive
+def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
+    """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`."""
+    y = x * scale[:, None, None] + shift[:, None, None]
+    if residual is not None:
+        y += residual
+    return module_of(y).maximum(y, 0, out=y) if relu else y
+
+
+@primitive
+def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array, Array]:
+    """Mean, rstd = 1/sqrt(σ² + eps), and what normalises as `x·scale + shift`: scale and shift; all are `(N, C)`.
+
+    `moments` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`, or
+    `(1, C)` for all pictures. In float32 on a CPU channels that vary by rounding alone are constant (`cpu/norm.py`).
+    """
+    mean, variance = moments
+    rstd = 1 / module_of(mean).sqrt(variance + eps)
+    scale = gamma * rstd
+    return mean, rstd, scale, beta - scale * mean
+
+
+@primitive
+def normalise_backward(
+    g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
+) -> tuple[Array, Array, Array, Array | None]:
+    """Gradients of `gamma·(x - mean)·rstd + beta`, where mean and rstd = 1/σ are those of `x` itself.
+
+    `y` is the result where the forward pass ended in a ReLU (`g` counts only where y > 0), else None. `mean`,
+    `rstd` and `gamma` are `(N, C)`.
+
+    Returns `dx, dgamma, dbeta, g`: dgamma and dbeta `(N, C)`, per picture; the masked `g` (the gradient of the
+    residual) if `need_g`, else None.
+    """
+    if y is not None:
+        g = g * (y > 0)
+    normalised = (x - mean[:, None, None]) * rstd[:, None, None]
+    dbeta = g.sum(axis=(1, 2))
+    dgamma = (g * normalised).sum(axis=(1, 2))
+    n = x.shape[1] * x.shape[2]
+    # Each pixel moves the mean and the deviation too: their share is taken off.
+    dx = g - (dbeta / n)[:, None, None] - normalised * (dgamma / n)[:, None, None]
+    dx *= (gamma * rstd)[:, None, None]
+    return dx, dgamma, dbeta, g if need_g else None
+
+
+def _rows(parameter: Array, style: Any) -> Array:
+    """The row of gamma or beta for each picture, `(N, C)`, or `(1, C)` for all. See `cin` for `style`."""
+    if parameter.ndim == 1:
+        parameter = parameter[None]
+    if style is None:
+        return parameter
+    return parameter[style] if style.ndim == 1 else product(style.astype(parameter.dtype), parameter)
+
+
+def _rows_adjoint(g: Array, like: Array, style: Any) -> Array:
+    """The transpose of `_rows`: the gradients of the pictures, added up per style."""
+    if style is None:
+        return g.reshape(like.shape) if g.size == like.size else g.sum(axis=0).reshape(like.shape)
+    xp = module_of(g)
+    if style.ndim == 1:  # as a matrix product, so that the order of the sum is fixed on every device
+        style = style[:, None] == xp.arange(like.shape[0])
+    return product(style.astype(g.dtype).T, g)
+
+
+@op
+def cin(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    residual: Array | None = None,
+    *,
+    style: Any = None,
+    relu: bool = False,
+    moments: Any = None,
+    eps: float = EPS,
+) -> tuple[Any, ...]:
+    """Conditional instance normalisation: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
+
+    μ and σ are those of each channel of each picture of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
+    for each style. `style` says which: `(N,)` whole numbers, one style per picture; `(N, S)` numbers, a mix of
+    styles per picture; None: one row for all pictures (`(C,)` or `(1, C)`), or one per picture (`(N, C)`).
+    `moments` are mean and variance of `x` where they are known already, as `conv2d(..., moments=True)` gives them.
+
+    Source: Dumoulin 2017, equation 5; the same σ² + eps as instance norm (Ulyanov 2016).
+
+    Raises
+    ------
+    ValueError
+        The shapes do not fit.
+    """
+    N, C = x.shape[0], x.shape[-1]
+    rows = 1 if gamma.ndim == 1 else gamma.shape[0]
+    fits = style is not None or rows in (1, N)
+    if x.ndim != 4 or gamma.shape != beta.shape or gamma.shape[-1] != C or not fits:
+        raise ValueError(
+            f"cin: expected x (N, H, W, C), gamma and beta (S, C), and style for each of N pictures,"
+            f" got {x.shape}, {gamma.shape}, {beta.shape} and style {style}"
+        )
+    xp = module_of(x)
+    if style is not None:
+        _check_styles(style, N, rows)
+        style = xp.asarray(style)
+    moments = moments_of(x) if moments is None else moments
+    g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
+    mean, rstd, scale, shift = scale_and_shift(moments, g_rows, b_rows, eps=eps)
+    y = normalise_forward(x, scale, shift, residual, relu=relu)
+    mask = y if relu else None
+
+    @once
+    def backward(g: Array) -> tuple[Any, ...]:
+        return normalise_backward(
+            g, x, mask, mean, rstd, xp.broadcast_to(g_rows, rstd.shape), need_g=residual is not None
+        )
+
+    return y, (
+        lambda g: backward(g)[0],
+        lambda g: _rows_adjoint(backward(g)[1], gamma, style),
+        lambda g: _rows_adjoint(backward(g)[2], beta, style),
+        lambda g: backward(g)[3],
+    )
+
+
+def _check_styles(style: Any, N: int, S: int) -> None:
+    style = style if hasattr(style, "shape") else np.asarray(style)
+    # Whether numbers on a GPU are in range cannot be seen without waiting for it.
+    outside = isinstance(style, np.ndarray) and style.ndim == 1 and N and not 0 <= style.min() <= style.max() < S
+    if style.shape not in ((N,), (N, S)) or outside:
+        raise ValueError(
+            f"cin: expected style as (N,) numbers from 0 to S - 1, or (N, S) shares, for N = {N} pictures and S = {S}"
+            f" styles, got shape {style.shape}{f', {style.min()} to {style.max()}' if outside else ''}"
+        )
+
+
+def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options: Any) -> Any:
+    """Instance normalisation (Ulyanov 2016): `cin` with one style, `gamma` and `beta` `(C,)`."""
+    return cin(x, gamma, beta, residual, **options)
+
+
+@op
+def batch_norm(
+    x: Array,
+    gamma: Array,
+    beta: Array,
+    *,
+    running: tuple[Array, Array] | None = None,
+    relu: bool = False,
+    eps: float = EPS,
+) -> tuple[Any, ...]:
+    """Batch normalisation (Ioffe 2015): `gamma·(x - μ)/σ + beta`, then ReLU if asked for; `gamma`, `beta` `(C,)`.
+
+    In training μ and σ² are those of each channel over all pictures of `x (N, H, W, C)`; the op then returns
+    `(y, (mean, variance))`, `(C,)` each, for the running averages. With `running` = (mean, variance) those are
+    used, as constants, and the op returns `y` alone.
+    """
+    N, H, W, C = x.shape
+    if gamma.shape != (C,) or beta.shape != (C,):
+        raise ValueError(f"batch_norm: expected gamma and beta ({C},), got {gamma.shape} and {beta.shape}")
+    # The batch, stacked into one tall picture: then it is instance norm.
+    tall = x.reshape(1, N * H, W, C)
+    wide = np.result_type(x.dtype, np.float32)
+    mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
+    _, rstd, scale, shift = scale_and_shift((mean, variance), gamma[None], beta[None], eps=eps)
+    y = normalise_forward(tall, scale, shift, None, relu=relu)
+    mask = y if relu else None
+
+    @once
+    def backward(g: Array) -> tuple[Any, ...]:
+        return normalise_backward(g.reshape(tall.shape), tall, mask, mean, rstd, gamma[None], need_g=True)
+
+    def dx(g: Array) -> Array:
+        through = backward(g)[0] if running is None else backward(g)[3] * scale
+        return through.reshape(x.shape)
+
+    vjps = (dx, lambda g: backward(g)[1][0], lambda g: backward(g)[2][0])
+    return (y.reshape(x.shape), vjps, (mean[0], variance[0])) if running is None else (y.reshape(x.shape), vjps)

@@ -1,0 +1,136 @@
+"""Convolution as a matrix product on a GPU: packed weights, walks, launches."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nanostyle.backend.gpu.launch import (
+    PAD_MODES,
+    WORD,
+    blocks,
+    contiguous,
+    launch,
+    products,
+)
+from nanostyle.backend.gpu.norm import Tiles
+from nanostyle.backend.gpu.shape import unfold
+from nanostyle.backend.gpu.tiling import _BLOCKS, _PIECE, _TW, Kernel, Tile
+from nanostyle.backend.memory import empty
+from nanostyle.backend.types import Array
+
+
+class Walk(NamedTuple):
+    """How the kernels find the pixel of a tap: see the head of kernels/conv.cu."""
+
+    stride: int = 1
+    pad_h: int = 0
+    pad_w: int = 0
+    mode: int = PAD_MODES["zero"]
+    shift: int = 0
+
+    @classmethod
+    def forward(cls, at: Any) -> "Walk":
+        """As `at`, a `Geometry`, says."""
+        return cls(at.stride, at.pad, at.pad, PAD_MODES[at.mode], _log2(at.upsample))
+
+
+def _log2(n: int) -> int:
+    return n.bit_length() - 1
+
+
+def pad_channels(x: Array) -> Array:
+    """`x` with channels of zeros after its own, up to a multiple of 16 bytes."""
+    x = contiguous(x)
+    return x if x.shape[3] * x.dtype.itemsize % WORD == 0 else unfold(x, 1, 0, PAD_MODES["zero"], x.shape[1])
+
+
+def packed_rows(M: int) -> int:
+    """The rows of weights to M channels, as conv.cu takes them: its order is one of each 32 (`interleaved`)."""
+    return blocks(M, 32) * 32
+
+
+def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1) -> Array:
+    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K', L', C')`; for the gradient `(C, K', L', M')`, mirrored.
+
+    The first length is `packed_rows`, the last the number of channels of `x`; beyond the weights are zeros. Each weight
+    is added to `spread` taps down and across: K' and L' are `spread - 1` more.
+    """
+    K, L, C, M = w.shape
+    taps = (K + spread - 1, L + spread - 1)
+    out = empty((packed_rows(C if adjoint else M), *taps, x.shape[3]), x.dtype, like=x)
+    macros = products(x)
+    numbers = (K, L, C, M, x.shape[3], int(adjoint), spread, macros["TF32"], out.size)
+    w = contiguous(w, np.float32)
+    launch("shape", "pack_weights", blocks(out.size), w, out, *numbers, HALF=macros["HALF"], VEC=1)
+    return out
+
+
+def product(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    M: int,
+    size: tuple[int, int],
+    walk: Walk,
+    *,
+    step: int = 1,
+    relu: bool = False,
+    moments: bool = False,
+    own: bool = False,
+) -> tuple[Array, Any]:
+    """Launch `conv`: `y (N, *size, M)`, and with `moments` the statistics of its channels, else None.
+
+    The weights `(M, K, L, C)` are packed, and have `packed_rows`; with `own` they are `(N, M, K, L, C)`, each picture's
+    own. Where the pixels of x stand apart with zeros between them, `step` is their distance, else 1.
+    """
+    N, H, W, C = x.shape
+    rows, K, L, _ = w.shape[-4:]
+    phase = (blocks(size[0], step), blocks(size[1], step))
+    macros = products(x)
+    chunks = blocks(C * x.dtype.itemsize, _PIECE)
+    kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), chunks, phases=step > 1)
+    tile = Tile.of(M, phase, N * step * step, walk.stride, kernel, tensor_cores=any(macros.values()))
+    sides = (tile.BM // _TW, _TW)
+    tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
+    y = empty((N, *size, M), x.dtype, like=x)
+    alike = size[0] % step == size[1] % step == 0  # the phases
+    partial = empty((N, step * step, tiles, M, 2), np.float32, like=x) if moments and alike else None
+    b = None if b is None else contiguous(b, np.float32)
+    shape = (H, W, C, *size, M, K, L)
+    options = (step, int(relu), rows * K * L * C if own else 0, tile.held(kernel)[0])
+    grid = (tiles, blocks(M, tile.BN), N * step * step)
+    macros |= tile._asdict()
+    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(kernel), **macros)
+    if partial is not None:
+        return y, Tiles(partial, phase, sides)
+    return y, Tiles.of(y) if moments else None
+
+
+def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:
+    """Launch `wgrad`: partial results `(N·splits, K·L·C, M)`, which are to be added up."""
+    N, H, W, C = x.shape
+    _, OH, OW, M = g.shape
+    KLC = kernel[0] * kernel[1] * C
+    BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
+    tiles = (blocks(KLC, BM), blocks(M, BN))
+    piece = _PIECE // x.dtype.itemsize  # pixels that are multiplied at a time
+    # As many parts as the GPU takes at once: one more, and it begins anew for it.
+    working = N * (tiles[0] * (tiles[0] + 1) // 2 if symmetric and BM == BN else tiles[0] * tiles[1])
+    parts = max(1, min(_BLOCKS // working, OH * OW // (8 * piece)))
+    split = piece * blocks(OH * OW, parts * piece)
+    splits = blocks(OH * OW, split)
+    partial = empty((N * splits, KLC, M), np.float32, like=x)
+    shape = (H, W, C, OH, OW, M, kernel[1], KLC)
+    options = (split, splits, int(symmetric))
+    flat = kernel == (1, 1) and walk == Walk()
+    macros = {**products(x), "BM": BM, "BN": BN, "FLAT": int(flat)}
+    grid = (*tiles, N * splits)
+    # As in kernels/wgrad.cu: so many pieces, and where columns and rows begin.
+    rows = [n * x.dtype.itemsize for n in (BM, BN)]
+    pitches = [n if n < 64 else n + (16 if x.dtype == np.float16 else 32) for n in rows]
+    shared = (3 if BM + BN > 128 else 6) * piece * sum(pitches)
+    if not flat:
+        rows_met = (split + OW - 2) // OW * walk.stride + kernel[0]
+        shared += 4 * ((OW - 1) * walk.stride + kernel[1] + rows_met)
+    launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=shared, **macros)
+    return partial

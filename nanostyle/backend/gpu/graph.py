@@ -1,0 +1,128 @@
+"""Work on a GPU that is recorded once and then repeated without Python: CUDA graphs.
+
+A pass of the transformer network is some 60 launches, a step of training some 300, and from Python each costs about as
+much as it takes to run. Recorded as a graph they are one.
+"""
+
+import contextlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.backend.device import cupy
+from nanostyle.backend.types import Array
+
+# Recordings that are kept, each with its memory: training by prediction alternates between two.
+_MOST = 2
+
+
+class Recording(NamedTuple):
+    """A graph, the arrays it reads and writes, and the memory that everything between them is in."""
+
+    graph: Any
+    arrays: list[Any]
+    constants: list[tuple[Any, npt.NDArray[Any]]]
+    result: Any
+    pool: Any
+
+
+class Repeated:
+    """`work`, called with arrays of the host or the device, and by name with more of them, floats and constants.
+
+    A float may be another one each time: `work` is given an array without axes that holds it.
+
+    The first call with arrays of given shapes just does the work, which compiles the kernels. The second records it,
+    from then on only the graph is launched. What a recording holds is overwritten by the next call with such arrays.
+
+    What `work` must keep to: its result depends on the arrays, the constants, and arrays of the device that stay where
+    they are (a network's parameters); it neither looks at a value on the device nor uploads one.
+    """
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        self._work = work
+        self._recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+
+    def __call__(self, *arrays: Any, **named: Any) -> Any:
+        """What `work` returns: arrays of the device, valid until the next call."""
+        names = [name for name, value in named.items() if hasattr(value, "dtype")]
+        floats = [name for name, value in named.items() if isinstance(value, float)]
+        constants = {name: value for name, value in named.items() if name not in (*names, *floats)}
+        numbers = [np.array([named[name] for name in floats], np.float32)] if floats else []
+        values = [*arrays, *(named[name] for name in names), *numbers]
+        key = (*((v.shape, v.dtype.str) for v in values), *names, *floats, *sorted(constants.items()))
+
+        def run(values: list[Array]) -> Any:
+            split = len(arrays)
+            by_name = dict(zip(names, values[split:], strict=False)) | {n: values[-1][i] for i, n in enumerate(floats)}
+            return self._work(*values[:split], **by_name, **constants)
+
+        if key not in self._recordings:
+            self._recordings[key] = None
+            while len(self._recordings) > _MOST:
+                self._recordings.popitem(last=False)
+            return run([cupy().asarray(v) for v in values])  # type: ignore[union-attr]
+        self._recordings.move_to_end(key)
+        recording = self._recordings[key]
+        if recording is None:
+            recording = self._recordings[key] = record(run, values)
+        for place, value in zip(recording.arrays, values, strict=True):
+            if isinstance(value, np.ndarray):
+                place.set(value)
+            else:
+                place[...] = value
+        recording.graph.launch()
+        return recording.result
+
+
+def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
+    """The launches of `run` for arrays as those in `like`, with memory of their own; nothing is computed yet."""
+    global _constants
+    cp: Any = cupy()
+    arrays = [cp.empty(v.shape, v.dtype) for v in like]
+    # Out of CuPy's own pool: where that is full it gives back what it keeps, and never what this one does, which the
+    # graph writes to.
+    stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool(cp.get_default_memory_pool().malloc)
+    constants: list[tuple[Any, npt.NDArray[Any]]] = []
+    # What is freed on the way goes back to this pool alone, so nobody else gets memory that the graph writes to.
+    with cp.cuda.using_allocator(pool.malloc), stream:
+        stream.begin_capture()
+        _constants = constants
+        try:
+            result = run(arrays)
+        except BaseException:
+            with contextlib.suppress(Exception):  # CUDA complains once more of what broke the capture
+                stream.end_capture()
+            raise
+        finally:
+            _constants = None
+        graph = stream.end_capture()
+    for place, values in constants:
+        place.set(values)
+    return Recording(graph, arrays, constants, result, pool)
+
+
+# Those of the recording that is being made.
+_constants: list[tuple[Any, npt.NDArray[Any]]] | None = None
+
+
+def recording() -> bool:
+    """Whether a recording is being made: what is launched is not done yet."""
+    return _constants is not None
+
+
+def constant(values: npt.NDArray[Any]) -> Array:
+    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then.
+
+    Their place is not in the recording's own memory: of that, what was free when they came had been written to before,
+    and will be at each launch.
+    """
+    cp: Any = cupy()
+    if _constants is None:
+        return cp.asarray(values)
+    with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc):
+        place = cp.empty(values.shape, values.dtype)
+    _constants.append((place, values))
+    return place

@@ -1,0 +1,103 @@
+"""The primitives of `ops/shape.py` on a GPU, by `kernels/shape.cu`; bytes to numbers and back."""
+
+from typing import Any
+
+import numpy as np
+
+from nanostyle.backend.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, supported, vectors
+from nanostyle.backend.memory import empty
+from nanostyle.backend.types import Array
+
+
+def pad_forward(x: Array, *, pad: Any, mode: str) -> Any:
+    """See `ops.shape.pad_forward`."""
+    return enlarge(x, _sides(pad), mode, 1) if supported(x) else NotImplemented
+
+
+def pad_adjoint(g: Array, *, pad: Any, mode: str) -> Any:
+    """See `ops.shape.pad_adjoint`."""
+    return enlarge_adjoint(g, _sides(pad), mode, 1) if supported(g) else NotImplemented
+
+
+def upsample_forward(x: Array, *, factor: int) -> Any:
+    """See `ops.shape.upsample_forward`."""
+    if not supported(x):
+        return NotImplemented
+    return x if factor == 1 else enlarge(x, (0, 0, 0, 0), "zero", factor)
+
+
+def upsample_adjoint(g: Array, *, factor: int) -> Any:
+    """See `ops.shape.upsample_adjoint`."""
+    if not supported(g):
+        return NotImplemented
+    return g if factor == 1 else enlarge_adjoint(g, (0, 0, 0, 0), "zero", factor)
+
+
+def from_bytes(x: Array, dtype: Any = np.float32) -> Array:
+    """A picture of bytes, 0..255, as numbers 0..1 of `dtype`."""
+    x = contiguous(x)
+    y = empty(x.shape, dtype, like=x)
+    launch("shape", "from_bytes", blocks(x.size), x, y, x.size, HALF=int(y.dtype == np.float16), VEC=1)
+    return y
+
+
+def to_bytes(x: Array) -> Array:
+    """A picture of numbers 0..1 as bytes, to the nearest; what lies outside is cut off."""
+    x = contiguous(x)
+    y = empty(x.shape, np.uint8, like=x)
+    launch("shape", "to_bytes", blocks(x.size), x, y, x.size, HALF=int(x.dtype == np.float16), VEC=1)
+    return y
+
+
+def _sides(pad: Any) -> tuple[int, int, int, int]:
+    return (pad,) * 4 if isinstance(pad, int) else pad
+
+
+def enlarge(x: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
+    """`x` upsampled by `up`, then padded by (top, bottom, left, right)."""
+    x, words = contiguous(x), vectors(x)
+    top, bottom, left, right = pad
+    N, H, W, C = x.shape
+    y = empty((N, top + up * H + bottom, left + up * W + right, C), x.dtype, like=x)
+    grid = (blocks(y.size // words["VEC"] // N), N)
+    launch("shape", "enlarge", grid, x, y, H, W, C, *y.shape[1:3], top, left, up, PAD_MODES[mode], **words)
+    return y
+
+
+def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
+    """The transpose of upsampling by `up` and padding by (top, bottom, left, right), in one pass."""
+    g, words = contiguous(g), vectors(g)
+    top, bottom, left, right = pad
+    N, OH, OW, C = g.shape
+    dx = empty((N, (OH - top - bottom) // up, (OW - left - right) // up, C), g.dtype, like=g)
+    grid = (blocks(dx.size // words["VEC"] // N), N)
+    launch("shape", "enlarge_adjoint", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words)
+    return dx
+
+
+def unfold(x: Array, K: int, top: int, mode: int, height: int) -> Array:
+    """`(N, height, W, depth)`: at each row the channels of K rows of `x` from `top` before it on, then zeros.
+
+    `depth` is a multiple of 16 bytes; `mode` says what lies outside, as in kernels/common.cuh.
+    """
+    x = contiguous(x)
+    N, H, W, C = x.shape
+    unit = WORD // x.dtype.itemsize
+    y = empty((N, height, W, blocks(K * C, unit) * unit), x.dtype, like=x)
+    grid = (blocks(y.size // unit // N), N)
+    numbers = (H, W, C, height, K, top, mode, y.shape[3])
+    launch("shape", "unfold", grid, x, y, *numbers, HALF=int(x.dtype == np.float16), VEC=unit)
+    return y
+
+
+def fold(z: Array, b: Array | None, M: int, K: int, top: int, mode: int, height: int, *, relu: bool = False) -> Array:
+    """`(N, height, W, M)`: the bias and what K rows of `z`, from `top` before it on, hold for a row; then ReLU.
+
+    Channel `r·M + m` of `z` is for channel m of the row that is `r - top` before it.
+    """
+    N, H, W, depth = z.shape
+    y = empty((N, height, W, M), z.dtype, like=z)
+    b = None if b is None else contiguous(b, np.float32)
+    numbers = (H, W, depth, height, M, K, top, mode, int(relu))
+    launch("shape", "fold", (blocks(y.size // N), N), z, b, y, *numbers, HALF=int(z.dtype == np.float16), VEC=1)
+    return y

@@ -1,0 +1,54 @@
+"""Copies to a GPU beside its work: from pinned memory, on a stream of their own."""
+
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.backend.device import cupy
+from nanostyle.backend.types import Array
+
+
+class _Slot:
+    """A place on the device for one batch, and one in pinned memory: only from there a copy runs beside the work."""
+
+    def __init__(self) -> None:
+        self._host: npt.NDArray[Any] | None = None
+        self.device: Any = None
+        self.copied: Any = None  # the event after the copy
+
+    def fill(self, batches: Iterator[npt.NDArray[Any]], stream: Any, free: Any) -> "_Slot | None":
+        """Copy the next batch here, on `stream`, once the event `free` has come; None after the last batch."""
+        cp: Any = cupy()
+        batch = next(batches, None)
+        if batch is None:
+            return None
+        if self._host is None or self._host.shape != batch.shape:
+            memory = cp.cuda.alloc_pinned_memory(batch.nbytes)
+            self._host = np.frombuffer(memory, batch.dtype, batch.size).reshape(batch.shape)
+            with stream:  # not memory that work on another stream has given back and still reads
+                self.device = cp.empty(batch.shape, batch.dtype)
+        else:
+            self.copied.synchronize()
+        self._host[...] = batch
+        stream.wait_event(free)
+        self.device.set(self._host, stream=stream)
+        self.copied = stream.record()
+        return self
+
+
+def uploaded(batches: Iterator[npt.NDArray[Any]]) -> Generator[Array, None, None]:
+    """Each of `batches` on the device, until the next one is asked for; that one is copied meanwhile, by a thread."""
+    cp: Any = cupy()
+    stream = cp.cuda.Stream(non_blocking=True)
+    with ThreadPoolExecutor(1, thread_name_prefix="upload") as pool:
+        slots = cycle([_Slot(), _Slot()])
+        coming = pool.submit(next(slots).fill, batches, stream, cp.cuda.get_current_stream().record())
+        while (slot := coming.result()) is not None:
+            # The other slot was given out last: what works on it has been launched.
+            coming = pool.submit(next(slots).fill, batches, stream, cp.cuda.get_current_stream().record())
+            cp.cuda.get_current_stream().wait_event(slot.copied)
+            yield slot.device

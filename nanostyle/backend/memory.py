@@ -1,0 +1,84 @@
+"""Buffers that are used again, and a look at the room on a GPU before work begins."""
+
+import math
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.backend.arena import SMALL, Arena, aligned
+from nanostyle.backend.device import cupy, module_of
+from nanostyle.backend.types import Array
+from nanostyle.errors import NanostyleError
+
+
+def check_memory(device: str, size: tuple[int, int], each: float, remedy: str = "--size {side}") -> None:
+    """Refuse to work on `size` (height, width) pixels, `each` of which takes so many bytes, where a GPU has no room.
+
+    Raises
+    ------
+    NanostyleError
+        It says what would fit: `remedy`, with the long side that does.
+    """
+    if device == "cpu":
+        return
+    cp: Any = cupy()
+    free = cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes()
+    need = size[0] * size[1] * each
+    if need > free:
+        side = max(1, int(max(size) * (free / need) ** 0.5))
+        raise NanostyleError(
+            f"memory: {size[1]}x{size[0]} pixels need about {need / 1e9:.2g} GB of the GPU's, {free / 1e9:.2g} GB are"
+            f" free; use {remedy.format(side=side)}, or --device cpu"
+        )
+
+
+# --- memory -----------------------------------------------------------------------------------------------
+
+_arena = Arena()
+
+
+def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Array | None = None) -> Array:
+    """An uninitialised array, from memory that was used before where some is free.
+
+    On a GPU (`like` is an array of CuPy) the memory comes from CuPy's own pool, which does the same.
+    """
+    xp = np if like is None else module_of(like)
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if xp is not np or size < SMALL:
+        return xp.empty(shape, dtype)
+    return np.ndarray(shape, dtype, _arena.take(size))
+
+
+class _Buffers(threading.local):
+    """The work buffers of each thread, by name."""
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, npt.NDArray[np.uint8]] = {}
+
+
+_buffers = _Buffers()
+
+
+def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+    """This thread's work buffer `name`, uninitialised. The next call with the same name hands it out again."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    buffer = _buffers.by_name.get(name)
+    if buffer is None or buffer.nbytes < size:
+        buffer = _buffers.by_name[name] = aligned(size)
+    return np.ndarray(shape, dtype, buffer)
+
+
+def _after_fork() -> None:
+    """A child must not share the lock of its parent's arena: it starts with an arena of its own."""
+    global _arena
+    _arena = Arena()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

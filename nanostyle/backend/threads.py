@@ -1,0 +1,130 @@
+"""Threads over blocks of work. BLAS runs at one thread; the threads are ours."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from threadpoolctl import ThreadpoolController
+
+from nanostyle.backend.types import Item, R
+
+# --- threads ----------------------------------------------------------------------------------------------
+
+
+def _one_blas_thread() -> None:
+    ThreadpoolController().limit(limits=1, user_api="blas")
+
+
+# Once on import, so that code that calls BLAS before any `parallel` behaves no differently after it.
+_one_blas_thread()
+
+
+class _Local(threading.local):
+    """Whether this thread is working on a job of `parallel`."""
+
+    in_job = False
+
+
+_local = _Local()
+_threads = 0
+_pool: ThreadPoolExecutor | None = None
+_pool_lock = threading.Lock()
+
+
+def set_threads(count: int | None = None) -> None:
+    """Use `count` threads (default: `NANOSTYLE_THREADS`, else the processors this process may use).
+
+    BLAS is set to one thread for the whole process, here and on import: the threads are ours, over blocks, so
+    the result does not depend on their number, to the bit. A library that changes the threads of BLAS later
+    costs speed, not correctness; calling this again puts it right.
+
+    Raises
+    ------
+    ValueError
+        `count` or the environment variable is not a whole number of 1 or more.
+    """
+    global _threads, _pool
+    given = os.environ.get("NANOSTYLE_THREADS") if count is None else count
+    try:
+        wish = _processors() if given is None else int(given)
+    except ValueError:
+        wish = 0
+    if wish < 1:
+        raise ValueError(f"threads: expected a whole number of 1 or more, got {given!r}")
+    with _pool_lock:
+        if _pool is not None:
+            _pool.shutdown(wait=False)
+        _threads, _pool = wish, None
+    _one_blas_thread()
+
+
+def _processors() -> int:
+    # Linux alone can tell how many of the machine's processors are this process's.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_count() -> int:
+    """The number of threads that `parallel` uses."""
+    if not _threads:
+        set_threads()
+    return _threads
+
+
+def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
+    """`[job(item) for item in items]`, by several threads at once; results stand in the order of the items.
+
+    The calling thread works too. A `parallel` inside a job runs in that job's thread. An exception in a job is
+    raised here, after the others have stopped.
+    """
+    workers = min(thread_count(), len(items))
+    if workers <= 1 or _local.in_job:
+        return [job(item) for item in items]
+
+    results: list[Any] = [None] * len(items)
+    ticket = itertools.count()  # next() on it is one step under the interpreter's lock
+    stop = threading.Event()
+
+    def work() -> None:
+        _local.in_job = True
+        try:
+            while not stop.is_set() and (i := next(ticket)) < len(items):
+                results[i] = job(items[i])
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            _local.in_job = False
+
+    futures = _submit(work, workers - 1)
+    try:
+        work()
+    finally:
+        # Jobs write into arrays of the caller: none may still run when this returns, whatever happened.
+        for future in futures:
+            if not future.cancel():
+                future.exception()
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+    return results
+
+
+def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
+    global _pool
+    with _pool_lock:  # so that no other thread shuts the pool down between the two lines
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(1, _threads - 1), thread_name_prefix="nanostyle")
+        return [_pool.submit(work) for _ in range(times)]
+
+
+def _after_fork() -> None:
+    """A child has the pool's object but not its threads: start afresh, with fresh locks."""
+    global _pool, _pool_lock
+    _pool, _pool_lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

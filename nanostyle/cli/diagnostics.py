@@ -1,0 +1,80 @@
+"""`nanostyle gradcheck`, `nanostyle bench` and `nanostyle info`."""
+
+import platform
+from collections.abc import Iterator
+
+import click
+import h5py
+import numpy as np
+import PIL
+from threadpoolctl import threadpool_info
+
+import nanostyle
+from nanostyle.backend.device import cupy, pick_device
+from nanostyle.backend.threads import set_threads, thread_count
+from nanostyle.cli.options import debug_option
+from nanostyle.diagnostics.cases import check_all
+from nanostyle.diagnostics.speed import networks as time_networks
+from nanostyle.models.registry import FILES, find
+
+
+@click.command()
+@click.option("--seed", type=int, default=0, show_default=True)
+@debug_option
+def gradcheck(seed: int, debug: bool) -> None:
+    """Compare every gradient with finite differences, in float64, and print the table."""
+    rows = []
+    for row in check_all(seed):
+        rows.append(row)
+        click.echo(f"{row.error:8.1e}  {'ok  ' if row.error < 1e-6 else 'FAIL'}  {row.name}")
+    failed = [row for row in rows if not row.error < 1e-6]
+    checks = sum(row.checks for row in rows)
+    click.echo(f"{len(rows)} rows, {checks} checks, worst relative error {max(row.error for row in rows):.1e}")
+    if failed:
+        raise RuntimeError(f"{len(failed)} gradients are not the derivative: {', '.join(row.name for row in failed)}")
+
+
+@click.group()
+def bench() -> None:
+    """Time this machine."""
+
+
+@bench.command()
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="The median counts.")
+@click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS.")
+@debug_option
+def networks(rounds: int, threads: int | None, debug: bool) -> None:
+    """Time the networks on the CPU, with random weights, and say how near they come to its matrix product."""
+    set_threads(threads)
+    click.echo(f"{thread_count()} threads, float32")
+    for row in time_networks(rounds=rounds):
+        click.echo(
+            f"{row.name:<30}{row.milliseconds:10.1f} ms{row.gflops:10.0f} GFLOP/s{100 * row.share:8.0f} % of GEMM"
+        )
+
+
+@click.command()
+@debug_option
+def info(debug: bool) -> None:
+    """Show versions, device, threads and the models found."""
+    for label, value in _facts():
+        click.echo(f"{label + ':':<15}{value}")
+
+
+def _facts() -> Iterator[tuple[str, str]]:
+    yield "nanostyle", nanostyle.__version__
+    yield "python", platform.python_version()
+    yield "numpy", np.__version__
+    yield "pillow", PIL.__version__
+    yield "h5py", h5py.__version__
+    yield "cupy", cupy().__version__ if cupy() else "not installed"  # type: ignore[union-attr]
+    yield "device", pick_device("auto")
+    yield "threads", str(thread_count())
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            yield "blas", f"{pool['internal_api']} {pool['version']}, {pool.get('architecture', '')}"
+    for name in FILES:
+        try:
+            yield name, str(find(name))
+        except FileNotFoundError:
+            yield name, "not found"

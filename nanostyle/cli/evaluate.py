@@ -1,0 +1,121 @@
+"""`nanostyle evaluate` and `nanostyle style-map`: what a trained model is worth, and how it sees styles."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+import numpy as np
+
+from nanostyle.backend.device import pick_device, set_precision
+from nanostyle.backend.threads import set_threads
+from nanostyle.cli.options import common, overwrite_option
+from nanostyle.errors import NanostyleError
+from nanostyle.io.atomic import check_target, write
+from nanostyle.io.pictures import find_pictures, load_short, samples, style_files
+from nanostyle.methods.evaluate import Pixels, evaluate
+from nanostyle.methods.gatys import GatysOptions
+from nanostyle.models.load import trained_model
+from nanostyle.models.loss_network import loss_network
+from nanostyle.models.multistyle import IDENTITY, Model, stylize
+from nanostyle.models.predictor import Predictor, predict_style, stylize_any
+
+
+@click.command("evaluate")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--content", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Photos to judge by.")
+@click.option(
+    "--styles",
+    metavar="FILE|DIR",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The paintings, named as the model's styles; may be repeated.",
+)
+@click.option("--photos", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many photos.")
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Short side of the photos.")
+@click.option("--style-size", type=click.IntRange(min=16), help="Short side of the paintings. Default: as --size.")
+@click.option("--loss-net", metavar="NAME|FILE", default="builtin", show_default=True, help="The judge.")
+@click.option("--content-weight", type=float, default=1.0, show_default=True)
+@click.option("--style-weight", type=float, default=5.0, show_default=True)
+@click.option(
+    "--iterations",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="How far Gatys' method goes to catch up; 0 leaves it out.",
+)
+@click.option(
+    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Write the scores there too."
+)
+@overwrite_option
+@common
+def evaluate_command(
+    model: Path,
+    content: Path,
+    styles: tuple[Path, ...],
+    count: int,
+    size: int,
+    style_size: int | None,
+    loss_net: str,
+    content_weight: float,
+    style_weight: float,
+    iterations: int,
+    json_file: Path | None,
+    overwrite: bool,
+    device: str,
+    precision: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Score MODEL: content and style loss per style, and after how many iterations Gatys' method is as good.
+
+    \b
+    nanostyle evaluate many.h5 --content unseen/ --styles paintings/ --loss-net vgg19 --json scores.json
+    """
+    set_threads(threads)
+    device = pick_device(device)
+    set_precision(precision, device)
+    if json_file is not None:
+        check_target(json_file, overwrite=overwrite)
+    trained = trained_model(model, device=device)
+    files = style_files(styles)
+    if isinstance(trained, Model):
+        files = {name: file for name, file in files.items() if name in trained.styles}
+        if not files:
+            raise NanostyleError(
+                f"evaluate: no painting is named as a style of {model}, which knows"
+                f" {', '.join(name for name in trained.styles if name != IDENTITY)}"
+            )
+    paintings = {name: load_short(file, style_size or size) for name, file in files.items()}
+    options = GatysOptions(
+        iterations=iterations, content_weight=content_weight, style_weight=style_weight, tv_weight=0.0
+    )
+    scores = []
+    if not quiet:
+        click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
+    for score in evaluate(
+        _renderer(trained, paintings, device),
+        samples(find_pictures(content), count, size),
+        paintings,
+        loss_network(loss_net, device=device),
+        options,
+        device=device,
+    ):
+        scores.append(score)
+        k = score.median_iterations
+        told = "" if not iterations else f"> {iterations}" if np.isinf(k) else f"{k:g}"
+        if not quiet:
+            click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
+    if json_file is not None:
+        write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+
+
+def _renderer(trained: Model | Predictor, paintings: dict[str, Pixels], device: str) -> Callable[[str, Pixels], Pixels]:
+    """From a style's name and a photo to the picture."""
+    if isinstance(trained, Model):
+        return lambda name, photo: stylize(trained, photo, styles=[name], device=device)
+    styles = {name: predict_style(trained, painting, name=name) for name, painting in paintings.items()}
+    return lambda name, photo: stylize_any(trained, photo, styles[name])

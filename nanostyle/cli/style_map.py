@@ -1,0 +1,75 @@
+"""`nanostyle style-map`."""
+
+from pathlib import Path
+
+import click
+
+import nanostyle
+from nanostyle.backend.device import pick_device, set_precision
+from nanostyle.backend.threads import set_threads
+from nanostyle.cli.options import common, overwrite_option
+from nanostyle.errors import NanostyleError
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import check_writable, save_image
+from nanostyle.io.pictures import style_files
+from nanostyle.io.resample import fitted, resize
+from nanostyle.methods.style_map import CELL, predicted_vectors, row_vectors, style_map
+from nanostyle.models.load import trained_model
+from nanostyle.models.multistyle import Model
+from nanostyle.models.predictor import predict_style
+from nanostyle.models.registry import built_in
+
+
+@click.command("style-map")
+@click.argument("art", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="Default: the built-in one.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("map.png"), show_default=True, help="The map."
+)
+@overwrite_option
+@common
+def style_map_command(
+    art: tuple[Path, ...],
+    model: Path | None,
+    output: Path,
+    overwrite: bool,
+    device: str,
+    precision: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """Draw a map of paintings, on which similar styles lie close, and list each one's nearest.
+
+    With --model a network for any painting, ART are files or folders; with one of many styles, without ART, its own.
+    """
+    set_threads(threads)
+    path = model or built_in("any")
+    if path is None:
+        raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
+    check_writable(output, overwrite=overwrite)
+    device = pick_device(device)
+    set_precision(precision, device)
+    trained = trained_model(path, device=device)
+    if isinstance(trained, Model):
+        if art:
+            raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")
+        vectors, names, pictures = row_vectors(trained)
+    else:
+        if not art:
+            raise click.UsageError("style-map: expected paintings, got none; add ART")
+        files = style_files(art)
+        styles, pictures = [], []
+        for name, file in files.items():
+            pixels = load_image(file).pixels
+            styles.append(predict_style(trained, pixels, name=name))
+            # Whole, hundreds of them would fill the memory.
+            pictures.append(resize(pixels, fitted(pixels.shape[:2], CELL)))
+        vectors, names = predicted_vectors(styles), list(files)
+    found = style_map(vectors, names)
+    for i, name in enumerate(names):
+        click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
+    recipe = {"nanostyle": nanostyle.__version__, "model": path.name, "paintings": names}
+    save_image(output, found.draw(pictures), recipe=recipe)
+    if not quiet:
+        click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)

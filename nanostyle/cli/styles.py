@@ -1,0 +1,52 @@
+"""`nanostyle styles`."""
+
+from pathlib import Path
+
+import click
+
+from nanostyle.backend.device import pick_device, set_precision
+from nanostyle.backend.threads import set_threads
+from nanostyle.cli.options import common, overwrite_option
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import check_writable, save_image
+from nanostyle.methods.style_sheet import style_sheet
+from nanostyle.models.multistyle import load_model
+from nanostyle.models.registry import TRAINED, find
+
+
+@click.command()
+@click.argument("model", default="styles", type=click.Path(path_type=Path))
+@click.option("--sheet", "photo", metavar="PHOTO", type=click.Path(path_type=Path), help="Draw it in every style.")
+@click.option("--size", type=click.IntRange(min=1), default=512, show_default=True, help="Long side of that photo.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default=Path("sheet.png"), show_default=True, help="The sheet."
+)
+@overwrite_option
+@common
+def styles(
+    model: Path,
+    photo: Path | None,
+    size: int,
+    output: Path,
+    overwrite: bool,
+    device: str,
+    precision: str,
+    threads: int | None,
+    quiet: bool,
+    debug: bool,
+) -> None:
+    """List the styles of MODEL, by default those of the built-in one; with --sheet, draw one picture in all of them."""
+    set_threads(threads)
+    device = pick_device(device)
+    set_precision(precision, device)
+    model = find(model, TRAINED)
+    trained = load_model(model, device=device)
+    if photo is None:
+        for name in trained.styles:
+            click.echo(name)
+        return
+    check_writable(output, overwrite=overwrite)
+    drawn = style_sheet(trained, load_image(photo, size=size).pixels, device=device)
+    save_image(output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles})
+    if not quiet:
+        click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)

@@ -1,1 +1,0 @@
-"""Floor 0: fast twins, on NumPy, of the primitives in `nanostyle.ops`: same name, same signature, float32."""

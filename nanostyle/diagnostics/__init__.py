@@ -1,0 +1,1 @@
+"""Proofs and timings that a user can run: gradient cases, speed."""

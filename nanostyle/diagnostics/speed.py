@@ -1,0 +1,174 @@
+"""How fast this machine runs the networks, with random weights: the table of `nanostyle bench networks`."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle.autograd.ops import gram
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import module_of
+from nanostyle.backend.memory import empty
+from nanostyle.backend.threads import parallel, thread_count
+from nanostyle.backend.types import Array
+from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nn.losses import content_loss, style_loss
+
+SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1920x1080": (1080, 1920)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes
+    ----------
+    name : str
+        What was done, and at which size.
+    milliseconds : float
+        The median time.
+    gflops : float
+        Billions of multiplications and additions per second, counted as direct convolution takes them: the fast
+        algorithms need fewer, so this may exceed what the machine can do.
+    share : float
+        `gflops` as a part of the machine's matrix product, measured just before.
+    """
+
+    name: str
+    milliseconds: float
+    gflops: float
+    share: float
+
+
+def networks(*, rounds: int = 5) -> Iterator[Row]:
+    """Time the networks on the CPU: stylising, then VGG-19 to relu4_1 with the gradient to the picture."""
+    net, network = transformer(), vgg19()
+    for name, (H, W) in SIZES.items():
+        yield _row(f"transformer {name}", partial(stylise, net, picture(1, H, W)), transformer_flops(net, H, W), rounds)
+    for name in ("256x256", "512x512"):
+        H, W = SIZES[name]
+        loss = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
+        # Forward once and back once, and each convolution costs the same in both directions.
+        yield _row(f"VGG-19 gradient {name}", partial(loss, picture(1, H, W)), 2 * vgg_flops(network, H, W), rounds)
+
+
+def _row(name: str, work: Callable[[], Any], flops: float, rounds: int) -> Row:
+    peak = gemm_peak()
+    work()  # weights are brought into their form, memory is touched
+    seconds = median(seconds_of(work) for _ in range(rounds))
+    gflops = flops / seconds / 1e9
+    return Row(name, seconds * 1e3, gflops, gflops / peak)
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """The time that `work` takes, once."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def gemm_peak(side: int = 2048, rounds: int = 5) -> float:
+    """The machine's best: GFLOP/s of the float32 product of two square matrices, on `thread_count()` threads."""
+    a, b, product = (empty((side, side)) for _ in range(3))
+    a[...], b[...] = 1, 1
+    rows = np.array_split(np.arange(side), max(8, thread_count()))
+    blocks = [slice(r[0], r[-1] + 1) for r in rows]
+
+    def multiply() -> None:
+        parallel(lambda block: np.matmul(a[block], b, out=product[block]), blocks)
+
+    return 2 * side**3 / min(seconds_of(multiply) for _ in range(rounds)) / 1e9
+
+
+# --- the networks -----------------------------------------------------------------------------------------
+
+
+def picture(N: int, H: int, W: int, *, seed: int = 0) -> Array:
+    """Pictures `(N, H, W, 3)` of noise, 0..1."""
+    return np.random.default_rng(seed).random((N, H, W, 3), np.float32)
+
+
+def transformer(upsample: str = "nearest", *, seed: int = 0) -> TransformerNet:
+    """The network of Johnson 2016 with instance norm and random weights."""
+    config = transformer_config("johnson", norm="instance", upsample=upsample)
+    return TransformerNet(config, np.random.default_rng(seed))
+
+
+def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: str = "cpu") -> LossNetwork:
+    """VGG-19 to relu4_1 with random weights that keep the size of what goes through (He 2015)."""
+    rng = np.random.default_rng(seed)
+    layers: list[str] = []
+    parameters: dict[str, Array] = {}
+    C = 3
+    for block, (M, convolutions) in enumerate(((64, 2), (128, 2), (256, 4), (512, 1)), start=1):
+        for i in range(1, convolutions + 1):
+            layers += [f"conv{block}_{i}", f"relu{block}_{i}"]
+            parameters[f"conv{block}_{i}/weight"] = rng.standard_normal((3, 3, C, M), np.float32) * (2 / (9 * C)) ** 0.5
+            parameters[f"conv{block}_{i}/bias"] = rng.standard_normal(M, np.float32) * 0.1
+            C = M
+        layers.append(f"pool{block}")
+    preprocess = {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+    config = {"layers": layers[:-1], "padding": "zero", "pooling": "max", "preprocess": preprocess}
+    return LossNetwork(config, parameters, dtype=dtype, device=device)
+
+
+def stylise(net: TransformerNet, photo: Array) -> Array:
+    """What `net` makes of pictures `(N, H, W, 3)`."""
+    with no_grad():
+        return net(Tensor(photo)).data
+
+
+class PerceptualLoss:
+    """Content at the deepest style layer and style at all of them (Johnson 2016, section 3.2), and its gradient."""
+
+    def __init__(self, network: LossNetwork, photo: Array, painting: Array) -> None:
+        self.network, self.layers = network, network.style_layers
+        with no_grad():
+            self.aim = network.features(Tensor(photo), self.layers[-1:])[self.layers[-1]].data
+            styles = network.features(Tensor(painting), self.layers)
+            self.grams = {name: gram(f).data for name, f in styles.items()}
+
+    def __call__(self, pixels: Array) -> tuple[float, Array]:
+        """The loss of pictures `(N, H, W, 3)` and its gradient."""
+        loss, gradient = self.gradient(pixels)
+        return loss.item(), gradient
+
+    def gradient(self, pixels: Array, scale: float = 1.0) -> tuple[Array, Array]:
+        """The same on the device, the gradient `scale` times as long."""
+        x = Tensor(pixels, requires_grad=True)
+        features = self.network.features(x, self.layers)
+        loss = content_loss(features[self.layers[-1]], self.aim)
+        for name in self.layers:
+            loss = loss + style_loss(gram(features[name]), self.grams[name])
+        del features
+        loss.backward(module_of(pixels).full((), scale, loss.dtype))
+        assert x.grad is not None
+        return loss.data, x.grad
+
+
+# --- what they compute ------------------------------------------------------------------------------------
+
+
+def transformer_flops(net: TransformerNet, H: int, W: int) -> float:
+    """Multiplications and additions of `net` for one picture, as direct convolution takes them."""
+    grid = 1 if net.config["upsample"] == "nearest" else 4  # a transposed convolution works on the smaller picture
+    layers = [(net.conv1, 1), (net.conv2, 4), (net.conv3, 16), (net.up1, 4 * grid), (net.up2, grid), (net.output, 1)]
+    layers += [(layer, 16) for block in net.residual for layer in (block.conv1, block.conv2)]
+    return sum(2 * layer.weight.data.size * H * W / part for layer, part in layers)
+
+
+def vgg_flops(network: LossNetwork, H: int, W: int) -> float:
+    """Multiplications and additions of the convolutions of `network`, forward, for one picture."""
+    total, pixels = 0, H * W
+    for name in network.layers:
+        if name.startswith("pool"):
+            pixels //= 4
+        elif name.startswith("conv"):
+            total += 2 * network.weights[name][0].size * pixels
+    return total

@@ -1,1 +1,0 @@
-"""Floor 0: twins of the primitives in `nanostyle.ops` that launch the CUDA kernels of `kernels/`."""

@@ -1,0 +1,1 @@
+"""Files: pictures, weights, recipes, and the files of other programs."""

@@ -1,0 +1,130 @@
+"""Writing a file so that a crash leaves the old one or the new one, never half of one."""
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+# In the names of files that are being written: whatever has it, and is old, a run that was killed has left.
+_UNFINISHED = ".nanostyle-unfinished-"
+_MOST = 80  # characters of the file's own name in them: a file system takes 255
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well, it is synced and takes `path`'s place.
+
+    If the block raises, the temporary file is removed and `path` is as it was. A link is followed.
+
+    Raises
+    ------
+    OSError
+        The folder does not exist or is not writable, the disk is full, or `path` is a folder or a device.
+    """
+    path = Path(path)
+    with _telling(path):
+        target = path.resolve() if path.is_symlink() else path
+        mode = target.stat().st_mode if target.exists() else stat.S_IFREG
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; give the name of a file")
+    if not stat.S_ISREG(mode):
+        raise OSError(f"cannot write {path}: it is a device or a pipe; give the name of a file")
+    with _telling(path):
+        handle, name = tempfile.mkstemp(
+            prefix=f"{_UNFINISHED}{path.stem[:_MOST]}.", suffix=path.suffix, dir=target.parent
+        )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with _telling(path):
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            # mkstemp makes files that only their owner may read; a result has the permissions of any other file.
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def write(path: str | os.PathLike[str], data: bytes | memoryview | str) -> None:
+    """Make `data` (text: as UTF-8) the content of the file `path`, whole or not at all. Raises as `replacing` does."""
+    with replacing(path) as temporary, _telling(Path(path)):
+        # Names of files may hold bytes that are no text.
+        temporary.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Raise now what `write(path, …)` would raise after the work is done; leaves no trace.
+
+    Raises
+    ------
+    FileExistsError
+        The file is there and `overwrite` is False.
+    FileNotFoundError, NotADirectoryError, IsADirectoryError, OSError
+        The folder is missing, is a file or cannot be written to, or `path` is a folder or a device.
+    """
+    path = Path(path)
+    if not path.parent.exists():
+        raise FileNotFoundError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    if not path.parent.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {path.parent} is a file, not a folder; choose another output")
+    with suppress(_Probed), replacing(path):
+        raise _Probed  # opens the door that `write` will use, and leaves everything as it was
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"{path} exists already; choose another name or pass --overwrite")
+
+
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what a run that was killed has left in `folder`: of the file `name`, else of any."""
+    path = Path(name)
+    begin = f"{_UNFINISHED}{path.stem[:_MOST]}." if name else _UNFINISHED
+    for left in folder.iterdir():
+        drawn = left.name.removeprefix(begin).removesuffix(path.suffix)  # what mkstemp has put between
+        ours = left.name == begin + drawn + path.suffix and not (name and "." in drawn)
+        if ours and left.is_file():
+            left.unlink()
+
+
+class _Probed(Exception):
+    pass
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """What the system says of a file that cannot be written, with the name that the user knows."""
+    try:
+        yield
+    except OSError as error:
+        said = f"cannot write {path}: {error.strerror or error}; choose another output, or make room"
+        raise OSError(said) from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself durable; Windows has no such call and needs none."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,18 @@
+"""One array of a file of another program, and which formats are read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+KNOWN = ".pth (torch), .safetensors, .npz (NumPy), .h5 (Keras)"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An array in a file: its shape and type are known, its numbers are read when `read()` is called."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[], np.ndarray]

@@ -1,0 +1,49 @@
+"""Resampling of pictures."""
+
+import numpy as np
+from PIL import Image
+
+# --- resampling ---------------------------------------------------------------------------------------------
+
+
+def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """(height, width) with the proportions of `size` and a long side of `side`; no side is under 1.
+
+    Raises
+    ------
+    ValueError
+        `side` is under 1.
+    """
+    if side < 1:
+        raise ValueError(f"the size of a picture is its long side in pixels, 1 or more; got {side}")
+    height, width = size
+    scale = side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resample (…, H, W, C) to `size` = (height, width): Lanczos with antialiasing, float32.
+
+    Every channel stays within its own range: Lanczos would overshoot at edges.
+
+    Raises
+    ------
+    ValueError
+        Fewer than three axes, or an empty size.
+    """
+    if pixels.ndim < 3 or pixels.size == 0 or min(size) < 1:
+        raise ValueError(
+            f"cannot resize an array of shape {pixels.shape} to {size}: expected (…, H, W, C) and 1 or more"
+        )
+    height, width = size
+    pixels = pixels.astype(np.float32, copy=False)
+    if pixels.shape[-3:-1] == (height, width):
+        return pixels.copy()
+    planes = np.moveaxis(pixels, -1, -3)
+    resized = [_resample(plane, (width, height)) for plane in planes.reshape(-1, *planes.shape[-2:])]
+    return np.ascontiguousarray(np.moveaxis(np.reshape(resized, (*planes.shape[:-2], height, width)), -3, -1))
+
+
+def _resample(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    resized = Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)
+    return np.clip(np.asarray(resized), plane.min(), plane.max())

@@ -1,0 +1,252 @@
+"""Networks on disk, as HDF5 that describes itself.
+
+Root attributes say what the file is (`format`, `version`, `kind`, `config` as JSON, `source`, `license`); there is one
+dataset per parameter, `conv1_1/weight` (K, K, Cin, Cout) and `conv1_1/bias` (Cout,). Parameters are stored as float32,
+as float16, or in 8 bits: q·scale + offset, with one scale and offset per output channel as attributes of the dataset.
+Datasets under `extras/` hold anything else (optimiser state, thumbnails) exactly as it was given.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import h5py
+import numpy as np
+
+from nanostyle.errors import quoted
+from nanostyle.io.atomic import write
+from nanostyle.io.untrusted import reading
+
+FORMAT = "nanostyle"
+VERSION = 1
+
+Storage: TypeAlias = Literal["float32", "float16", "uint8"] | None
+
+# What the kinds of files are, in words.
+_WORDS = {
+    "features": "a loss network",
+    "transformer": "a model of `nanostyle train`",
+    "predictor": "a model for any painting",
+    "style": "a style of --save-style",
+    "checkpoint": "the checkpoint of a training",
+}
+
+_EXTRAS = "extras/"
+# HDF5 keeps at most 64 KiB of attribute with an object.
+_MAX_TEXT = 60_000
+# HDF5's own filters, compiled into every build: deflate, shuffle, Fletcher's checksum. Others load code as plugins.
+_OWN_FILTERS = {1, 2, 3}
+
+
+@dataclass
+class WeightFile:
+    """What a file of weights holds.
+
+    kind        "features" (a loss network), "transformer", "predictor", or what a caller names it
+    config      the network's description, JSON values only
+    parameters  name -> array; read from a file: float32 (or float64, where stored so), contiguous, read-only
+    source      where the weights come from, in words
+    license     under what terms
+    extras      name -> array of any dtype but objects, kept bit for bit
+    """
+
+    kind: str
+    config: dict[str, Any]
+    parameters: dict[str, np.ndarray]
+    source: str
+    license: str
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage = "float32") -> None:
+    """Write `weights` to `path`, atomically.
+
+    `storage` says how the parameters are kept: "float32", "float16" (an eighth of a percent of error), "uint8" (each
+    `…/weight` in 8 bits, at most half a 255th of its channel's range of error; the rest float32), or None: as they are.
+
+    Raises
+    ------
+    ValueError
+        A parameter is not finite, or does not fit into float16; the config is not JSON, or not under 60 KB.
+    OSError
+        The file cannot be written.
+    """
+    # In memory first: where a disk is full HDF5 cannot even close its file.
+    with h5py.File("in memory", "w", driver="core", backing_store=False) as file:
+        file.attrs["version"] = VERSION
+        texts = {"format": FORMAT, "kind": weights.kind, "config": json.dumps(weights.config, allow_nan=False)}
+        for name, text in (texts | {"source": weights.source, "license": weights.license}).items():
+            _write_text(file, name, text)
+        for name, array in weights.parameters.items():
+            try:
+                _write(file, name, np.asarray(array), storage)
+            except ValueError as error:
+                raise ValueError(f"cannot write {path}: {name} {error}") from error
+        for name, array in weights.extras.items():
+            file[_EXTRAS + name] = array
+        file.flush()
+        data = file.id.get_file_image()
+    write(path, data)
+
+
+def _write_text(file: h5py.File, name: str, text: str) -> None:
+    """Of fixed length: text of variable length is kept in HDF5's global heap, which can hang a reader when damaged."""
+    raw = text.encode()
+    if len(raw) > _MAX_TEXT:
+        raise ValueError(f"the {name} takes {len(raw)} bytes, at most {_MAX_TEXT}; arrays belong into extras")
+    file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(len(raw), 1)))
+
+
+def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> None:
+    if not np.isfinite(array).all():
+        raise ValueError("holds NaN or infinity")
+    if storage == "uint8" and name.endswith("/weight"):
+        file[name], scale, offset = quantise(array)
+        file[name].attrs["scale"], file[name].attrs["offset"] = scale, offset
+    elif storage is None or array.dtype.kind != "f":
+        file[name] = array
+    else:
+        with np.errstate(over="ignore"):
+            stored = array.astype(np.float16 if storage == "float16" else np.float32)
+        if not np.isfinite(stored).all():
+            raise ValueError(f"is too large for {stored.dtype}")
+        file[name] = stored
+
+
+def quantise(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`array` (…, M) in 8 bits: q (…, M), scale (M,), offset (M,), with array ≈ q·scale + offset."""
+    axes = tuple(range(array.ndim - 1))
+    low, high = array.min(axes).astype(np.float32), array.max(axes).astype(np.float32)
+    scale = (high - low) / np.float32(255)
+    steps = np.divide(array - low, scale, out=np.zeros(array.shape, np.float32), where=scale > 0)
+    return np.rint(steps).clip(0, 255).astype(np.uint8), scale, low
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def load_weights(path: str | os.PathLike[str], kind: str | tuple[str, ...] | None = None) -> WeightFile:
+    """Read the weights in `path`, and check them; `kind` is the kind (or kinds) that the caller can use.
+
+    Nothing larger than the file itself is ever read, and no code out of it is run.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        It is not a nanostyle file of this version and kind, is damaged or cut short, or its parameters are not finite.
+    """
+    kinds = (kind,) if isinstance(kind, str) else kind
+    with reading(path), _opened(path) as file:
+        weights = _read_header(file, kinds)
+        size = Path(path).stat().st_size
+        for name, dataset in datasets(file):
+            if dataset.nbytes != dataset.id.get_storage_size() or dataset.nbytes > size:
+                raise ValueError(f"{quoted(name)} is not all there, or is packed; the file is damaged")
+            if name.startswith(_EXTRAS):
+                weights.extras[name.removeprefix(_EXTRAS)] = np.asarray(dataset[()])
+            else:
+                weights.parameters[name] = _read_parameter(name, dataset)
+    return weights
+
+
+def _opened(path: str | os.PathLike[str]) -> h5py.File:
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"it is no {FORMAT} file, which are HDF5; `nanostyle weights convert` reads other programs'")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if error.errno is None and "truncated" in str(error):
+            raise ValueError("it is cut short; get or make it again") from error
+        raise
+
+
+def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Each dataset of an HDF5 file and its path; what a hostile file could do harm with is a ValueError.
+
+    That is: links out of the file, virtual and external datasets, filters that are plugins, arrays of objects, and
+    groups that contain themselves (every object is met once, which bounds the walk by the size of the file).
+    """
+    met = set()
+    pending: list[tuple[str, h5py.Group]] = [("", file)]
+    for path, group in pending:  # grows as it goes
+        for key in group:
+            name = path + key
+            if not isinstance(group.get(key, getlink=True), h5py.HardLink):
+                raise ValueError(f"{quoted(name)} is a link; links are not followed")
+            item = group[key]
+            address = h5py.h5o.get_info(item.id).addr
+            if address in met:
+                raise ValueError(f"{quoted(name)} is in the file under two names")
+            met.add(address)
+            if isinstance(item, h5py.Group):
+                pending.append((name + "/", item))
+            elif isinstance(item, h5py.Dataset):
+                _check_dataset(name, item)
+                yield name, item
+
+
+def _check_dataset(name: str, dataset: h5py.Dataset) -> None:
+    settings = dataset.id.get_create_plist()
+    filters = {settings.get_filter(i)[0] for i in range(settings.get_nfilters())}
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{quoted(name)} keeps its numbers in another file")
+    if not filters <= _OWN_FILTERS:
+        raise ValueError(f"{quoted(name)} is packed with a plugin; only gzip is read")
+    if dataset.shape is None or dataset.dtype.kind not in "fiub":
+        raise ValueError(f"{quoted(name)} is not an array of numbers")
+
+
+def _read_header(file: h5py.File, kinds: tuple[str, ...] | None) -> WeightFile:
+    if "format" not in file.attrs or _text(file, "format") != FORMAT:
+        raise ValueError(f"it is not a {FORMAT} file; `nanostyle weights convert` reads those of other programs")
+    version = _attribute(file, "version", "iu")
+    if version != VERSION:
+        raise ValueError(f"it is of version {version}, this nanostyle reads version {VERSION}")
+    kind = _text(file, "kind")
+    if kinds and kind not in kinds:
+        expected = " or ".join(_WORDS.get(k, k) for k in kinds)
+        raise ValueError(f"it is {_WORDS.get(kind, f'a file of kind {quoted(kind)}')}, expected {expected}")
+    config = json.loads(_text(file, "config"))
+    if not isinstance(config, dict):
+        raise ValueError("its config is not a JSON object")
+    return WeightFile(kind, config, {}, _text(file, "source"), _text(file, "license"))
+
+
+def _attribute(item: h5py.File | h5py.Dataset, name: str, kinds: str) -> np.ndarray:
+    """An attribute whose dtype is of one of `kinds` (the letters of `dtype.kind`)."""
+    if name not in item.attrs or item.attrs.get_id(name).dtype.kind not in kinds:
+        raise ValueError(f"its attribute {name} is missing, or of another type")
+    return np.asarray(item.attrs[name])
+
+
+def _text(file: h5py.File, name: str) -> str:
+    return bytes(_attribute(file, name, "S")).decode().rstrip("\0")
+
+
+def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
+    array = np.asarray(dataset[()])
+    if "scale" in dataset.attrs:
+        scale, offset = (_attribute(dataset, part, "f") for part in ("scale", "offset"))
+        if not (_is_channels(scale, array) and _is_channels(offset, array)):
+            raise ValueError(f"{quoted(name)} needs a scale and an offset for each output channel")
+        with np.errstate(over="ignore", invalid="ignore"):
+            array = array * scale + offset
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{quoted(name)} holds NaN or infinity")
+    array.flags.writeable = False
+    return array
+
+
+def _is_channels(value: np.ndarray, array: np.ndarray) -> bool:
+    """Is `value` one float32 for each channel (the last axis) of `array`?"""
+    return array.ndim > 0 and value.dtype == np.float32 and value.shape == array.shape[-1:]

@@ -1,0 +1,23 @@
+"""A contact sheet of one photo in every style of a model."""
+
+from nanostyle.io.contact_sheet import sheet
+from nanostyle.io.image_read import decode_image
+from nanostyle.models.multistyle import IDENTITY, Model, Pixels, stylize
+
+
+def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: str = "cpu") -> Pixels:
+    """A contact sheet of one picture in every style of the model, each with the painting's thumbnail above it."""
+    paintings = [name for name in model.styles if name != IDENTITY]
+    thumbnails = [
+        decode_image(model.thumbnails[name], name=f"the thumbnail of {name}") if name in model.thumbnails else None
+        for name in paintings
+    ]
+    results = [stylize(model, pixels, styles=[name], device=device) for name in paintings]
+    across = min(len(paintings), 6)
+    rows: list[list[Pixels | None]] = []
+    captions: list[list[str]] = []
+    for start in range(0, len(paintings), across):
+        part = slice(start, start + across)
+        rows += [[None if start else pixels, *thumbnails[part]], [None, *results[part]]]
+        captions += [["" if start else IDENTITY, *paintings[part]], ["", *[""] * len(paintings[part])]]
+    return sheet(rows, captions=captions, cell=cell)

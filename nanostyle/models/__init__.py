@@ -1,0 +1,1 @@
+"""Trained networks: load, save, render."""

@@ -1,0 +1,105 @@
+"""What a stylised picture should be like, as numbers to be made small.
+
+Two scales. `relative`, the default, divides by the size of what is aimed at, so one weight holds for every
+picture size, layer and network. `paper` is the exact formula of Gatys 2016.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from nanostyle.autograd.ops import cast, crop, mean, relative_distance, reshape, squared_distance
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import module_of
+from nanostyle.backend.types import Array
+
+Scale = Literal["relative", "paper"]
+
+
+def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
+    """How far the features `F` are from those of the photo, `P`, both `(N, H, W, C)`: a number.
+
+    `relative`: the mean over the pictures of ||F - P||² / ||P||². `paper`: ½ Σ (F - P)² (Gatys 2016, equation 1).
+    """
+    if scale == "relative":
+        return relative_distance(F, target=P)
+    return squared_distance(F, P, weight=module_of(P).full(len(P), 0.5, np.float32))
+
+
+def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array | None = None) -> Tensor:
+    """How far the Gram matrices `G` of one layer are from those of the style, `A`, both `(N, C, C)`: a number.
+
+    `relative`: the mean over the pictures of ||G - A||² / ||A||², each times its `weight` `(N,)` if given.
+    `paper`: Σ (G - A)² / (4 C²) (Gatys 2016, equation 4: with Gram matrices that are sums over the M pixels it
+    reads 1 / (4 C² M²); ours are means).
+    """
+    if scale == "relative":
+        return relative_distance(G, target=A, weight=weight)
+    N, C = G.shape[:2]
+    share = module_of(A).full(N, 1 / (4 * C**2), A.dtype)
+    return squared_distance(G, A, weight=share if weight is None else share * weight)
+
+
+def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
+    """How much pictures `(N, H, W, C)` repeat a grid of `period` x `period` pixels: a number, 0 for none.
+
+    The variance of the means of all pixels that stand at the same place of the grid. A network that enlarges in steps
+    treats the pixels of a step differently (Odena 2016, "Deconvolution and Checkerboard Artifacts"), and where it meets
+    much contrast, a ReLU makes of that a difference of brightness: a weave, to which Gram matrices are all but blind.
+    The loss is ours, not of a paper. What is left over at the bottom and the right does not count.
+
+    Raises
+    ------
+    ValueError
+        The pictures are smaller than the grid.
+    """
+    N, H, W, C = y.shape
+    h, w = H // period, W // period
+    if not h or not w:
+        raise ValueError(f"grid loss: expected pictures of at least {period}x{period}, got {W}x{H}")
+    y = cast(crop(y, top=0, left=0, height=h * period, width=w * period), dtype=np.result_type(y.dtype, np.float32))
+    means = mean(reshape(y, shape=(N, h, period, w, period, C)), axis=(1, 3))
+    d = means - mean(means, axis=(1, 2), keepdims=True)
+    return mean(d * d)
+
+
+def layer_weights(layers: Sequence[str]) -> dict[str, float]:
+    """From `relu1_1` or `relu1_1=2` to name and weight, normalised to sum to 1.
+
+    Raises
+    ------
+    ValueError
+        No layer, one named twice, or a weight that is not a number above 0.
+    """
+    weights: dict[str, float] = {}
+    for layer in layers:
+        name, _, text = layer.partition("=")
+        try:
+            weight = float(text or 1)
+        except ValueError:
+            weight = np.nan
+        if not (0 < weight < np.inf) or name in weights:
+            raise ValueError(f"layers: expected each layer once, as NAME or NAME=WEIGHT above 0, got {layer!r}")
+        weights[name] = weight
+    if not weights:
+        raise ValueError("layers: expected at least one layer, got none")
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
+
+def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
+    """`weights` divided by their sum; equal parts without them.
+
+    Raises
+    ------
+    ValueError
+        There is not one weight per style, or they are not finite numbers of 0 or more with one above 0.
+    """
+    weights = [1.0] * count if weights is None or not len(weights) else list(weights)
+    total = sum(weights)
+    if len(weights) != count:
+        raise ValueError(f"weight: expected one for each of {count} styles, in their order, got {len(weights)}")
+    if not all(w >= 0 for w in weights) or not (0 < total < np.inf):
+        raise ValueError(f"weight: expected numbers of 0 or more, at least one above 0, got {weights}")
+    return [w / total for w in weights]

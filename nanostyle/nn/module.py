@@ -1,0 +1,97 @@
+"""Parameters, buffers and state: found by walking attributes and lists."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import to_device
+from nanostyle.backend.types import Array
+from nanostyle.errors import NanostyleError
+
+# --- what a network holds ---------------------------------------------------------------------------------
+
+
+class _Slot(NamedTuple):
+    """Where a value is: `getattr(holder, attribute)`."""
+
+    name: str
+    holder: Any
+    attribute: str
+
+    @property
+    def value(self) -> Any:
+        return getattr(self.holder, self.attribute)
+
+
+def _walk(layer: Any, prefix: str = "") -> Iterator[_Slot]:
+    """Every public attribute below `layer`, in the order in which constructors made them; lists count from 1."""
+    for attribute, value in vars(layer).items():
+        name = prefix + attribute
+        if attribute.startswith("_"):
+            continue
+        if isinstance(value, list):
+            for i, item in enumerate(value, start=1):
+                yield from _walk(item, f"{name}{i}/")
+        elif hasattr(value, "__dict__"):
+            yield from _walk(value, name + "/")
+        else:
+            yield _Slot(name, layer, attribute)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "dtype") and not isinstance(value, Tensor)
+
+
+def parameters(net: Any) -> dict[str, Tensor]:
+    """Every parameter of `net` by its name, such as `residual1/conv1/weight`, in the order of the network."""
+    return {slot.name: slot.value for slot in _walk(net) if isinstance(slot.value, Tensor)}
+
+
+def buffers(net: Any) -> dict[str, Array]:
+    """Every array of `net` that is kept but not trained, by its name: the running averages of batch norm."""
+    return {slot.name: slot.value for slot in _walk(net) if _is_array(slot.value)}
+
+
+def state(net: Any) -> dict[str, Array]:
+    """The values of all parameters and buffers by name: what a model file holds."""
+    return {name: t.data for name, t in parameters(net).items()} | buffers(net)
+
+
+def set_state(net: Any, values: Mapping[str, Array]) -> None:
+    """Make `values` the parameters and buffers of `net`. The arrays are used as they are, not copied.
+
+    Raises
+    ------
+    NanostyleError
+        A name is missing or too many, or a shape differs; the message names the first.
+    """
+    slots = {slot.name: slot for slot in _walk(net) if isinstance(slot.value, Tensor) or _is_array(slot.value)}
+    for name in slots.keys() ^ values.keys():
+        which = "lacks" if name in slots else "holds an unknown"
+        raise NanostyleError(f"the state {which} {name!r}; it belongs to another network")
+    for name, slot in slots.items():
+        if slot.value.shape != values[name].shape:
+            raise NanostyleError(
+                f"{name!r} has the shape {values[name].shape}, expected {slot.value.shape};"
+                " the state belongs to another network"
+            )
+    for name, slot in slots.items():
+        if isinstance(slot.value, Tensor):
+            slot.value.data = values[name]
+        else:
+            setattr(slot.holder, slot.attribute, values[name])
+
+
+def move(net: Any, device: str) -> None:
+    """Bring all that `net` holds to `device` (`cpu` or `cuda`)."""
+    set_state(net, {name: to_device(value, device) for name, value in state(net).items()})
+
+
+def freeze(net: Any) -> None:
+    """Ask for no gradient of any parameter of `net`."""
+    for parameter in parameters(net).values():
+        parameter.requires_grad = False
+
+
+def _is_row(name: str) -> bool:
+    return name.endswith(("/gamma", "/beta"))

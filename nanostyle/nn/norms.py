@@ -1,0 +1,106 @@
+"""Normalization layers."""
+
+from typing import Any
+
+import numpy as np
+
+from nanostyle.autograd import ops
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.types import Array
+
+Rows = tuple[Any, Any]
+"""Gamma and beta `(N, C)` (or `(1, C)`), given at call time: tensors or arrays."""
+
+
+def _parameter(values: Array) -> Tensor:
+    return Tensor(values.astype(np.float32, copy=False), requires_grad=True)
+
+
+# --- normalisation ----------------------------------------------------------------------------------------
+#
+# All are called in one way: x (N, H, W, C), what is added before the ReLU, and what they may need to know.
+
+
+class InstanceNorm:
+    """`gamma·(x - μ)/σ + beta` with each picture's own μ and σ; `gamma`, `beta` `(C,)` (Ulyanov 2016)."""
+
+    takes_moments = True
+
+    def __init__(self, C: int) -> None:
+        self.gamma = _parameter(np.ones(C))
+        self.beta = _parameter(np.zeros(C))
+
+    def __call__(
+        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
+    ) -> Tensor:
+        """Normalise `x`; `style` and `training` make no difference."""
+        return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, moments=moments)
+
+
+class PredictedNorm:
+    """Instance norm without parameters of its own: gamma and beta come with every call (Ghiasi 2017)."""
+
+    takes_moments = True
+
+    def __init__(self, C: int) -> None:
+        self.channels = C
+
+    def __call__(
+        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Rows, training: bool
+    ) -> Tensor:
+        """Normalise `x` with `style` = gamma, beta, one row per picture or one for all."""
+        gamma, beta = style
+        return ops.cin(x, gamma, beta, residual, relu=relu, moments=moments)
+
+
+class ConditionalInstanceNorm:
+    """Instance norm with a row of gamma and beta `(S, C)` for each of S styles (Dumoulin 2017, equation 5)."""
+
+    takes_moments = True
+
+    def __init__(self, C: int, styles: int) -> None:
+        self.channels = C
+        self.gamma = _parameter(np.ones((styles, C)))
+        self.beta = _parameter(np.zeros((styles, C)))
+
+    def __call__(
+        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any, training: bool
+    ) -> Tensor:
+        """Normalise `x`; `style` is `(N,)` whole numbers, a mix `(N, S)`, or rows as for `PredictedNorm`."""
+        gamma, beta, style = (*style, None) if isinstance(style, tuple) else (self.gamma, self.beta, style)
+        return ops.cin(x, gamma, beta, residual, style=style, relu=relu, moments=moments)
+
+
+class BatchNorm:
+    """`gamma·(x - μ)/σ + beta` with the batch's μ and σ in training and running averages in use (Ioffe 2015).
+
+    The averages move by a tenth of the way at each training call, as is the custom.
+    """
+
+    takes_moments = False
+    momentum = 0.1
+
+    def __init__(self, C: int) -> None:
+        self.gamma = _parameter(np.ones(C))
+        self.beta = _parameter(np.zeros(C))
+        self.running_mean = np.zeros(C, np.float32)
+        self.running_variance = np.ones(C, np.float32)
+
+    def __call__(
+        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
+    ) -> Tensor:
+        """Normalise `x`; `moments` and `style` make no difference."""
+        fused = relu and residual is None
+        if training:
+            y, batch = ops.batch_norm(x, self.gamma, self.beta, relu=fused)
+            for running, new in zip((self.running_mean, self.running_variance), batch, strict=True):
+                running += self.momentum * (new - running)
+        else:
+            running_moments = self.running_mean, self.running_variance
+            y = ops.batch_norm(x, self.gamma, self.beta, running=running_moments, relu=fused)
+        if residual is not None:
+            y = ops.relu(y + residual) if relu else y + residual
+        return y
+
+
+Norm = InstanceNorm | ConditionalInstanceNorm | PredictedNorm | BatchNorm

@@ -1,0 +1,129 @@
+"""Adam (Kingma 2015): its step as primitives, and the optimizer over named parameters.
+
+Nothing is differentiated through the primitives. A number that differs from step to step may be an array without axes
+on a GPU, so that a recorded step finds a new one each time. A factor that is not finite stands for a step that is not
+taken.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import module_of
+from nanostyle.backend.dispatch import primitive
+from nanostyle.backend.types import Array
+
+Number: TypeAlias = Array | float
+
+
+@primitive
+def adam_step(
+    p: Array, g: Array, m: Array, v: Array, *, lr: float, beta1: float, beta2: float, eps: float, step: float
+) -> None:
+    """Move `p` against its gradient `g`, in place; `m` and `v` are the running means, `step` counts from 1.
+
+    Source: Kingma 2015, algorithm 1, with its bias correction.
+    """
+    m += (1 - beta1) * (g - m)
+    v += (1 - beta2) * (g * g - v)
+    p -= (lr / (1 - beta1**step)) * m / (module_of(p).sqrt(v / (1 - beta2**step)) + eps)
+
+
+@primitive
+def adam_steps(
+    ps: Sequence[Array],
+    gs: Sequence[Array],
+    ms: Sequence[Array],
+    vs: Sequence[Array],
+    *,
+    lr: Number,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    step: Number,
+    factor: Number = 1.0,
+) -> None:
+    """`adam_step` for many parameters, each gradient multiplied by `factor` first; nothing moves if that is not finite.
+
+    `lr`, `step` and `factor` are numbers of the kind that this file's head names.
+    """
+    factor = float(factor)
+    if not np.isfinite(factor):
+        return
+    for p, g, m, v in zip(ps, gs, ms, vs, strict=True):
+        g = g if factor == 1 else g * factor
+        adam_step(p, g, m, v, lr=float(lr), beta1=beta1, beta2=beta2, eps=eps, step=float(step))
+
+
+@primitive
+def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Number, factor: Number) -> None:
+    """Move running averages of parameters towards these by `weight`, in place; not where `factor` is not finite."""
+    if not np.isfinite(float(factor)):
+        return
+    for average, p in zip(averages, ps, strict=True):
+        average += float(weight) * (p - average)
+
+
+@primitive
+def clipping(gs: Sequence[Array], *, longest: float, scale: Number) -> tuple[Number, Number]:
+    """The length of all of `gs / scale` together, and what `gs` is multiplied by to make it at most `longest`.
+
+    Where the first is not finite, neither is the second: such a step is not to be taken.
+    """
+    total = 0.0
+    for g in gs:
+        total += float(g.ravel() @ g.ravel())
+    norm, scale = total**0.5 / float(scale), float(scale)
+    return norm, min(1.0, longest / max(norm, 1e-12)) / scale if np.isfinite(norm) else norm
+
+
+class Adam:
+    """Adam (Kingma 2015, algorithm 1) over named parameters.
+
+    Attributes
+    ----------
+    lr : float
+        The step size; may be changed between steps.
+    m, v : dict of Array
+        The running means of the gradient and of its square, by the parameter's name.
+    t : int
+        The number of steps done.
+    """
+
+    def __init__(
+        self, parameters: Mapping[str, Tensor], *, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
+        self.parameters = dict(parameters)
+        self.lr, self.betas, self.eps, self.t = lr, betas, 1e-8, 0
+        self.m = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
+        self.v = {name: module_of(p.data).zeros_like(p.data) for name, p in self.parameters.items()}
+
+    def step(self) -> None:
+        """Move every parameter that has a gradient, in place, and forget the gradients."""
+        self.t += 1
+        self.move(self.lr, self.t)
+
+    def move(self, lr: Number, t: Number, factor: Number = 1.0) -> None:
+        """What `step` does, at the rate `lr`, as number `t` and with the gradients times `factor`; nothing is counted.
+
+        On a GPU the three may be arrays without axes; see `ops.adam`.
+        """
+        moved = {name: p for name, p in self.parameters.items() if p.grad is not None}
+        if not moved:
+            return
+        adam_steps(
+            [p.data for p in moved.values()],
+            [p.grad for p in moved.values() if p.grad is not None],
+            [self.m[name] for name in moved],
+            [self.v[name] for name in moved],
+            lr=lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            eps=self.eps,
+            step=t,
+            factor=factor,
+        )
+        for p in moved.values():
+            p.grad = None

@@ -1,0 +1,141 @@
+"""Pictures for training, decoded ahead in background threads.
+
+Which picture, which crop, which colours stand at a place in a batch is a function of the seed and of the number of
+the step alone, so a run that goes on at step n needs to know nothing but n.
+"""
+
+import math
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from nanostyle.backend.threads import thread_count
+from nanostyle.backend.types import Pixels
+from nanostyle.errors import NanostyleError
+from nanostyle.io.image_read import load_image
+from nanostyle.io.pictures import _sides
+
+# What a random stream is for: the number after the seed in its seed, so that streams never meet.
+_ORDER, _CROP = 1, 2
+
+# Batches that are being decoded while the network works on one.
+_AHEAD = 3
+
+_ZOOM = 1.5
+
+
+def decoders(device: str) -> int:
+    """Threads that decode for work on `device`: a GPU leaves the processors to them, and is quick."""
+    return 2 if device == "cpu" else max(2, min(thread_count(), 8))
+
+
+class Pictures:
+    """Batches of square crops from a collection of pictures.
+
+    An epoch goes through all of them once, each in a new order. The picture is scaled so that its short side is
+    between `size` and 1.5 times that (never enlarged), a crop of `size` x `size` pixels is taken, and half of the
+    crops are mirrored. With `colours`, brightness, saturation and hue vary too: more paintings from few.
+
+    A picture that cannot be read, or is smaller than a crop, gives its place to the next one in the order.
+
+    Attributes
+    ----------
+    files : list of Path
+        The pictures.
+    skipped : dict
+        Those that could not be used so far, each with the reason.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        *,
+        batch: int,
+        size: int,
+        seed: int,
+        colours: bool = False,
+        workers: int = 2,
+    ) -> None:
+        self.files = list(files)
+        self.skipped: dict[Path, str] = {}
+        self._batch, self._size, self._seed = batch, size, seed
+        self._colours, self._workers = colours, workers
+        self._order = lru_cache(maxsize=2)(self._permutation)
+
+    def batches(self, start: int = 0) -> Generator[Pixels, None, None]:
+        """The batches of step `start`, `start` + 1, ... without end: `(batch, size, size, 3)`, RGB in 0..1.
+
+        The threads stop when the iterator is closed or forgotten.
+
+        Raises
+        ------
+        NanostyleError
+            None of the pictures can be used; the message says why the first cannot.
+        """
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        ahead: deque[list[Future[Pixels]]] = deque()
+        try:
+            while True:
+                while len(ahead) < _AHEAD:
+                    step = start + len(ahead)
+                    ahead.append([pool.submit(self.crop, step, i) for i in range(self._batch)])
+                yield np.stack([future.result() for future in ahead.popleft()])
+                start += 1
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def crop(self, step: int, i: int) -> Pixels:
+        """The crop `(size, size, 3)` at place `i` of the batch of `step`; raises as `batches` does."""
+        count = len(self.files)
+        epoch, place = divmod(step * self._batch + i, count)
+        for offset in range(count):
+            file = self.files[self._order(epoch)[(place + offset) % count]]
+            if file in self.skipped:
+                continue
+            try:
+                return self._crop(file, np.random.default_rng([self._seed, _CROP, step, i]))
+            except (OSError, ValueError) as error:
+                self.skipped[file] = str(error)
+        reason = next(iter(self.skipped.values()))
+        raise NanostyleError(f"none of the {count} pictures can be used for training; the first: {reason}")
+
+    def _permutation(self, epoch: int) -> list[int]:
+        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.files)).tolist()
+
+    def _crop(self, file: Path, rng: np.random.Generator) -> Pixels:
+        size = self._size
+        short, long = sorted(_sides(file))
+        if short < size:
+            raise ValueError(f"{file} is too small: {short} pixels, a crop needs {size}; use a smaller --size")
+        target = rng.integers(size, min(short, round(_ZOOM * size)) + 1)
+        pixels = load_image(file, size=math.ceil(long * target / short)).pixels
+        top, left = (rng.integers(0, n - size + 1) for n in pixels.shape[:2])
+        pixels = pixels[top : top + size, left : left + size]
+        if rng.random() < 0.5:
+            pixels = pixels[:, ::-1]
+        return vary_colours(pixels, rng) if self._colours else pixels
+
+
+# The shares of red, green and blue in what the eye takes for brightness (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def vary_colours(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+    """`pixels` (H, W, 3) with saturation times 0.5 to 1.5, hue turned by up to a tenth, brightness ±0.1.
+
+    Source: Ghiasi 2017's augmentation of paintings; its hue turns twice as far, which makes green skies.
+    """
+    saturation = rng.uniform(0.5, 1.5)
+    angle = 2 * np.pi * rng.uniform(-0.1, 0.1)
+    brightness = rng.uniform(-0.1, 0.1)
+    # Turning the hue is turning the colour cube around its grey diagonal (Rodrigues' formula).
+    cos, sin, third = np.cos(angle), np.sin(angle), 1 / np.sqrt(3)
+    cross = third * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
+    turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3 * np.ones((3, 3))
+    grey = np.tile(_LUMA, (3, 1))
+    mix = (grey + saturation * (np.eye(3) - grey)) @ turn
+    return np.clip(pixels @ mix.T.astype(np.float32) + np.float32(brightness), 0, 1)

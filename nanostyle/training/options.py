@@ -1,0 +1,125 @@
+"""What can be chosen in training, with its defaults, in one place."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nanostyle.models.multistyle import Storage
+
+_ABOVE_0 = ("batch", "size", "lr", "norm_rate", "lr_decay", "clip", "preview_every", "checkpoint_every")
+_FROM_0 = (
+    "steps",
+    "style_size",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "grid_weight",
+    "photo_weight",
+    "photo_share",
+    "ema",
+    "seed",
+)
+
+# These may change when a run goes on: they have no say in how the weights move.
+FREE_ON_RESUME = frozenset({"steps", "preview_every", "checkpoint_every", "storage", "license"})
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options of every kind of training; a layer is `NAME` or `NAME=WEIGHT`."""
+
+    steps: int = field(default=40_000, metadata={"help": "Steps of training in all."})
+    batch: int = field(default=4, metadata={"help": "Photos per step."})
+    size: int = field(default=256, metadata={"help": "Side of the crops of the photos, in pixels."})
+    style_size: int = field(
+        default=0,
+        metadata={"help": "Short side of the paintings, in pixels: sets the size of the strokes. 0: as --size."},
+    )
+    start_from: str = field(
+        default="",
+        metadata={
+            "help": "A trained model to begin with in place of random weights; it sets the network and its width."
+        },
+    )
+    width: float = field(
+        default=1.0,
+        metadata={"help": "Times the channels of the paper's network: 0.5 is four times as fast, 0.25 sixteen."},
+    )
+    norm: str = field(
+        default="instance",
+        metadata={"help": "Normalisation of a feedforward network.", "choices": ("instance", "batch")},
+    )
+    upsample: str = field(
+        default="nearest",
+        metadata={
+            "help": "How a feedforward network enlarges: fractional is the paper's.",
+            "choices": ("nearest", "fractional"),
+        },
+    )
+    backbone: str = field(
+        default="",
+        metadata={
+            "help": "predict: what looks at the paintings: a loss network (builtin, vgg16, vgg19 or a file;"
+            " default: as --loss-net), or conv, a small network trained from scratch."
+        },
+    )
+    finetune: bool = field(default=False, metadata={"help": "predict: train that loss network further."})
+    loss_net: str = field(default="builtin", metadata={"help": "Loss network: builtin, vgg16, vgg19 or a file."})
+    content_layers: tuple[str, ...] = field(
+        default=(), metadata={"help": "Default: relu4_2 or the nearest that the loss network has."}
+    )
+    style_layers: tuple[str, ...] = field(
+        default=(), metadata={"help": "Default: relu1_1 to relu5_1, as far as the loss network has them."}
+    )
+    content_weight: float = field(default=1.0, metadata={"help": "How much the photo's content counts."})
+    style_weight: float = field(default=5.0, metadata={"help": "How much the painting's style counts."})
+    tv_weight: float = field(default=0.0, metadata={"help": "Total variation: smooths noise."})
+    grid_weight: float = field(
+        default=1000.0,
+        metadata={"help": "No weave along the pixels that the network enlarges together; 0: do not care."},
+    )
+    photo_weight: float = field(
+        default=50.0,
+        metadata={"help": "cin: how exactly the style `photo`, the end of --strength, gives the photo back."},
+    )
+    photo_share: float = field(
+        default=0.125,
+        metadata={"help": "predict: the share of photos that are to come out as they went in, for --strength."},
+    )
+    lr: float = field(default=0.001, metadata={"help": "Adam's rate at the start."})
+    norm_rate: float = field(
+        default=10.0,
+        metadata={"help": "Times the rate for gamma and beta: there are few, and they have far to go from 1 and 0."},
+    )
+    lr_decay: float = field(default=0.1, metadata={"help": "The rate falls steadily to this part of it."})
+    clip: float = field(
+        default=10.0, metadata={"help": "Longest gradient (its norm over all parameters); longer ones are shortened."}
+    )
+    ema: float = field(
+        default=0.0, metadata={"help": "Above 0, as 0.999: the model is the running average of the weights."}
+    )
+    seed: int = field(default=0, metadata={"help": "Fixes all that is random."})
+    preview_every: int = field(default=500, metadata={"help": "Steps between previews."})
+    checkpoint_every: int = field(default=500, metadata={"help": "Steps between checkpoints."})
+    storage: Storage = field(
+        default="float32",
+        metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16", "uint8")},
+    )
+    license: str = field(
+        default="not stated", metadata={"help": "Terms under which the model may be used; written into it."}
+    )
+
+    def __post_init__(self) -> None:
+        for name in (*_ABOVE_0, *_FROM_0):
+            value = getattr(self, name)
+            least = "above 0" if name in _ABOVE_0 else "of 0 or more"
+            if not (value >= 0 and np.isfinite(value)) or (name in _ABOVE_0 and value == 0):
+                raise ValueError(f"{name}: expected a number {least}, got {value}")
+        for name in ("ema", "photo_share"):
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)}")
+
+    @property
+    def style_side(self) -> int:
+        """The short side of the paintings in pixels."""
+        return self.style_size or self.size

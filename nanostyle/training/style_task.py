@@ -1,0 +1,167 @@
+"""Teaching a transformer network one style or several: the task of `feedforward` and `cin`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nanostyle import __version__
+from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import module_of, to_device, to_host
+from nanostyle.backend.types import Array, Pixels
+from nanostyle.io.contact_sheet import sheet
+from nanostyle.io.image_write import thumbnail_jpeg
+from nanostyle.models.multistyle import IDENTITY, Model, save_model
+from nanostyle.nets.cost import training_step
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nn.module import _is_row, move, set_state, state
+from nanostyle.training.objective import Grams, Objective
+
+# The number after the user's seed for the order of the styles; 1 and 2 are those of `data.py`.
+_STYLES = 3
+
+
+class StyleTask:
+    """A `trainer.Task`: `net` learns `paintings`, one row each, and the row `photo` if it is among the styles.
+
+    Each batch mixes styles: they follow one another in a random order, all of them before one comes again.
+
+    Parameters
+    ----------
+    net
+        With as many styles as there are paintings, and one more if the first is `photo`.
+    paintings
+        Name to picture, in the order of the rows.
+    weights
+        By a style's name, how much its style term counts besides the options' `style_weight`; 1 if not named.
+
+    Raises
+    ------
+    ValueError
+        A weight is not above 0, or names no style; a painting is called `photo`.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        net: TransformerNet,
+        paintings: Mapping[str, Pixels],
+        objective: Objective,
+        *,
+        weights: Mapping[str, float] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        self.net, self.mode = net, mode
+        self.skipped: dict[Path, str] = {}  # each painting was read before: one that cannot be is an error
+        identity = net.config["identity"]
+        if IDENTITY in paintings:
+            raise ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own; rename the file")
+        self.styles = [IDENTITY] * identity + list(paintings)
+        self._paintings, self._objective, self._device = dict(paintings), objective, device
+        self._weights = dict(weights or {})
+        for name, weight in self._weights.items():
+            if name not in paintings or not (0 < weight < np.inf):
+                raise ValueError(f"style weight {name}={weight}: expected the name of a style and a number above 0")
+        move(net, device)
+        # Where the style is the photo's own the row's weight is 0, so its target is never looked at.
+        each = [objective.grams(to_device(p[None], device)) for p in self._paintings.values()]
+        rows = [each[0]] * identity + each
+        self._targets: Grams = {k: module_of(v).concatenate([row[k] for row in rows]) for k, v in each[0].items()}
+        shares = [0.0] * identity + [self._weights.get(name, 1.0) for name in self._paintings]
+        self._row_weight = np.array(shares, np.float32)
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must agree with."""
+        return {"mode": self.mode, "network": self.net.config, "styles": self.styles, "style weights": self._weights}
+
+    def inputs(self, step: int, count: int) -> dict[str, Any]:
+        """The styles of the `count` photos of `step`, whose turn it is, and what they count."""
+        rows = self.rows_at(step, count)
+        weight = self._row_weight[rows]
+        return {"rows": rows, "weight": weight, "own": not weight.all()}
+
+    def losses(self, photos: Array, *, rows: Array, weight: Array, own: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, each photo in the style of its row; `own`: there is one whose style is its own."""
+        y = self.net(Tensor(photos), rows if self.net.styled_layers else None, training=True)
+        targets = {layer: grams[rows] for layer, grams in self._targets.items()}
+        return self._objective.losses(y, photos, targets, weight, own=own)
+
+    def bytes_per_pixel(self) -> float:
+        """What a step takes of a GPU's memory."""
+        return training_step(self.net, self._objective.network, self._objective.layers)
+
+    def rows_at(self, step: int, count: int) -> npt.NDArray[np.int64]:
+        """The styles of the `count` photos of `step`: they depend on the seed and the step alone."""
+        S, seed = len(self.styles), self._objective.options.seed
+        first, last = step * count // S, ((step + 1) * count - 1) // S
+        turns = [np.random.default_rng([seed, _STYLES, turn]).permutation(S) for turn in range(first, last + 1)]
+        start = step * count - first * S
+        return np.concatenate(turns)[start : start + count]
+
+    def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
+        """Photos x styles, and every style's content and style loss, without weights, as the mean over the photos."""
+        columns: list[list[Pixels]] = []
+        measured = {}
+        for row, name in enumerate(self.styles):
+            results, losses = [], []
+            for photo in photos:
+                x = to_device(photo[None], self._device)
+                with no_grad():
+                    style = to_device(np.array([row]), self._device)
+                    y = self.net(Tensor(x), style if self.net.styled_layers else None)
+                targets = {layer: grams[row : row + 1] for layer, grams in self._targets.items()}
+                losses.append(self._objective.measure(y, x, targets))
+                results.append(to_host(y.data)[0])
+            columns.append(results)
+            measured[name] = {term: float(np.mean([loss[term] for loss in losses])) for term in losses[0]}
+        if self.styles[0] == IDENTITY:
+            measured.pop(IDENTITY)
+        top = [None, *(self._paintings.get(name) for name in self.styles)]
+        rows = [[photo, *(column[i] for column in columns)] for i, photo in enumerate(photos)]
+        return sheet([top, *rows], column_labels=["", *self.styles], cell=192), measured
+
+    def model(self, recipe: Mapping[str, Any]) -> Model:
+        """The network as it is now, with what belongs into its file."""
+        options = self._objective.options
+        return Model(
+            net=self.net,
+            styles=self.styles,
+            thumbnails={name: thumbnail_jpeg(painting) for name, painting in self._paintings.items()},
+            recipe={"mode": self.mode, **recipe},
+            source=f"nanostyle {__version__}, train --mode {self.mode}",
+            license=options.license,
+            storage=options.storage,
+        )
+
+    def save(self, path: Path, recipe: dict[str, Any]) -> None:
+        """Write the model."""
+        save_model(path, self.model(recipe))
+
+
+class _NewStyles(StyleTask):
+    """The task of `add_style`: its network has the new rows only, its file the old ones too."""
+
+    def __init__(self, base: Model, *args: Any, **options: Any) -> None:
+        super().__init__("add-style", *args, **options)
+        self._base = base
+
+    def model(self, recipe: Mapping[str, Any]) -> Model:
+        """The old model with the new rows after its own."""
+        base, new = self._base, super().model(recipe)
+        net = TransformerNet(
+            {**base.net.config, "styles": len(base.styles) + len(self.styles)}, np.random.default_rng(0)
+        )
+        rows = {name: to_host(value) for name, value in state(self.net).items() if _is_row(name)}
+        old = state(base.net)
+        set_state(net, {k: np.concatenate([v, rows[k]]) if k in rows else v for k, v in old.items()})
+        return replace(
+            base,
+            net=net,
+            styles=base.styles + self.styles,
+            storage=new.storage,
+            thumbnails=base.thumbnails | new.thumbnails,
+            recipe=base.recipe | {"added": [*base.recipe.get("added", []), {"styles": self.styles, **new.recipe}]},
+        )
