@@ -1,8 +1,9 @@
-"""How exact the gradient of Gatys' method is in float32, end to end: `python -m bench.accuracy [--loss-net vgg19]`.
+"""How exact is the gradient of Gatys' method in float32? `python -m bench.accuracy [--loss-net vgg19]`
 
-Pixels through VGG-19 to relu4_1, content and style terms, and back, against the same in float64, over several seeds;
-by Winograd's algorithm with tiles of 4 (the default) and of 2, and without it. A ReLU or a maximum that decides
-otherwise near a tie changes the gradient by 1e-4 to 3e-3, in PyTorch too, so the decisions that differ are counted.
+The whole gradient, from the loss (content and style of VGG-19 up to relu4_1) to the pixels, is compared with float64
+over several seeds: with Winograd's algorithm in tiles of 4 (the default) and of 2, and without it. A ReLU or a
+maximum near a tie may decide differently in float32. That changes the gradient by 1e-4 to 3e-3, in PyTorch too, so
+the decisions that differ are counted.
 """
 
 import argparse
@@ -24,13 +25,13 @@ TILES = {"Winograd, tiles of 4": 4, "Winograd, tiles of 2": 2, "direct": 0}
 
 
 def gradient(network: LossNetwork, pictures: list[Array]) -> Array:
-    """Of the loss of `(photo, aim, painting)` with respect to the photo."""
+    """The gradient of the loss of `(photo, aim, painting)` with respect to the photo."""
     photo, aim, painting = pictures
     return PerceptualLoss(network, aim, painting)(photo)[1]
 
 
 def decisions(network: LossNetwork, photo: Array) -> list[Array]:
-    """Which values pass each ReLU, and which of four is the largest in each pool."""
+    """For each ReLU, which values pass; for each pool, which of four values is the largest."""
     relus = [name for name in network.layers if name.startswith("relu")]
     with no_grad():
         features = {name: f.data for name, f in network.features(Tensor(photo), relus).items()}
@@ -44,7 +45,7 @@ def decisions(network: LossNetwork, photo: Array) -> list[Array]:
 
 
 def measure(networks: tuple[LossNetwork, LossNetwork], side: int, seed: int) -> dict[str, dict[str, float]]:
-    """For each way to convolve, the relative error of the gradient, and how many decisions differ."""
+    """The relative error of the gradient and the number of decisions that differ, for each way to convolve."""
     pictures = [picture(1, side, side, seed=3 * seed + i) for i in range(3)]
     single, double = networks
     wide = [x.astype(np.float64) for x in pictures]

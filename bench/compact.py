@@ -1,8 +1,8 @@
-"""The built-in loss network against the real VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.compact`.
+"""The built-in loss network against VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.compact`.
 
-For photos x paintings: the content and style loss, by VGG-19, of what Gatys' method makes with the slim network, as
-multiples of those with VGG-19 itself, after as many iterations with the same options, and the processor time of an
-iteration with each, measured in turns. What VGG-19 made is kept in `runs/`, as it is the same every time.
+For pairs of photo and painting: content and style loss of the result with the slim network, as multiples of those of
+the result with VGG-19, after as many iterations with the same options. Also the processor time of an iteration with
+each, measured in turns. Results with VGG-19 are kept in `runs/compact`: they are the same every time.
 """
 
 import argparse
@@ -43,13 +43,13 @@ Losses = dict[str, float]
 
 
 def stylised(photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
-    """What Gatys' method makes."""
+    """The result of Gatys' method."""
     *_, last = gatys(photo, [painting], network, options)
     return last.pixels
 
 
 def remembered(file: Path, photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
-    """`stylised`, from `file` if it was made before."""
+    """The result of Gatys' method, read from `file` if it is there."""
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("wb") as stream:

@@ -1,7 +1,7 @@
 """Gatys' method, 50 iterations of L-BFGS at 384 x 384, against `torch.optim.LBFGS`: `python -m bench.gatys`.
 
-Both with a strong Wolfe line search and the same losses. Their line searches are not the same, so neither are their
-steps: what must agree is the loss at the end, within 5 %.
+Both use a strong Wolfe line search and the same losses. The line searches differ in detail, so the steps differ too:
+the losses at the end must agree within 5 %.
 """
 
 from collections.abc import Sequence

@@ -1,15 +1,14 @@
-"""Do paintings that were never trained on come out as well as those that were? Ghiasi 2017, figure 5, at this scale.
+"""Do unseen paintings come out as well as trained ones? Figure 5 of Ghiasi 2017 at a small scale.
 
     python bench/ghiasi.py [--counts 16 64 256 700] [--steps 4000] [--width 0.25] [--size 128] ...
 
-For each number of training styles a network is trained, all else equal, and the content and style loss (scale-free,
-without weights) are measured over photos that no training saw, for styles that were trained on and for paintings that
-were not; along --strength from 0 to 1; and whether works of one painter lie nearer to one another than to the rest.
-Stopped and started again, it goes on where it was: trainings resume, finished counts are not repeated. With --model
-nothing is trained: that network is measured.
+One network is trained for each number of styles, all else equal. Measured over photos that no training saw, by
+relative losses without weights: content and style loss for trained styles and for unseen paintings; the same along
+--strength from 0 to 1; and whether works of one painter lie closer together than others. The script resumes where it
+was stopped. With --model nothing is trained and that network is measured.
 
-The data: folders of photos and of styles to train on, and of photos and of paintings to test with. A style to train on
-whose name shares a word with a test painting's is left out: it may be another picture of the same work.
+The data: folders of photos and styles to train on, and of photos and paintings to test with. A training style is left
+out if its name shares a word with a test painting's: it may be another picture of the same work.
 """
 
 import argparse
@@ -67,7 +66,7 @@ def words(name: str) -> set[str]:
 
 
 def training_styles(folder: Path, tests: Sequence[str], seed: int) -> list[str]:
-    """The names of the styles that may be trained on, in a random order: the first n are the training set of n."""
+    """The names of the styles to train on, in a random order: the first n are the training set of n."""
     # `style` and `target`: pictures whose names do not say what they are.
     taken = {"style", "target"}.union(*map(words, tests))
     names = [name for name in style_files([folder]) if not words(name) & taken]
@@ -75,13 +74,13 @@ def training_styles(folder: Path, tests: Sequence[str], seed: int) -> list[str]:
 
 
 class Judge:
-    """Measures stylised pictures with the loss network, against test photos and any paintings."""
+    """Measures stylized pictures by the loss network, over the test photos."""
 
     def __init__(self, objective: Objective, photos: Mapping[str, Pixels]) -> None:
         self.objective, self.photos = objective, photos
 
     def losses(self, predictor: Predictor, painting: Pixels, photos: Sequence[Pixels], strength: float = 1) -> Losses:
-        """Content and style loss in the style of `painting`, as the mean over the photos."""
+        """Content and style loss in the style of `painting`: means over the photos."""
         style = predict_style(predictor, painting, name="")
         targets = self.objective.grams(painting[None])
         found = [
@@ -97,7 +96,7 @@ class Judge:
         return {**mean(found), "standard_error": errors, "paintings": len(found)}
 
     def untouched(self, paintings: Sequence[Pixels]) -> float:
-        """The style loss of the photos themselves: where every method begins."""
+        """The style loss of the photos themselves, where every method begins."""
         return mean(
             [
                 self.objective.measure(Tensor(photo[None]), photo[None], self.objective.grams(painting[None]))
@@ -113,17 +112,17 @@ def mean(losses: Sequence[Losses]) -> Losses:
 
 
 def pictures(files: Mapping[str, Path], size: int) -> dict[str, Pixels]:
-    """All of `files`, with the short side at `size`."""
+    """All of `files`, with a short side of `size` pixels."""
     return {name: load_short(file, size) for name, file in files.items()}
 
 
 def painter(name: str) -> str:
-    """Whose work it is: the last word of the name, as in `irises_van_gogh`; without `_` it is nobody's."""
+    """The painter: the last word of the name, as in `irises_van_gogh`; empty for a name without `_`."""
     return name.rpartition("_")[2] if "_" in name else name
 
 
 def examine(predictor: Predictor, judge: Judge, learnt: Mapping[str, Pixels], unseen: Mapping[str, Pixels]) -> Any:
-    """All that is measured of one trained network."""
+    """All measurements of one trained network."""
     photo_count, painting_count = SHOWN
     few_photos, few = list(judge.photos.values())[:photo_count], list(unseen.values())[:painting_count]
     along = {
@@ -171,7 +170,7 @@ def table(results: Mapping[str, Any]) -> str:
 
 
 def main() -> None:
-    """Train, measure, write, for each count."""
+    """Train, measure and write, for each count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, default=DATA / "photos")
     parser.add_argument("--styles", type=Path, default=DATA / "styles")

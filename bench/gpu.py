@@ -1,4 +1,4 @@
-"""What the scripts for a GPU share: time by events, within CUDA graphs, and a report as JSON and Markdown."""
+"""Shared by the scripts for a GPU: times by CUDA events, within CUDA graphs; a report as JSON and Markdown."""
 
 import argparse
 import json
@@ -29,7 +29,7 @@ def parser(script: str, what: str) -> argparse.ArgumentParser:
 
 
 def need_gpu() -> tuple[Any, Any]:
-    """CuPy and PyTorch, both with a GPU; ends the script with one line where that cannot be had."""
+    """CuPy and PyTorch, both with a GPU. Ends the script with one line if there is none."""
     try:
         pick_device("cuda")
         import torch
@@ -41,7 +41,7 @@ def need_gpu() -> tuple[Any, Any]:
 
 
 def machine(cp: Any, torch: Any) -> dict[str, Any]:
-    """What the figures depend on."""
+    """Card, driver and versions: what the figures depend on."""
     card = cp.cuda.runtime.getDeviceProperties(0)
     return {
         "card": card["name"].decode(),
@@ -83,7 +83,7 @@ def of_ours(cp: Any, work: Work) -> Work:
 
 
 def of_torch(torch: Any, work: Work) -> Work:
-    """The same for PyTorch, by its own recorder."""
+    """`work` of PyTorch, recorded as a CUDA graph by PyTorch."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -97,7 +97,7 @@ def of_torch(torch: Any, work: Work) -> Work:
 
 
 def milliseconds(torch: Any, works: Sequence[Work], rounds: int, times: int = 10) -> list[float]:
-    """The median time of each work, in turns, `times` runs between two events. All run on the default stream."""
+    """The median time of each work over `times` runs between two events, in turns, on the default stream."""
     found: list[list[float]] = [[] for _ in works]
     for work in works:
         work()

@@ -1,8 +1,8 @@
-"""Stylising, a step of training and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
+"""Stylizing, a training step and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
 
 PyTorch runs as its users run it: channels_last, eager and under `torch.compile`, in float16 (autocast in training) or
-with TF32. Stylising is compiled with CUDA graphs (`reduce-overhead`; `max-autotune` takes minutes more). First both are
-compared with PyTorch in float32.
+with TF32. Stylizing is compiled with CUDA graphs (`reduce-overhead`; `max-autotune` takes minutes more). Before
+anything is timed, both are compared with PyTorch in float32.
 """
 
 import sys
@@ -33,7 +33,7 @@ COLUMNS = (*COLUMNS, "aim ms", "floor ms", "result")
 
 @dataclass(frozen=True)
 class Race:
-    """One work of all contestants: by their names what they do, and their first results; `exact` is in float32."""
+    """One work of all contestants: functions and first results by name; `exact` is the result in float32."""
 
     name: str
     runs: dict[str, Work]
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
-    """Compare, then time. The ratio is that of PyTorch's best: above 1, nanostyle is faster.
+    """Compare, then time. The ratio is against PyTorch's best: above 1, nanostyle is faster.
 
-    A gradient in float16 is far from that in float32, through the ReLUs that flip: ours may be as far as PyTorch's,
-    and half as far again.
+    A gradient in float16 is far from the one in float32, because ReLUs flip. Ours may be up to half as far again as
+    PyTorch's.
     """
     error, theirs = (
         float(np.linalg.norm(race.results[name] - race.exact) / np.linalg.norm(race.exact))
@@ -93,12 +93,12 @@ def row(torch: Any, race: Race, precision: str, rounds: int) -> dict[str, Any]:
 
 
 def allow_tf32(torch: Any, allowed: bool) -> None:
-    """Whether PyTorch may round what it multiplies to TF32."""
+    """Allow or forbid PyTorch to round operands to TF32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def exactly(torch: Any, work: Work) -> Any:
-    """What PyTorch's `work` gives in float32 as it is."""
+    """The result of PyTorch's `work` in plain float32."""
     allow_tf32(torch, False)
     try:
         return work()
@@ -107,7 +107,7 @@ def exactly(torch: Any, work: Work) -> Any:
 
 
 def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
-    """A pass of the transformer, from the picture on the device to the picture on the device."""
+    """A pass of the transformer, from a picture on the device to a picture on the device."""
     from bench.torch_nets import Transformer, tensor
 
     for name, (H, W) in STYLISING.items():
@@ -145,7 +145,7 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
 
 
 def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
-    """A whole step at 256 x 256, batch 4: both networks forward and back, and Adam."""
+    """A whole step at 256 x 256, batch 4: both networks forward and backward, and Adam."""
     from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
 
     # PyTorch's side has the papers' losses.
@@ -206,7 +206,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
 
 def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
-    """The loss of a picture of 512 x 512 and its gradient: what each iteration of Gatys' method evaluates."""
+    """Loss and gradient of a picture of 512 x 512: one evaluation of Gatys' method."""
     from bench.torch_nets import Features, perceptual_loss, tensor
 
     network, (H, W) = vgg19(), (512, 512)

@@ -1,4 +1,4 @@
-"""The parts of a day with a GPU, put together: `python -m bench.gpu_report DIR`, the last step of `gpu_day.sh`."""
+"""Put the parts of `gpu_day.sh` together, as its last step: `python -m bench.gpu_report DIR`."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from nanostyle.io.atomic import replacing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write `gpu_day.json` and `gpu_day.md` from what the parts have left in the folder."""
+    """Write `gpu_day.json` and `gpu_day.md` from the files that the parts left in the folder."""
     given = sys.argv[1:] if arguments is None else arguments
     if len(given) != 1 or not (Path(given[0]) / "gpu_day.tsv").is_file():
         sys.exit("gpu_report: expected the folder that gpu_day.sh has written to")

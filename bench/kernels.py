@@ -1,7 +1,7 @@
-"""Each CUDA kernel against PyTorch (cuDNN, cuBLAS) doing the same, on one GPU: `python -m bench.kernels`.
+"""Each CUDA kernel against PyTorch (cuDNN, cuBLAS) on one GPU: `python -m bench.kernels`.
 
-Both are compared first, then timed by events, within CUDA graphs, in turns. Memory-bound kernels are told as a share of
-the measured speed of a copy, products as a share of the measured speed of a large matrix product.
+Results are compared first, then timed by CUDA events, within CUDA graphs, in turns. Memory-bound kernels are given as
+a share of the measured speed of a copy, matrix products as a share of the measured speed of a large product.
 """
 
 import sys
@@ -47,7 +47,7 @@ TOLERANCE = {"fp16": 5e-3, "tf32": 5e-3, "fp32": 1e-4}
 
 @dataclass(frozen=True)
 class Pair:
-    """Ours and PyTorch's work, and what they compute and move; `graph`: PyTorch's can be recorded too."""
+    """Our work and PyTorch's, with their operations and bytes; `graph`: PyTorch's can be recorded too."""
 
     name: str
     ours: Work
@@ -102,13 +102,13 @@ def matrix_speed(torch: Any, precision: str) -> float:
 
 
 def error(pair: Pair) -> float:
-    """How far ours is from PyTorch's, as a part of the length of PyTorch's."""
+    """The distance of our result from PyTorch's, relative to the norm of PyTorch's."""
     ours, theirs = (flat(work()) for work in (pair.ours, pair.torch))
     return float(np.linalg.norm(ours - theirs) / max(np.linalg.norm(theirs), 1e-30))
 
 
 def flat(result: Any) -> Any:
-    """All numbers of a result, of arrays of either kind, in float64."""
+    """All numbers of a result in float64; the result may be of either library."""
     if isinstance(result, tuple | list):
         return np.concatenate([flat(part) for part in result])
     host = result.get() if hasattr(result, "get") else result.detach().permute(*channels_last(result)).cpu().numpy()
@@ -116,12 +116,12 @@ def flat(result: Any) -> Any:
 
 
 def channels_last(x: Any) -> tuple[int, ...]:
-    """The order of axes that brings PyTorch's pictures into ours."""
+    """The order of axes that turns PyTorch's layout into ours."""
     return (0, 2, 3, 1) if x.ndim == 4 else tuple(range(x.ndim))
 
 
 class Works:
-    """Every kernel with inputs to run it on, for one precision."""
+    """Every kernel with its inputs, in one precision."""
 
     def __init__(self, cp: Any, torch: Any, precision: str) -> None:
         self.cp, self.torch = cp, torch
@@ -130,13 +130,13 @@ class Works:
         self.bytes = 2 if self.half else 4
 
     def both(self, *shape: int) -> tuple[Any, Any]:
-        """Random numbers as an array of ours and, if pictures, as PyTorch's channels_last tensor of the same."""
+        """Random numbers as our array and, for pictures, the same as PyTorch's channels_last tensor."""
         host = self.rng.standard_normal(shape, np.float32).astype(np.float16 if self.half else np.float32)
         x = self.torch.from_numpy(host).cuda()
         return self.cp.asarray(host), x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
     def every(self) -> Iterator[Pair]:
-        """All pairs; each is made when it is asked for, so that memory holds one at a time."""
+        """All pairs, one at a time, so that memory holds one of them."""
         for name, shape in CONVOLUTIONS.items():
             yield from self.convolution(name, *shape)
         for name, (N, H, W, C) in GRAMS.items():
@@ -214,7 +214,7 @@ class Works:
         yield Pair(f"gram dx {name}", lambda: gram_dx(g, x), gradient, flops, 2 * moved)
 
     def norm(self, name: str, N: int, H: int, W: int, C: int) -> Iterator[Pair]:
-        """Statistics; the pass of CIN with ReLU and residual; its gradients. PyTorch's are those of instance norm."""
+        """Statistics; conditional instance norm with ReLU and residual; its gradients. PyTorch runs instance norm."""
         cp, torch = self.cp, self.torch
         x, xt = self.both(N, H, W, C)
         r, rt = self.both(N, H, W, C)

@@ -1,9 +1,10 @@
-"""Kill a training 20 times at random moments, go on each time, and compare its end with that of an undisturbed one.
+"""Kill a training 20 times at random moments, resume each time, and compare the end with an undisturbed run.
 
     python bench/kill_nine.py [KILLS] [SEED]
 
-A moment lies anywhere from the start of the process: while Python starts, between two steps, in the middle of a
-checkpoint. The training is the tests' own: two styles, pictures of 32 pixels, a checkpoint at every other step.
+A kill may come at any moment from the start of the process on: while Python starts, between two steps, within a
+checkpoint. The training is a small one of the tests: two styles, pictures of 32 pixels, a checkpoint every other
+step.
 """
 
 import json
@@ -26,7 +27,7 @@ STEPS = 60
 
 
 def start(data: list[Path], output: Path) -> "subprocess.Popen[bytes]":
-    """The training in a process of its own."""
+    """Start the training in its own process."""
     command = [sys.executable, str(ROOT / "tests" / "train_tiny.py"), *map(str, data), str(output), str(STEPS)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[:2])}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
@@ -57,7 +58,7 @@ def reached(output: Path) -> int:
 
 
 def main() -> None:
-    """Run it and print what happened."""
+    """Kill, resume and compare; exit status 1 where the ends differ."""
     kills, seed = (int(sys.argv[i]) if len(sys.argv) > i else default for i, default in ((1, 20), (2, 0)))
     rng = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:

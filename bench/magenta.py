@@ -1,15 +1,18 @@
-"""The built-in prediction network beside Magenta's released one, on pictures that neither was trained on.
+"""The built-in network for any painting beside Magenta's released one, on pictures neither was trained on.
 
     pip install ai-edge-litert
     python bench/magenta.py --vgg19 vgg19.h5 [--model any.h5] [--sheet sheet.png]
 
-For photos x paintings: content and style loss by VGG-19, relative and without weights, of both results, and how often
-ours has the lower style loss at no higher content loss. Three scores of faults, the last two for a flat grey photo as
-well: `grain`, the share of the brightness's variance that is a checkerboard of single pixels; `weave`, how far the
-colours follow the grid of 4 x 4 pixels that both networks enlarge together, in thousandths (README's photo: 1.0); and
-`border`, how much the outermost pixels differ from those 6 further in, over the same difference inside: well above 1
-is a frame.
-Magenta's network looks at a square of 256 pixels out of the painting's middle, ours as it was trained.
+For pairs of photo and painting: content and style loss by VGG-19 of both results, relative and without weights, and
+how often ours has the lower style loss at no higher content loss. Three scores of faults, the last two also for a
+flat gray photo:
+
+- `grain`: the share of the brightness's variance in a checkerboard of single pixels;
+- `weave`: how far the colors follow the grid of 4 x 4 pixels that both networks upsample together, in thousandths;
+- `border`: how much the outermost pixels differ from those 6 further in, over the same difference inside; well above
+  1 is a frame.
+
+Magenta's network sees a square of 256 pixels from the painting's middle; ours sees paintings as in its training.
 """
 
 import argparse
@@ -62,7 +65,7 @@ class Magenta:
         self._predict, self._transform = (Interpreter(str(folder / name), num_threads=threads) for name in files)
 
     def style(self, painting: Pixels) -> Pixels:
-        """Its 100 numbers for a painting."""
+        """The 100 numbers of a painting."""
         side = min(painting.shape[:2])
         top, left = ((n - side) // 2 for n in painting.shape[:2])
         square = resize(painting[top : top + side, left : left + side], (STYLE_SIDE, STYLE_SIDE))
@@ -93,7 +96,7 @@ def grain(pixels: Pixels) -> float:
 
 
 def weave(pixels: Pixels) -> float:
-    """How far the colours follow the grid of 4 x 4 pixels: the deviation of its places' means, in thousandths."""
+    """How far colors follow the grid of 4 x 4 pixels: the deviation of the means by place, in thousandths."""
     return 1000 * grid_loss(Tensor(pixels[None])).item() ** 0.5
 
 

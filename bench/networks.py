@@ -1,4 +1,4 @@
-"""Stylising, and the loss network with its gradient, against PyTorch: `python -m bench.networks`."""
+"""Stylizing, and the loss network with its gradient, against PyTorch: `python -m bench.networks`."""
 
 from collections.abc import Sequence
 
@@ -71,7 +71,7 @@ def _gradient(size: str, H: int, W: int) -> Work:
 
 
 def as_torch(model: torch.nn.Module, x: torch.Tensor, contestant: str) -> tuple[torch.nn.Module, torch.Tensor]:
-    """`model` and its input in the contestant's layout, compiled if it says so."""
+    """`model` and its input in the contestant's layout, compiled where the contestant is."""
     if contestant.endswith(CHANNELS_LAST):
         model, x = model.to(memory_format=torch.channels_last), x.contiguous(memory_format=torch.channels_last)
     return (torch.compile(model) if contestant in COMPILED else model), x

@@ -1,12 +1,12 @@
-"""This program and PyTorch in turn, in one process: what `networks.py`, `training.py` and `gatys.py` share.
+"""nanostyle and PyTorch in turn, in one process: shared by `networks.py`, `training.py` and `gatys.py`.
 
-A script lists its works. Each work is built by each contestant from the same weights and the same pictures, run
-once, and the results compared: where they differ there is nothing to time, and the script stops. Then all take
-turns, so that whatever else the machine does falls on all of them alike.
+A script lists its works. Each contestant builds each work from the same weights and pictures and runs it once. The
+results are compared, and the script stops where they differ. Then all contestants take turns, so that other work on
+the machine slows all of them alike.
 
-Contestants: `nanostyle`; `eager` (PyTorch, its own layout of memory), `channels_last`, and with `--compile` both
-under `torch.compile`. The ratio is that of the faster of `eager` and `channels_last`: above 1, nanostyle is faster.
-Peak memory is that of a fresh process for each, over what it held after its imports.
+Contestants: `nanostyle`; `eager` (PyTorch in its own memory layout), `channels_last`, and with `--compile` both under
+`torch.compile`. The ratio is against the faster of `eager` and `channels_last`: above 1, nanostyle is faster. Peak
+memory is that of a fresh process for each, less what the process held after its imports.
 """
 
 import argparse
@@ -182,7 +182,7 @@ def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dic
 
 
 def _busy() -> float:
-    """Processor seconds that the whole machine has spent; 0 where that is not to be had."""
+    """Processor seconds spent by the whole machine; 0 where the system does not tell."""
     stat = Path("/proc/stat")
     if not stat.exists():
         return 0.0
@@ -204,7 +204,7 @@ def _print(row: Mapping[str, Any]) -> None:
 
 
 def _peak_of(script: str, work: Work, contestant: str, options: argparse.Namespace) -> float:
-    """The peak of a fresh process in which `contestant` does `work`, on the most threads asked for."""
+    """The peak memory of a fresh process in which `contestant` does `work`, with the most threads asked for."""
     command = [sys.executable, "-m", f"bench.{script}", "--only", work.name, "--peak", contestant]
     command += ["--threads", str(max(options.threads)), *(["--quick"] if options.quick else [])]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -235,7 +235,7 @@ def _resident_peak() -> float:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """Processor, system and versions: what the figures depend on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -1,13 +1,13 @@
-"""Dumoulin 2017's experiments, at the scale of one machine: `python -m bench.paper_cin --content DIR --styles DIR ...`.
+"""Dumoulin 2017's experiments at a small scale: `python -m bench.paper_cin --content DIR --styles DIR ...`.
 
-(a) N styles in one network against N networks of one style, trained for as many steps: content and style loss on
-    photos that none has seen. The paper: content 8.7 ± 3.9 % higher, style 8.9 ± 16.5 % lower.
-(b) A new style by gamma and beta alone against a network trained from scratch for as many steps, and for 8 times as
-    many. The paper: 5,000 steps of the first look like 40,000 of the last; 5,000 from scratch do not.
-(c) The style loss along the blend from one style to another. The paper: it is monotone.
+(a) One network of N styles against N networks of one style, trained for as many steps: content and style loss on
+    unseen photos. In the paper content is 8.7 ± 3.9 % higher, style 8.9 ± 16.5 % lower.
+(b) A new style by gamma and beta alone against a network trained from scratch, for as many steps and for 8 times as
+    many. In the paper 5,000 steps of the first look like 40,000 of the last; 5,000 from scratch do not.
+(c) The style loss along the blend from one style to another. In the paper it is monotone.
 
-Every training goes on where it was interrupted, so the script can be stopped and started again. The networks have no
-style `photo` here, as the paper's have none. Losses are without weights (`Objective.measure`).
+The script resumes where it was stopped. As in the paper, the networks have no style `photo`. Losses are without
+weights.
 """
 
 import argparse
@@ -36,7 +36,7 @@ Losses = dict[str, list[float]]
 
 
 class Experiment:
-    """The trainings and the measurements that the three experiments share."""
+    """Trainings and measurements shared by the three experiments."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         photos = find_pictures(given.content)
@@ -71,7 +71,7 @@ class Experiment:
         return output
 
     def add(self, model: Path, name: str, painting: Path, steps: int) -> Path:
-        """`model` with one style more, trained by gamma and beta alone."""
+        """`model` with one more style, trained by gamma and beta alone."""
         output = self.folder / f"added-{name}.h5"
         options = self.with_steps(steps)
         for step in add_style(model, self.photos, {name: painting}, self.network, options, output, resume=True):
@@ -79,7 +79,7 @@ class Experiment:
         return output
 
     def with_steps(self, steps: int) -> TrainOptions:
-        """The options of a training of that length."""
+        """The options of a training of `steps` steps."""
         return TrainOptions(**{**vars(self.options), "steps": steps})
 
     def measure(self, model: Path, shares: Mapping[str, float], painting: Path) -> Losses:
@@ -96,7 +96,7 @@ class Experiment:
         return losses
 
     def test_photos(self) -> list[Pixels]:
-        """Centre crops of the photos that are kept out of all trainings, as batches of one."""
+        """Center crops of the photos kept out of all trainings, as batches of one."""
         crops = []
         for file in self.test:
             pixels, size = load_short(file, self.options.size), self.options.size
@@ -147,13 +147,13 @@ def mean(losses: Losses) -> dict[str, float]:
 
 
 def monotone(values: Sequence[float]) -> bool:
-    """Whether `values` never turn back."""
+    """True where `values` never turn back."""
     steps = np.diff(values)
     return bool((steps >= 0).all() or (steps <= 0).all())
 
 
 def report(name: str, step: int, steps: int, loss: float) -> None:
-    """One line in a hundred steps."""
+    """Print every hundredth step."""
     if step % 100 == 0 or step == steps:
         print(f"{name}: step {step} of {steps}, loss {loss:.4f}", flush=True)
 

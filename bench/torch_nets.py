@@ -1,4 +1,4 @@
-"""The same networks in PyTorch, as its users write them, with the weights of ours."""
+"""The same networks in PyTorch, as its users write them, with our weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ def tensor(x: np.ndarray) -> torch.Tensor:
 
 
 def pictures(x: torch.Tensor) -> np.ndarray:
-    """Back again."""
+    """The inverse of `tensor`: `(N, C, H, W)` to `(N, H, W, C)`."""
     return x.detach().permute(0, 2, 3, 1).numpy()
 
 
@@ -120,6 +120,6 @@ def relative(x: torch.Tensor, aim: torch.Tensor) -> torch.Tensor:
 def perceptual_loss(
     features: list[torch.Tensor], aim: torch.Tensor, grams: list[torch.Tensor], weights: Mapping[str, float]
 ) -> torch.Tensor:
-    """Content at the last of the features and style at all of them, each mean times its weight."""
+    """Content at the last feature and style at all of them, each mean times its weight."""
     style = sum(relative(gram(f), G) for f, G in zip(features, grams, strict=True))
     return weights["content"] * relative(features[-1], aim) + weights["style"] * style

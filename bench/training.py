@@ -1,6 +1,6 @@
-"""A whole step of training, batch 4 at 256 x 256, against PyTorch: `python -m bench.training`.
+"""A whole training step, batch 4 at 256 x 256, against PyTorch: `python -m bench.training`.
 
-Network and loss network forward and back, the photos' own features, and Adam.
+It comprises both networks forward and backward, the features of the photos, and Adam.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from nanostyle.training.style_task import StyleTask
 
 
 def works(quick: bool) -> Sequence[Work]:
-    """The one step; `quick`: of a smaller batch of smaller photos."""
+    """The one step; `quick`: a smaller batch of smaller photos."""
     batch, size = (2, 128) if quick else (4, 256)
     # The gradients to input and to weights cost what the forward pass costs, each.
     flops = 3 * batch * (transformer_flops(transformer(), size, size) + vgg_flops(vgg19(), size, size))
@@ -69,7 +69,7 @@ def _step(contestant: str, batch: int, size: int) -> Run:
 
 
 def _ours(g: torch.Tensor) -> torch.Tensor:
-    """A gradient with its axes in the order of our weights."""
+    """A gradient of PyTorch with its axes in the order of our weights."""
     return g.permute(2, 3, 1, 0) if g.ndim == 4 else g
 
 

@@ -2,17 +2,17 @@
 
     python -m weights.distill --teacher vgg19.h5 --photos DIR --styles DIR [--steps 7000] [--resume] -o loss.h5
 
-1. *Prune*. Layer by layer some channels of VGG-19 are kept: those from which the others follow best by a linear map.
-   The weights that lead to them are fitted by least squares to what VGG-19 has there, given what the slim network has.
-2. *Train*. VGG-19's features at four levels must follow from the slim ones by a linear map, and so must the Gram
-   matrices and how far each is from that of the style. On photos, on paintings, and on what Gatys' method makes on its
-   way from one to the other with the slim network as it then is: wherever the slim network can be fooled, the
-   optimiser of the pixels goes, so that is where it must learn.
-3. *Fold*. What matters of a map M is how it measures: |M x|² = x·P x with P = M Mᵀ. The file holds a root of P per
-   level, `relu3_1/map`, so that features read through it have the distances and Gram matrices of VGG-19's.
+1. *Prune*. In each layer the channels of VGG-19 are kept from which the others follow best by a linear map. Least
+   squares fits the weights that lead to them to the values in VGG-19, given the slim network so far.
+2. *Train*. Features at four levels, times a linear map, shall equal VGG-19's, and so shall Gram matrices and their
+   distances from the style's. Training pictures are photos, paintings, and what Gatys' method makes on its way from
+   one to the other with the slim network as it is then: the optimizer of the pixels finds each way to fool the
+   network.
+3. *Fold*. Of a map M only distances matter: |M x|² = x·P x with P = M Mᵀ. The file holds a root of P for each level,
+   `relu3_1/map`; features times that map have the distances and Gram matrices of VGG-19.
 
-The same arguments give the same file, stopped and resumed or not. Beside the output's name stands what is needed to
-resume, `NAME.training.h5`, and the errors on pictures that are kept out, `NAME.training.json`.
+The same arguments give the same file, whether the script was stopped and resumed or not. Beside the output stand
+`NAME.training.h5`, to resume from, and `NAME.training.json`, the errors on pictures that were kept out.
 """
 
 import argparse
@@ -66,9 +66,9 @@ _PHOTOS, _STYLES, _JOURNEY, _STEP, _TEST = range(5)
 
 
 def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int], seed: int) -> dict[str, np.ndarray]:
-    """The parameters of a network of `widths` channels per convolution that does what `teacher` does, as far as it can.
+    """Parameters of a network with `widths` channels per convolution that approximates `teacher`.
 
-    The weights are those for pictures in 0..1 minus the teacher's mean.
+    The weights are for pictures in 0..1 minus the teacher's mean.
     """
     parameters: dict[str, np.ndarray] = {}
     names = convolutions(teacher.layers)[: len(widths)]
@@ -98,7 +98,7 @@ def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int
 
 
 def choose(K: np.ndarray, count: int) -> np.ndarray:
-    """Which `count` channels tell most of all of them, one by one, by the matrix `K (C, C)` of their second moments."""
+    """The `count` channels that together explain most of all, chosen one by one from second moments `K (C, C)`."""
     R, kept = K.astype(np.float64), []
     for _ in range(count):
         own = np.diag(R).copy()
@@ -118,7 +118,7 @@ def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """`X` with the least |A X - B|², held back a little where the data say nothing."""
+    """The `X` of least |A X - B|², regularized a little where the data say nothing."""
     A = A.astype(np.float64)
     AA = A.T @ A
     return np.linalg.solve(AA + 1e-4 * np.trace(AA) / len(AA) * np.eye(len(AA)), A.T @ B)
@@ -138,7 +138,7 @@ class Student:
             self.network.weights[name] = self.parameters[f"{name}/weight"], self.parameters[f"{name}/bias"]
 
     def __call__(self, x: np.ndarray) -> dict[str, Tensor]:
-        """Its guess of the teacher's features at each level, for pictures `x (N, H, W, 3)`."""
+        """The teacher's features at each level as predicted for pictures `x (N, H, W, 3)`."""
         guess = {}
         for level, f in self.network.features(Tensor(x), LEVELS).items():
             matrix = self.parameters[f"{level}/map"]
@@ -183,7 +183,7 @@ def convolutions(layers: Sequence[str]) -> list[str]:
 
 
 def config_of(teacher: LossNetwork, layers: Sequence[str]) -> dict[str, Any]:
-    """The description of a network with the teacher's habits, for pictures in 0..1."""
+    """The config of a network with the teacher's padding and pooling, for pictures in 0..1."""
     preprocess = {"order": "RGB", "scale": 1.0, "mean": [float(x) for x in teacher.mean], "std": [1.0, 1.0, 1.0]}
     return {
         "architecture": "slim VGG-19",
@@ -198,7 +198,7 @@ def config_of(teacher: LossNetwork, layers: Sequence[str]) -> dict[str, Any]:
 
 
 class Material:
-    """What is learnt from: crops of photos and paintings, and journeys from one to the other."""
+    """The training pictures: crops of photos and paintings, and journeys from one to the other."""
 
     def __init__(self, photos: Sequence[Path], styles: Sequence[Path], seed: int, size: int = SIZE) -> None:
         self.photos = Pictures(photos, batch=1, size=size, seed=seed * 10 + _PHOTOS)
@@ -206,7 +206,7 @@ class Material:
         self.seed = seed
 
     def journey(self, i: int, network: LossNetwork, stops: Sequence[int] = _STOPS) -> np.ndarray:
-        """`(2 + stops, SIZE, SIZE, 3)`: painting, photo, and what Gatys' method makes of them, in 8 bits."""
+        """`(2 + stops, SIZE, SIZE, 3)`: painting, photo, and results of Gatys' method between them, in 8 bits."""
         rng = np.random.default_rng([self.seed, _JOURNEY, i])
         # Far from the crops of the steps, which count from 0.
         photo, style = (source.crop(10**6 + i, 0) for source in (self.photos, self.styles))
@@ -229,7 +229,7 @@ class Material:
         return np.concatenate([journey[stops].astype(np.float32) / 255, self.odd(step, rng)])
 
     def odd(self, step: int, rng: np.random.Generator) -> np.ndarray:
-        """A photo and a painting; now and then one over the other, or under noise."""
+        """A photo and a painting; sometimes one blended over the other, or under noise."""
         photo, style = self.photos.crop(step, 0), self.styles.crop(step, 0)
         if rng.random() < 0.3:
             photo = photo + np.float32(rng.uniform(0.2, 0.8)) * (style - photo)
@@ -278,13 +278,13 @@ def losses(
 
 
 def spread_of(teacher: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, float]:
-    """How far a teacher's feature is from its channel's mean, squared, on the mean, at each level."""
+    """The mean squared distance of the teacher's features from their channel's mean, at each level."""
     fs = {level: [features(teacher, p, level) for p in pictures] for level in LEVELS}
     return {level: float(np.mean([x.var(axis=(0, 1)).mean() for x in f])) for level, f in fs.items()}
 
 
 class Training:
-    """The student, the optimiser and the journeys so far, all of which a checkpoint holds."""
+    """The student, the optimizer and the journeys so far: all that a checkpoint holds."""
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
@@ -311,14 +311,14 @@ class Training:
             self.begin(arrays, step=0, journeys={})
 
     def begin(self, arrays: Mapping[str, np.ndarray], *, step: int, journeys: dict[int, np.ndarray]) -> None:
-        """Stand at `step` with these parameters."""
+        """Start at `step` with these parameters."""
         self.student = Student(self.config, arrays)
         # One each: a step is in proportion to the size of what it changes.
         self.adams = {name: Adam({name: p}) for name, p in self.student.parameters.items()}
         self.step, self.journeys = step, journeys
 
     def load(self) -> None:
-        """Go on from the checkpoint."""
+        """Resume from the checkpoint."""
         saved = load_weights(self.checkpoint, "checkpoint")
         journeys = {int(n.split("/")[1]): x for n, x in saved.extras.items() if n.startswith("journey/")}
         self.begin(saved.parameters, step=saved.config["step"], journeys=dict(sorted(journeys.items())))
@@ -335,7 +335,7 @@ class Training:
         save_weights(self.checkpoint, WeightFile("checkpoint", config, self.student.arrays(), "", "", extras))
 
     def slim(self) -> LossNetwork:
-        """The student as it is now, as Gatys' method sees it."""
+        """The student as a loss network for Gatys' method."""
         return LossNetwork(self.config, {k: v.copy() for k, v in folded(self.student.arrays()).items()})
 
     def steps(self) -> Iterator[dict[str, float]]:

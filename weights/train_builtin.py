@@ -1,10 +1,10 @@
-"""The trained models that ship, made again from a clean checkout.
+"""Train the models that ship again, from a clean checkout.
 
     python -m weights.train_builtin styles --photos DIR --paintings DIR --vgg19 vgg19.h5
 
-A recipe is one command line of nanostyle or several, each of which begins with the model of the one before. Models are
-trained in the folder `--work`; a run that was interrupted goes on when it is called again. What comes out takes its
-place in `weights/builtin`, and in `SHA256SUMS`. `loss.h5` has a script of its own, `distill.py`.
+A recipe is one or several nanostyle commands; each begins with the model of the one before. Trainings run in the
+folder `--work`, and an interrupted one resumes when the script is called again. The result goes to `weights/builtin`,
+its checksum to `SHA256SUMS`. `distill.py` makes `loss.h5`.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
 
 
 def publish(model: Path, folder: Path = HERE) -> None:
-    """Put `model` into its place, and its checksum into the list."""
+    """Put `model` into `weights/builtin`, and its checksum into `SHA256SUMS`."""
     with replacing(folder / "builtin" / model.name) as temporary:
         shutil.copyfile(model, temporary)
     with replacing(folder / "SHA256SUMS") as temporary:
@@ -139,7 +139,7 @@ def publish(model: Path, folder: Path = HERE) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train one of the models, and publish it."""
+    """Train one of the models and publish it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=sorted(RECIPES))
     parser.add_argument("--photos", type=Path, required=True)
