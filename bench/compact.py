@@ -42,7 +42,7 @@ PAINTINGS = (
 Losses = dict[str, float]
 
 
-def stylised(photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
+def stylized(photo: Pixels, painting: Pixels, network: LossNetwork, options: GatysOptions) -> Pixels:
     """The result of Gatys' method."""
     *_, last = gatys(photo, [painting], network, options)
     return last.pixels
@@ -53,7 +53,7 @@ def remembered(file: Path, photo: Pixels, painting: Pixels, network: LossNetwork
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("wb") as stream:
-            np.save(stream, stylised(photo, painting, network, options))
+            np.save(stream, stylized(photo, painting, network, options))
     return np.load(file)
 
 

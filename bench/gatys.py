@@ -22,10 +22,10 @@ def works(quick: bool) -> Sequence[Work]:
     flops = iterations * 2 * vgg_flops(vgg19(), size, size)
     name = f"{iterations} iterations {size}x{size}"
     tolerance = {"loss": 0.05}
-    return [Work(name, lambda c: _optimise(c, size, iterations), flops, tolerance, rounds=2, long=True)]
+    return [Work(name, lambda c: _optimize(c, size, iterations), flops, tolerance, rounds=2, long=True)]
 
 
-def _optimise(contestant: str, size: int, iterations: int) -> Run:
+def _optimize(contestant: str, size: int, iterations: int) -> Run:
     options = GatysOptions(iterations=iterations, pyramid=False)
     network = vgg19()
     photo, painting = picture(1, size, size), picture(1, size, size, seed=1)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# All that only a GPU can answer, in under nine minutes on one card; needs CuPy and PyTorch for it.
+# Everything that needs a GPU, in under nine minutes on one card: tests, sanitizer, kernels, networks. Needs CuPy and
+# PyTorch for CUDA.
 #
 #   bench/gpu_day.sh [--out DIR] [--quick] [--dry-run]
 #
-# Tests on the card, sanitizer, kernels, networks. Each part has its own limit of time; one that fails or takes too long
-# is told and does not stop the others. DIR (default: bench/results) gets gpu_day.json, gpu_day.md and a log per part.
-# --dry-run prints what would be run, and runs nothing.
+# Each part has its own time limit. A part that fails or takes too long is reported and does not stop the others. DIR
+# (default: bench/results) gets gpu_day.json, gpu_day.md and a log for each part. --dry-run prints the commands only.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 python=$(command -v python || command -v python3) || { echo "gpu_day.sh: Python is not installed" >&2; exit 2; }

@@ -23,9 +23,9 @@ from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
 
-STYLISING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
+STYLIZING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
 # In ms, in float16: what a first version aims at, and what products and memory take at the full speed of an H200.
-AIMS = {"stylise 512x512": (0.45, 0.115), "stylise 1920x1080": (3.5, 0.91), "training step 4x256x256": (4.0, 1.1)}
+AIMS = {"stylize 512x512": (0.45, 0.115), "stylize 1920x1080": (3.5, 0.91), "training step 4x256x256": (4.0, 1.1)}
 TOLERANCE = {"fp16": 3e-2, "tf32": 1e-2}
 COLUMNS = ("work", "precision", "nanostyle ms", "eager ms", "compiled ms", "ratio", "error", "eager error")
 COLUMNS = (*COLUMNS, "aim ms", "floor ms", "result")
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         set_precision(precision, "cuda")
         allow_tf32(torch, True)
         torch.backends.cudnn.benchmark = True
-        for make in (stylising, training, gatys):
+        for make in (stylizing, training, gatys):
             for race in make(cp, torch, precision, compiled=precision in options.compiled):
                 if options.only in race.name:
                     report["rows"].append(row(torch, race, precision, 5 if options.quick else 25))
@@ -106,11 +106,11 @@ def exactly(torch: Any, work: Work) -> Any:
         allow_tf32(torch, True)
 
 
-def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
+def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """A pass of the transformer, from a picture on the device to a picture on the device."""
     from bench.torch_nets import Transformer, tensor
 
-    for name, (H, W) in STYLISING.items():
+    for name, (H, W) in STYLIZING.items():
         net, photo = transformer(), picture(1, H, W)
         dtype = torch.float16 if precision == "fp16" else torch.float32
         model = Transformer(net).eval().cuda().to(memory_format=torch.channels_last)
@@ -141,7 +141,7 @@ def stylising(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         for _ in range(3):
             found = runs["nanostyle"]()
         results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel()}
-        yield Race(f"stylise {name}", runs, results, exact)
+        yield Race(f"stylize {name}", runs, results, exact)
 
 
 def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:

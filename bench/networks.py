@@ -21,8 +21,8 @@ from nanostyle.diagnostics.speed import (
 def works(quick: bool) -> Sequence[Work]:
     """Every work at every size; `quick`: at the smallest alone."""
     sizes = dict(list(SIZES.items())[: 1 if quick else None])
-    every = [_stylising(name, H, W, "nearest") for name, (H, W) in sizes.items()]
-    every += [_stylising(name, H, W, "fractional") for name, (H, W) in list(sizes.items())[:2]]
+    every = [_stylizing(name, H, W, "nearest") for name, (H, W) in sizes.items()]
+    every += [_stylizing(name, H, W, "fractional") for name, (H, W) in list(sizes.items())[:2]]
     return every + [_gradient(name, H, W) for name, (H, W) in list(sizes.items())[:2]]
 
 
@@ -30,7 +30,7 @@ def _rounds(H: int, W: int) -> int:
     return max(3, min(15, 15 * 256 * 256 // (H * W)))
 
 
-def _stylising(size: str, H: int, W: int, upsample: str) -> Work:
+def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
     def build(contestant: str) -> Run:
         net, photo = transformer(upsample), picture(1, H, W)
         if contestant == OURS:

@@ -73,7 +73,7 @@ class Transformer(nn.Module):
         self.tail = nn.Sequential(*(block(up(n), n) for n in ("up1", "up2")), convolution("output"))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Stylise pictures `(N, 3, H, W)` whose sides 4 divides."""
+        """Stylize pictures `(N, 3, H, W)` whose sides 4 divides."""
         x = self.head(x)
         for block in self.residual:
             x = x + block(x)

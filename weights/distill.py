@@ -44,8 +44,8 @@ LEVELS = STYLE_LAYERS[:4]
 WIDTHS = (16, 32, 64, 96, 144, 80, 80, 80, 256)
 """Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1; VGG-19 has 64 to 512.
 
-Wide where VGG-19's second and third level begin, thin behind: it is there that the optimiser of the pixels finds
-patterns which please a thin network and mean nothing to VGG-19.
+Wide where VGG-19's second and third level begin, thin behind them. In thin layers there the optimizer of the pixels
+finds patterns that please the slim network and mean nothing to VGG-19.
 """
 
 SIZE = 96
