@@ -155,7 +155,7 @@ def test_first_results_agree(pairing, script):
     import importlib
 
     module = importlib.import_module(f"bench.{script}")
-    run = {"training": lambda c: module._step(c, 2, 32), "gatys": lambda c: module._optimise(c, 32, 2)}[script]
+    run = {"training": lambda c: module._step(c, 2, 32), "gatys": lambda c: module._optimize(c, 32, 2)}[script]
     ours, theirs = run("nanostyle")(), run("channels_last")()
     tolerance = 1e-4 if script == "training" else 0.2
     assert ours["loss"] == pytest.approx(theirs["loss"], rel=tolerance)
