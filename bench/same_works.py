@@ -113,8 +113,8 @@ WORKS = (
     Work("train any, conv backbone, running average", f"{CONV} --steps 20 -o conv.h5"),
     Work("train any, finetune", f"{PREDICT} --finetune --seed 5 --photo-share 0.4 --steps 20 -o finetune.h5"),
     Work(
-        "train any, from the built-in",
-        f"train --mode predict --styles made/art.png {FINE} --start-from any --steps 4 -o mine.h5",
+        "train any, from a model",
+        f"train --mode predict --styles made/art.png {FINE} --start-from conv.h5 --steps 20 -o mine.h5",
     ),
     Work("trained any", f"{ANY} --model builtin.h5 -o trained-any.png --save-style trained-style.h5"),
     Work("trained any, conv", f"{ANY} --model conv.h5 --strength 0.5 -o trained-conv.png"),
