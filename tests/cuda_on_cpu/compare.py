@@ -68,6 +68,34 @@ def compare(primitive: Any, *args: Any, tolerance: float | None = None, **kwargs
     return got
 
 
+def compare_products(primitive: Any, *args: Any, share: float, **kwargs: Any) -> Any:
+    """As `compare`, for sums of products, by `check_products`."""
+    got = on_gpu(twin(primitive), *args, **kwargs)
+    assert got is not NotImplemented
+    check_products(got, primitive, *args, share=share, **kwargs)
+    return got
+
+
+def check_products(got: Any, primitive: Any, *args: Any, share: float, **kwargs: Any) -> None:
+    """Sums of products a·b are those of the reference, each to `share` of √Σ(a·b)² and the rounding of its storage.
+
+    Errors of rounding are in proportion to the products, not to their sum, which may all but cancel. They are
+    independent, so they add up as the root of the sum of squares; the reference gives that sum for squared arguments.
+    Statistics that come with the sums are checked as by `check`.
+    """
+    options = {k: wide(v) for k, v in kwargs.items()}
+    want = primitive.reference(*map(wide, args), **options)
+    squares = primitive.reference(*(v if v is None else wide(v) ** 2 for v in args), **options)
+    if isinstance(want, tuple):
+        check(got[1:], want[1:], share)
+        got, want, squares = got[0], want[0], squares[0]
+    assert got.shape == want.shape
+    storage = np.finfo(got.dtype)
+    allowed = share * np.sqrt(squares) + storage.eps / 2 * np.abs(want) + storage.smallest_subnormal
+    worst = (np.abs(got - want) / allowed).max(initial=0)
+    assert worst <= 1, f"an error is {worst:.3g} times what rounding explains"
+
+
 def check(got: Any, want: Any, tolerance: float) -> None:
     """Arrays, or tuples of them, agree."""
     if isinstance(want, tuple):
