@@ -124,7 +124,9 @@ def compare_work(trees: list[Path], places: list[Path], work: Work) -> Iterator[
     before = [listing(place) for place in places]
     results = [run(trees[0], places[0], work)]
     if work.old_only:
-        shutil.copytree(places[0], places[1], dirs_exist_ok=True)
+        for name in written(places[0], before[0]):
+            (places[1] / name).parent.mkdir(exist_ok=True)
+            shutil.copy(places[0] / name, places[1] / name)
     else:
         results.append(run(trees[1], places[1], work))
     for tree, result in zip(trees, results, strict=False):
@@ -136,7 +138,7 @@ def compare_work(trees: list[Path], places: list[Path], work: Work) -> Iterator[
     if results[0].stdout != results[1].stdout:
         for line in unequal(lines(results[0].stdout), lines(results[1].stdout)):
             yield f"standard output: {line}"
-    changed = [{k for k, v in listing(place).items() if b.get(k) != v} for place, b in zip(places, before, strict=True)]
+    changed = [written(place, old) for place, old in zip(places, before, strict=True)]
     if work.status == 0 and not (changed[0] or results[0].stdout):
         yield "nothing: was written: so nothing was compared"
     for name in sorted(changed[0] ^ changed[1]):
@@ -144,6 +146,11 @@ def compare_work(trees: list[Path], places: list[Path], work: Work) -> Iterator[
     for name in sorted(changed[0] & changed[1]):
         for part in compare_files(places[0] / name, places[1] / name):
             yield f"{name}: {part}"
+
+
+def written(place: Path, before: dict[str, tuple[int, int]]) -> set[str]:
+    """The files below `place` that were written since it was listed."""
+    return {name for name, stat in listing(place).items() if before.get(name) != stat}
 
 
 def listing(place: Path) -> dict[str, tuple[int, int]]:

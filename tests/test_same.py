@@ -1,5 +1,7 @@
 """The comparison of two trees: what it must tell, and what it must pass over."""
 
+import subprocess
+
 import h5py
 import numpy as np
 from PIL import Image
@@ -79,6 +81,29 @@ def test_an_expected_difference_needs_a_pattern_that_meets_it(monkeypatch):
     monkeypatch.setattr(same, "EXPECTED", {"train *: *checkpoint.h5: @config.kind:*": "another word"})
     assert same.reason("train one: a/checkpoint.h5: @config.kind: 1 became 2")[1] == "another word"
     assert same.reason("train one: a/checkpoint.h5: conv/weight: 1 of 2 numbers")[1] == ""
+
+
+def fake_run(tree, place, work):
+    """`command` is a file's name; a tree writes its own name into it."""
+    (place / work.command).write_text(tree)
+    return subprocess.CompletedProcess([], 0, "", "")
+
+
+def test_files_of_the_new_tree_stay_when_the_old_one_makes_a_start(tmp_path, monkeypatch):
+    monkeypatch.setattr(same, "run", fake_run)
+    places = [tmp_path / name for name in ("old", "new")]
+    for place in places:
+        place.mkdir()
+    both, start = same.Work("both", "x.txt"), same.Work("start", "start.txt", old_only=True)
+    assert list(same.compare_work(["a", "b"], places, both)) == ["x.txt: line 1: 'a' became 'b'"]
+    assert list(same.compare_work(["a", "b"], places, start)) == []
+    assert [(places[1] / name).read_text() for name in ("x.txt", "start.txt")] == ["b", "a"]
+
+
+def test_a_work_that_fails_in_both_trees_is_a_difference(tmp_path, monkeypatch):
+    monkeypatch.setattr(same, "run", lambda *_: subprocess.CompletedProcess([], 1, "", "Error: no"))
+    found = list(same.compare_work(["a", "b"], [tmp_path, tmp_path], same.Work("w", "x")))
+    assert found[0] == "exit status: of a: expected 0, got 1: Error: no"
 
 
 def test_a_choice_of_works_brings_those_it_reads_from():
