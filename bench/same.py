@@ -1,6 +1,6 @@
 """Two trees of nanostyle, the same commands, and whether every byte that they write is the same.
 
-    python -m bench.same OLD NEW [--only TEXT] [--keep FOLDER] [--times]
+    python -m bench.same OLD NEW [--only TEXT] [--most N] [--keep FOLDER] [--times]
 
 OLD and NEW are checkouts. Each work of `same_works.py` is one command line, run by `python -m nanostyle` with
 PYTHONPATH set to one tree and then to the other, in a folder of its own for each, on the same inputs. All files that
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", metavar="TEXT", help="only works whose name holds TEXT, and those that they need"
     )
+    parser.add_argument("--most", type=int, default=12, help="differences to name for each work (default: 12)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="work there, and leave all files for a look")
     parser.add_argument(
         "--times", action="store_true", help="take turns in README's first command, and print its times"
@@ -52,7 +53,7 @@ def main() -> None:
         shutil.copytree(places[0], places[1])
         if options.times:
             print_times(trees, places)
-        elif compare_works(trees, places, options.only):
+        elif compare_works(trees, places, options.only, options.most):
             sys.exit(1)
 
 
@@ -86,21 +87,23 @@ def run(tree: Path, place: Path, work: Work) -> "subprocess.CompletedProcess[str
 # --- the works, one after the other -------------------------------------------------------------------------------
 
 
-def compare_works(trees: list[Path], places: list[Path], only: str) -> int:
-    """Run all works and print a line for each; how many differ where nothing was expected."""
-    start, counts, used = time.perf_counter(), {"equal": 0, "expected": 0, "DIFFERENT": 0}, set()
+def compare_works(trees: list[Path], places: list[Path], only: str, most: int) -> int:
+    """Run all works and print a line for each, with at most `most` differences; how many are DIFFERENT."""
+    start, counts, met = time.perf_counter(), {"equal": 0, "expected": 0, "DIFFERENT": 0}, set()
     for work in chosen(only):
-        differences = list(compare_work(trees, places, work))
-        reasons = [reason(f"{work.name}: {difference}") for difference in differences]
-        used |= {pattern for pattern, _ in reasons}
-        verdict = "equal" if not differences else "expected" if all(why for _, why in reasons) else "DIFFERENT"
+        found = [(*reason(f"{work.name}: {text}"), text) for text in compare_work(trees, places, work)]
+        met |= {pattern for pattern, _, _ in found}
+        verdict = "equal" if not found else "expected" if all(why for _, why, _ in found) else "DIFFERENT"
         counts[verdict] += 1
         print(f"{verdict:<10}{work.name}", flush=True)
-        for difference, (_, why) in zip(differences, reasons, strict=True):
-            print(f"          {difference}{f'  [{why}]' if why else ''}", flush=True)
+        found.sort(key=lambda difference: bool(difference[1]))  # what was not expected comes first
+        for _, why, text in found[:most]:
+            print(f"          {text}{f'  [{why}]' if why else ''}", flush=True)
+        if len(found) > most:
+            print(f"          and {len(found) - most} more", flush=True)
     print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()), end="")
     print(f", in {time.perf_counter() - start:.0f} s")
-    if not only and (idle := EXPECTED.keys() - used):
+    if not only and (idle := EXPECTED.keys() - met):
         print(f"expected, but not met: {', '.join(sorted(idle))}")
     return counts["DIFFERENT"]
 
