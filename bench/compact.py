@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from nanostyle.backend.device import CPU
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing, sha256
@@ -61,7 +62,7 @@ def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: Lo
     """Content and style loss of each picture by the network `judge`, relative and without weights."""
     options = GatysOptions(style_weight=1, pyramid=False)
     content, style = layer_weights(judge.content_layers), layer_weights(judge.style_layers)
-    objective = PixelObjective(judge, options, content, style, "cpu")
+    objective = PixelObjective(judge, options, content, style, CPU)
     objective.aim(photo, [painting], [1.0])
     terms = {name: objective.terms(objective(pixels[None])[0]) for name, pixels in made.items()}
     return {name: {"content": t["content"], "style": t["style"]} for name, t in terms.items()}

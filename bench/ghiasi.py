@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from nanostyle.autograd.tensor import Tensor  # noqa: E402
-from nanostyle.backend.device import set_precision  # noqa: E402
+from nanostyle.backend.device import CPU, pick_device  # noqa: E402
 from nanostyle.io.atomic import replacing  # noqa: E402
 from nanostyle.io.contact_sheet import sheet  # noqa: E402
 from nanostyle.io.image_write import save_image  # noqa: E402
@@ -222,17 +222,17 @@ def main() -> None:
     results.setdefault("untouched", judge.untouched(list(unseen.values())))
 
     missing = [n for n in sorted({min(count, len(names)) for count in a.counts}) if str(n) not in results["counts"]]
-    teacher = loss_network(a.loss_net, device=a.device)
-    set_precision("auto", a.device)
+    device = pick_device(a.device).use()
+    teacher = loss_network(a.loss_net, device=device)
     for count in [] if a.model else missing:
-        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=a.device)
+        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=device)
         chosen, model = {name: files[name] for name in names[:count]}, a.work / f"{count}.h5"
         for step in train_predict(
-            find_pictures(a.photos), chosen, teacher, options, model, backbone=backbone, resume=True, device=a.device
+            find_pictures(a.photos), chosen, teacher, options, model, backbone=backbone, resume=True, device=device
         ):
             if step.step % 50 == 0:
                 print(f"\r{count} styles, step {step.step}, loss {step.loss:.3f}", end="", flush=True)
-    set_precision()
+    CPU.use()
     for count in missing:
         begin = time.perf_counter()
         chosen = {name: files[name] for name in names[:count]}

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from nanostyle import __version__
-from nanostyle.backend.device import cupy, pick_device, repeated
+from nanostyle.backend.device import Device, cupy, pick_device, repeated
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import replacing
 
@@ -75,7 +75,7 @@ def _short(value: Any) -> str:
 
 def of_ours(cp: Any, work: Work) -> Work:
     """`work`, recorded as a CUDA graph."""
-    recorded = repeated(work, "cuda")
+    recorded = repeated(work, Device("cuda"))
     recorded()
     recorded()
     cp.cuda.get_current_stream().synchronize()

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.gpu import Work, machine, milliseconds, need_gpu, parser, write
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import repeated, set_precision
+from nanostyle.backend.device import Device, repeated
 from nanostyle.diagnostics.speed import PerceptualLoss, picture, transformer, vgg19
 from nanostyle.methods.gatys import LOSS_SCALE
 from nanostyle.nn.module import move, parameters, state
@@ -22,6 +22,8 @@ from nanostyle.optim.adam import Adam, clipping
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
+
+GPU = Device("cuda")
 
 STYLIZING = {"512x512": (512, 512), "1920x1080": (1080, 1920)}
 # In ms, in float16: what a first version aims at, and what products and memory take at the full speed of an H200.
@@ -51,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cp, torch = need_gpu()
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": []}
     for precision in options.precision:
-        set_precision(precision, "cuda")
+        Device("cuda", precision).use()
         allow_tf32(torch, True)
         torch.backends.cudnn.benchmark = True
         for make in (stylizing, training, gatys):
@@ -120,7 +122,7 @@ def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         model, x = model.to(dtype=dtype), x.to(dtype=dtype)
         for value in state(net).values():
             value.flags.writeable = False  # as those of a model file are
-        move(net, "cuda")
+        move(net, GPU)
         device_photo = cp.asarray(photo)
 
         def forward(x: Any, net: Any = net) -> Any:
@@ -134,7 +136,7 @@ def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
 
             return run
 
-        work = repeated(forward, "cuda")
+        work = repeated(forward, GPU)
         runs: dict[str, Work] = {"nanostyle": lambda work=work, x=device_photo: work(x), "eager": theirs(model)}  # type: ignore[misc]
         if compiled:
             runs["compiled"] = theirs(torch.compile(model, mode="reduce-overhead", dynamic=False))
@@ -179,8 +181,8 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
         return step
 
-    objective = Objective(vgg19(device="cuda"), options)
-    task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device="cuda")
+    objective = Objective(vgg19(device=GPU), options)
+    task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device=GPU)
     trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
     adam, scale = Adam(trained), 2.0**16 if precision == "fp16" else 1.0
 
@@ -191,7 +193,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
         adam.move(lr, t, factor)
         return loss.data
 
-    work, inputs, device_photos = repeated(take, "cuda"), task.inputs(0, batch), cp.asarray(photos)
+    work, inputs, device_photos = repeated(take, GPU), task.inputs(0, batch), cp.asarray(photos)
 
     def ours() -> Any:
         adam.t += 1
@@ -231,12 +233,12 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
 
     exact = _pictures(exactly(torch, closure_of(features, x.clone(), 1.0))).ravel()
     features, x = features.to(dtype=dtype), x.to(dtype=dtype)
-    device_targets = PerceptualLoss(vgg19(device="cuda"), *(cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)))
+    device_targets = PerceptualLoss(vgg19(device=GPU), *(cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)))
 
     def ours(pixels: Any) -> Any:
         return device_targets.gradient(pixels, scale)[1]
 
-    work, device_photo = repeated(ours, "cuda"), cp.asarray(photo)
+    work, device_photo = repeated(ours, GPU), cp.asarray(photo)
     runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features, x, scale)}
     if compiled:
         runs["compiled"] = closure_of(torch.compile(features, dynamic=False), x, scale)

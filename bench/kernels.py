@@ -18,7 +18,7 @@ from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_fo
 from nanostyle.autograd.ops.norm import moments_of, normalise_backward, normalise_forward
 from nanostyle.autograd.ops.pool import avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
-from nanostyle.backend.device import PRECISIONS, set_precision
+from nanostyle.backend.device import PRECISIONS, Device
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.gpu.shape import from_bytes, to_bytes
 from nanostyle.optim.adam import adam_steps
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report: dict[str, Any] = {"machine": machine(cp, torch), "rows": [], "copy_gb_s": copy_speed(cp, torch)}
     print(f"{report['machine']['card']}; a copy {report['copy_gb_s']:.0f} GB/s")
     for precision in options.precision:
-        set_precision(precision, "cuda")
+        Device("cuda", precision).use()
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
         peak = matrix_speed(torch, precision)
         for pair in Works(cp, torch, precision).every():

@@ -13,7 +13,7 @@ import pytest
 
 from nanostyle.backend import dispatch as dispatch_module
 from nanostyle.backend.arena import Arena
-from nanostyle.backend.device import module_of, pick_device, to_device, to_host
+from nanostyle.backend.device import CPU, Device, module_of, pick_device, to_device, to_host
 from nanostyle.backend.dispatch import primitive, reference_only
 from nanostyle.backend.memory import empty, scratch
 from nanostyle.backend.threads import parallel, set_threads, thread_count
@@ -68,7 +68,7 @@ def fake_cupy(available):
 
 def test_auto_and_cpu_without_cupy(monkeypatch):
     monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: None)
-    assert pick_device() == pick_device("auto") == pick_device("cpu") == "cpu"
+    assert pick_device() == pick_device("auto") == pick_device("cpu") == CPU
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,15 @@ def test_auto_and_cpu_without_cupy(monkeypatch):
 )
 def test_cuda_that_cannot_be_had_is_an_error_that_says_why(monkeypatch, module, why):
     monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: module)
-    with pytest.raises(NanostyleError, match=f"device cuda: {why}.*--device cpu"):
+    with pytest.raises(NanostyleError, match=f"device cuda: {why}.*device cpu"):
         pick_device("cuda")
-    assert pick_device("auto") == "cpu"
+    assert pick_device("auto") == CPU
 
 
 def test_a_usable_gpu_is_taken(monkeypatch):
     monkeypatch.setattr("nanostyle.backend.device.cupy", lambda: fake_cupy(True))
-    assert pick_device("auto") == pick_device("cuda") == "cuda"
-    assert pick_device("cpu") == "cpu"
+    assert pick_device("auto") == pick_device("cuda") == Device("cuda", "tf32")
+    assert pick_device("cpu") == CPU
 
 
 def test_an_unknown_device_is_named():
@@ -95,7 +95,7 @@ def test_an_unknown_device_is_named():
 def test_numpy_arrays_are_at_home_on_the_cpu():
     x = np.zeros(3)
     assert module_of(x) is module_of(np.float32(1)) is np
-    assert to_device(x, "cpu") is x
+    assert to_device(x, CPU) is x
     assert to_host(x) is x
 
 

@@ -9,6 +9,7 @@ from networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend.device import CPU
 from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, pyramid
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
@@ -212,7 +213,7 @@ def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
     steps = list(gatys(photo, [art], network, options))
 
     objective = PixelObjective(
-        network, options, layer_weights(network.content_layers), layer_weights(network.style_layers), "cpu"
+        network, options, layer_weights(network.content_layers), layer_weights(network.style_layers), CPU
     )
     objective.aim(photo, [art], [1.0])
     x = torch.from_numpy(steps[0].pixels[None].copy()).requires_grad_()

@@ -11,7 +11,7 @@ from nanostyle.autograd.ops import conv2d, conv_transpose2d
 from nanostyle.autograd.ops.conv import conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import set_precision
+from nanostyle.backend.device import CPU, Device
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.gpu import conv, tiling
 from tests.cuda_on_cpu import emulator
@@ -38,9 +38,9 @@ def built():
 
 @pytest.fixture(params=PRECISIONS, name="precision")
 def each_precision(request):
-    set_precision(request.param, "cuda")
+    Device("cuda", request.param).use()
     yield PRECISIONS[request.param]
-    set_precision("fp32", "cuda")
+    CPU.use()
 
 
 @st.composite

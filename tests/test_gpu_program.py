@@ -14,7 +14,17 @@ from train_tiny import training
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import PRECISIONS, ahead, precision, repeated, set_precision, to_device, to_host
+from nanostyle.backend.device import (
+    CPU,
+    PRECISIONS,
+    Device,
+    ahead,
+    pick_device,
+    precision,
+    repeated,
+    to_device,
+    to_host,
+)
 from nanostyle.backend.gpu import conv, launch, weight_cache
 from nanostyle.backend.gpu.graph import constant
 from nanostyle.errors import NanostyleError
@@ -37,6 +47,8 @@ from nanostyle.training.style_task import StyleTask
 from tests.cuda_on_cpu import cuda, device, emulator
 from tests.cuda_on_cpu.cuda import Graph
 
+GPU = Device("cuda")
+
 pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
 
@@ -49,21 +61,22 @@ def built():
 def cp():
     with emulator.gpu() as module, emulator.one_order():
         yield module
-    set_precision("fp32")
+    CPU.use()
 
 
 @contextlib.contextmanager
 def on_cpu():
     """Within the block precision is that of a CPU."""
     before = precision()
-    set_precision("fp32")
+    CPU.use()
     yield
-    set_precision(before, "cuda")
+    Device("cuda", before).use()
 
 
 @pytest.fixture(params=PRECISIONS, name="precision")
 def each_precision(request):
-    return set_precision(request.param, "cuda")
+    Device("cuda", request.param).use()
+    return request.param
 
 
 def close(a, b, tolerance):
@@ -127,8 +140,8 @@ def test_stylising_once_and_again(arch, options, precision):
     photos = [tiny.picture(np.random.default_rng(i), *size) for i, size in enumerate([(21, 18)] * 4 + [(12, 16)])]
     with on_cpu():
         wanted = [stylize(model, photo, **how) for photo in photos]
-    move(model.net, "cuda")
-    render = renderer(model, **how, device="cuda")
+    move(model.net, GPU)
+    render = renderer(model, **how, device=GPU)
     for photo, want in zip(photos, wanted, strict=True):
         got = render(photo)
         assert got.dtype == np.float32
@@ -145,8 +158,8 @@ def test_any_style(precision):
     painting, photo = tiny.picture(np.random.default_rng(1), 33, 40), tiny.picture(np.random.default_rng(2), 20, 24)
     with on_cpu():
         want = stylize_any(predictor, photo, predict_style(predictor, painting, name="a"))
-    move(net, "cuda")
-    predictor = Predictor(net, 32, device="cuda")
+    move(net, GPU)
+    predictor = Predictor(net, 32, device=GPU)
     for _ in range(3):
         style = predict_style(predictor, painting, name="a")
         close(stylize_any(predictor, photo, style), want, TOLERANCE[precision])
@@ -159,7 +172,7 @@ def test_gatys(optimizer, by_region, precision):
     masks = [np.tri(16, 20, dtype=np.float32)] if by_region else None
     with on_cpu():
         want = list(gatys(photo, [painting], tiny.loss_network(), options, masks=masks))
-    got = list(gatys(photo, [painting], tiny.loss_network(device="cuda"), options, masks=masks, device="cuda"))
+    got = list(gatys(photo, [painting], tiny.loss_network(device=GPU), options, masks=masks, device=GPU))
     assert len(got) == len(want)
     close(got[0].loss, want[0].loss, TOLERANCE[precision])
     close(got[1].loss, want[1].loss, TOLERANCE[precision])
@@ -210,15 +223,15 @@ def test_training_is_that_of_the_cpu(data, tmp_path, precision, low_scale):
     few = FEW | {"lr": 1e-3 if precision == "fp32" else 1e-6}
     with on_cpu():
         want = losses_of(training(*data, tmp_path / "cpu.h5", **few))
-    got = losses_of(training(*data, tmp_path / "gpu.h5", **few, device="cuda"))
+    got = losses_of(training(*data, tmp_path / "gpu.h5", **few, device=GPU))
     close(got, want, {"fp32": 1e-3, "tf32": 0.03, "fp16": 0.03}[precision])
 
 
 def test_two_trainings_and_a_resumed_one_end_with_the_same_bytes(data, tmp_path, low_scale):
-    set_precision("fp16", "cuda")
+    Device("cuda", "fp16").use()
 
     def run(name, **more):
-        return training(*data, tmp_path / name, **FEW, device="cuda", **more)
+        return training(*data, tmp_path / name, **FEW, device=GPU, **more)
 
     losses_of(run("a.h5"))
     losses_of(run("b.h5"))
@@ -238,11 +251,11 @@ def checkpoint(output):
 
 def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, tmp_path, monkeypatch):
     """The first scale is far too large: until it is small enough no step is taken, and none counts in Adam's bias."""
-    set_precision("fp16", "cuda")
+    Device("cuda", "fp16").use()
     monkeypatch.setattr("nanostyle.optim.loss_scale.FIRST_SCALE", 2.0**12)
 
     def taken(name, count, **more):
-        run = training(*data, tmp_path / name, steps=99, **FEW | {"ema": 0.9}, device="cuda", **more)
+        run = training(*data, tmp_path / name, steps=99, **FEW | {"ema": 0.9}, device=GPU, **more)
         with contextlib.closing(run) as steps:
             return [bool(np.isfinite(step.gradient)) for step in islice(steps, count)]
 
@@ -265,12 +278,12 @@ def test_a_gradient_that_is_not_finite_halves_the_scale_and_moves_nothing(data, 
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in sees who waits for it")
 def test_a_step_is_one_recording_and_one_download(data, tmp_path, low_scale, monkeypatch):
-    set_precision("fp16", "cuda")
+    Device("cuda", "fp16").use()
     seen, load = [], launch.load
     for module in (device, cuda):
         monkeypatch.setattr(module, "synchronised", seen.append)
     monkeypatch.setattr(launch, "load", lambda file, name, defines: seen.append(name) or load(file, name, defines))
-    steps = training(*data, tmp_path / "a.h5", steps=99, **FEW | {"ema": 0.9}, device="cuda")
+    steps = training(*data, tmp_path / "a.h5", steps=99, **FEW | {"ema": 0.9}, device=GPU)
     with contextlib.closing(steps):
         for _ in range(6):  # then both kinds of batch have been recorded: with the photo's own style and without
             seen.clear()
@@ -291,12 +304,12 @@ def test_ctrl_c_while_a_recorded_step_is_launched_waits_for_its_end(data, tmp_pa
             signal.raise_signal(signal.SIGINT)
         whole(graph)
 
-    losses_of(training(*data, tmp_path / "whole.h5", **FEW, device="cuda"), 8)
+    losses_of(training(*data, tmp_path / "whole.h5", **FEW, device=GPU), 8)
     monkeypatch.setattr(Graph, "launch", struck)
     with pytest.raises(KeyboardInterrupt, match="training stopped after step"):
-        list(training(*data, tmp_path / "a.h5", **FEW, device="cuda"))
+        list(training(*data, tmp_path / "a.h5", **FEW, device=GPU))
     done = checkpoint(tmp_path / "a.h5").config["step"]
-    losses_of(training(*data, tmp_path / "a.h5", **FEW, device="cuda", resume=True), 8 - done)
+    losses_of(training(*data, tmp_path / "a.h5", **FEW, device=GPU, resume=True), 8 - done)
     assert checkpoint_bytes(tmp_path / "a.h5") == checkpoint_bytes(tmp_path / "whole.h5")
 
 
@@ -310,7 +323,7 @@ def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
         list(train_feedforward(photos, styles[0], tiny.loss_network(device=device), options, output, device=device))
         return load_weights(training_folder(output) / "checkpoint.h5", "checkpoint").parameters
 
-    cpu, gpu = end("cpu"), end("cuda")
+    cpu, gpu = end(CPU), end(GPU)
     averages = [name for name in cpu if "running" in name]
     assert averages
     for name in averages:
@@ -323,13 +336,13 @@ def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
 def test_what_does_not_fit_is_refused_with_a_size_that_does(cp, monkeypatch):
     model = Model(net=transformer("johnson"), styles=["a"])
-    move(model.net, "cuda")
+    move(model.net, GPU)
     photo = tiny.picture(np.random.default_rng(0), 40, 64)
     each = transformer_pass(model.net)
     monkeypatch.setattr(cp.cuda.runtime, "free", int(20 * 32 * each) + 1)
     with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use --size 32, or --device cpu"):
-        stylize(model, photo, device="cuda")
-    assert stylize(model, resize(photo, (20, 32)), device="cuda").shape == (20, 32, 3)
+        stylize(model, photo, device=GPU)
+    assert stylize(model, resize(photo, (20, 32)), device=GPU).shape == (20, 32, 3)
 
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
@@ -338,21 +351,21 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
     """Only memory counts, so the kernels do nothing and the pictures are as large as one likes."""
     monkeypatch.setattr(launch, "load", lambda *key: lambda *args, **more: None)
     net = TransformerNet(transformer_config("johnson", width=width), np.random.default_rng(0))
-    network = tiny.loss_network(device="cuda")
+    network = tiny.loss_network(device=GPU)
     layers = [*tiny.LAYERS["content_layers"], *tiny.LAYERS["style_layers"]]
     photo = np.zeros((128, 160, 3), np.float32)
-    move(net, "cuda")
+    move(net, GPU)
     model = Model(net=net, styles=["a"])
     objective = Objective(network, TrainOptions(**tiny.LAYERS))
-    task = StyleTask("feedforward", net, {"a": photo}, objective, device="cuda")
-    closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, "cuda")
+    task = StyleTask("feedforward", net, {"a": photo}, objective, device=GPU)
+    closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, GPU)
     closure.aim(photo, [photo], [1.0])
-    pixels = to_device(photo[None], "cuda")
-    inputs = {name: to_device(v, "cuda") for name, v in task.inputs(0, 1).items() if name != "own"}
+    pixels = to_device(photo[None], GPU)
+    inputs = {name: to_device(v, GPU) for name, v in task.inputs(0, 1).items() if name != "own"}
 
     with np.errstate(all="ignore"):
         used = [
-            peak(lambda: stylize(model, photo, device="cuda")),
+            peak(lambda: stylize(model, photo, device=GPU)),
             peak(lambda: closure(pixels)),
             peak(lambda: task.losses(pixels, **inputs, own=False)[0].backward()),
         ]
@@ -373,7 +386,7 @@ def peak(work):
 
 def test_batches_are_uploaded_ahead():
     batches = [np.full((2, 3), i, np.float32) for i in range(5)]
-    seen = [to_host(x).copy() for x in ahead(iter(batches), "cuda")]
+    seen = [to_host(x).copy() for x in ahead(iter(batches), GPU)]
     np.testing.assert_array_equal(seen, batches)
 
 
@@ -382,7 +395,7 @@ def test_what_goes_wrong_with_a_batch_is_raised_where_it_is_wanted():
         yield np.zeros(3, np.float32)
         raise NanostyleError("no more")
 
-    coming = ahead(batches(), "cuda")
+    coming = ahead(batches(), GPU)
     next(coming)
     with pytest.raises(NanostyleError, match="no more"):
         next(coming)
@@ -396,7 +409,7 @@ def test_a_constant_of_recorded_work_has_memory_of_its_own(cp):
         del y
         return x + constant(np.arange(1000, dtype=np.float32))
 
-    again = repeated(work, "cuda")
+    again = repeated(work, GPU)
     for i in range(4):
         x = np.full(1000, i, np.float32)
         np.testing.assert_array_equal(to_host(again(x)), x + np.arange(1000))
@@ -412,7 +425,7 @@ def test_work_goes_on_after_a_recording_that_failed(cp):
         return x * 2
 
     calls = []
-    again, x = repeated(work, "cuda"), np.ones(3, np.float32)
+    again, x = repeated(work, GPU), np.ones(3, np.float32)
     again(x, fails=True)
     calls.append(None)
     with pytest.raises(ValueError, match="in the middle"):
@@ -433,14 +446,14 @@ def test_work_goes_on_after_a_recording_that_failed(cp):
     ],
 )
 def test_recorded_work_may_not_multiply_by_cublas(multiply, cp):
-    work, x = repeated(lambda x: multiply(cp, x), "cuda"), np.ones((64, 64), np.float32)
+    work, x = repeated(lambda x: multiply(cp, x), GPU), np.ones((64, 64), np.float32)
     assert (to_host(work(x)) == 64).all()
     with pytest.raises(NotImplementedError, match="cuBLAS"):
         work(x)
 
 
 def test_recorded_work_may_not_look_at_a_value(cp):
-    work = repeated(lambda x: x * float(x.sum()), "cuda")
+    work = repeated(lambda x: x * float(x.sum()), GPU)
     x = np.ones(3, np.float32)
     work(x)
     with pytest.raises(Exception, match="captur"):
@@ -461,18 +474,18 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 7, channels[0]), (9, 9, *channels)))
 
     def both(weights, dtype=np.float32):
-        picture = Tensor(to_device(x.astype(dtype), "cuda"), requires_grad=True)
+        picture = Tensor(to_device(x.astype(dtype), GPU), requires_grad=True)
         y = ops.conv2d(picture, weights, pad=4, mode="edge")
         y.backward(y.data)
         return to_host(y.data), to_host(picture.grad)
 
-    trained = to_device(w, "cuda")
+    trained = to_device(w, GPU)
     want = both(trained)
     assert len(packed) == 2
     both(trained)
     assert len(packed) == 4
     w.flags.writeable = False
-    kept = to_device(w, "cuda")
+    kept = to_device(w, GPU)
     for _ in range(3):
         for got, exact in zip(both(kept), want, strict=True):
             np.testing.assert_array_equal(got, exact)
@@ -480,7 +493,7 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
     both(kept, np.float16)
     both(kept, np.float16)
     assert len(packed) == 8
-    set_precision("tf32", "cuda")
+    Device("cuda", "tf32").use()
     both(kept)
     both(kept)
     assert len(packed) == 10
@@ -495,7 +508,7 @@ def test_what_is_derived_while_work_is_recorded_is_not_kept(cp):
     """It is in the recording's memory, and not computed yet."""
     settled = cp.asarray(np.arange(5, dtype=np.float32))
     weight_cache.settle(settled)
-    again = repeated(lambda x: x + weight_cache.derived(settled, lambda: settled * 2, "twice", x.shape), "cuda")
+    again = repeated(lambda x: x + weight_cache.derived(settled, lambda: settled * 2, "twice", x.shape), GPU)
     for size in (5, 1):
         for i in range(3):
             x = np.full(size, i, np.float32)
@@ -509,18 +522,18 @@ def test_a_backbone_that_is_on_the_gpu_already_stays_there():
     """`load_backbone` puts it there, then the whole network is moved."""
     config, parameters = vgg_parts()
     rng = np.random.default_rng(0)
-    backbone = VggBackbone(config, parameters, device="cuda")
+    backbone = VggBackbone(config, parameters, device=GPU)
     net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=0.125), rng), backbone, rng)
     weight = backbone.conv1_1.weight.data
-    move(net, "cuda")
+    move(net, GPU)
     assert backbone.conv1_1.weight.data is weight
     assert all(hasattr(value, "get") for value in state(net).values())
 
 
 def test_precision_is_for_gpus():
-    with pytest.raises(NanostyleError, match="only a GPU has it; use --precision fp32 or --device cuda"):
-        set_precision("fp16", "cpu")
+    with pytest.raises(NanostyleError, match="only a GPU has it; use precision fp32 or device cuda"):
+        pick_device("cpu", "fp16")
     with pytest.raises(ValueError, match="precision: expected auto, fp32, tf32, fp16, got 'bf16'"):
-        set_precision("bf16", "cuda")
-    assert set_precision("auto", "cpu") == "fp32"
-    assert set_precision("auto", "cuda") == "tf32"
+        pick_device("cuda", "bf16")
+    assert pick_device("cpu").precision == "fp32"
+    assert pick_device("cuda").precision == "tf32"

@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from nanostyle.backend.device import CPU
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import parameters
 
@@ -20,7 +21,7 @@ def loss_parts(pooling="max"):
     return config, weights
 
 
-def loss_network(dtype=np.float32, pooling="max", device="cpu"):
+def loss_network(dtype=np.float32, pooling="max", device=CPU):
     """Two blocks of random convolutions."""
     return LossNetwork(*loss_parts(pooling), dtype=dtype, device=device)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tiny
 
+from nanostyle.backend.device import CPU
 from nanostyle.backend.threads import set_threads
 from nanostyle.io.pictures import find_pictures
 from nanostyle.methods.cin import train_cin
@@ -29,7 +30,7 @@ def training(photos, styles, output, *, steps=12, **options):
     chosen = {k: options.pop(k) for k in list(options) if k in TrainOptions.__dataclass_fields__}
     paintings = {path.stem: path for path in find_pictures(styles)}
     settings = TrainOptions(**{**OPTIONS, "steps": steps, **chosen})
-    network = tiny.loss_network(device=options.get("device", "cpu"))
+    network = tiny.loss_network(device=options.get("device", CPU))
     return train_cin(find_pictures(photos), paintings, network, settings, output, **options)
 
 

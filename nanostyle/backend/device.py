@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -27,36 +28,90 @@ def module_of(x: Any) -> Any:
     return np if isinstance(x, np.ndarray | np.generic) or cupy() is None else cupy().get_array_module(x)  # type: ignore[union-attr]
 
 
-def pick_device(wish: str = "auto") -> str:
-    """The device that `wish` (`auto`, `cpu` or `cuda`) stands for on this machine: `cpu` or `cuda`.
+PRECISIONS = ("fp32", "tf32", "fp16")
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where arrays live, and the precision in which a GPU multiplies.
+
+    Attributes
+    ----------
+    name : str
+        `cpu` or `cuda`.
+    precision : str
+        `fp32`; on a GPU also `tf32`, which keeps float32 and multiplies with 10 bits of mantissa on the tensor cores,
+        and `fp16`, which keeps feature maps in float16 too. Sums, statistics, parameters and pictures are float32 in
+        all three.
+    """
+
+    name: str = "cpu"
+    precision: str = "fp32"
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether arrays live on a GPU."""
+        return self.name != "cpu"
+
+    def use(self) -> "Device":
+        """Compute in this precision from now on, in the whole process."""
+        global _precision
+        _precision = self.precision
+        return self
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CPU = Device()
+
+_precision = CPU.precision
+
+
+def pick_device(wish: str = "auto", precision: str = "auto") -> Device:
+    """The device that `wish` (`auto`, `cpu` or `cuda`) stands for on this machine.
+
+    `precision` `auto` is fp32 on a CPU and tf32 on a GPU.
 
     Raises
     ------
+    ValueError
+        A word that is not known.
     NanostyleError
-        `cuda` is asked for and cannot be had; the message says why. A wish is never quietly replaced.
+        `cuda` is asked for and cannot be had, and the message says why; or a precision that only a GPU has is asked of
+        a CPU. A wish is never quietly replaced.
     """
     if wish not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device: expected auto, cpu or cuda, got {wish!r}")
-    if wish == "cpu":
-        return "cpu"
+    if precision not in ("auto", *PRECISIONS):
+        raise ValueError(f"precision: expected auto, {', '.join(PRECISIONS)}, got {precision!r}")
+    if wish != "cpu" and _has_gpu(needed=wish == "cuda"):
+        return Device("cuda", "tf32" if precision == "auto" else precision)
+    if precision not in ("auto", "fp32"):
+        raise NanostyleError(f"precision {precision}: only a GPU has it", hint="use {precision} fp32 or {device} cuda")
+    return CPU
+
+
+def _has_gpu(*, needed: bool) -> bool:
+    """Whether CuPy and a GPU are there; NanostyleError if not, where one is `needed`."""
     cp = cupy()
     if cp is not None and cp.is_available():
-        return "cuda"
-    if wish == "auto":
-        return "cpu"
-    why = "CuPy finds no usable GPU and driver" if cp else "CuPy is not installed"
-    raise NanostyleError(
-        f"device cuda: {why}; install nanostyle[cuda12] or nanostyle[cuda13] on a machine with an NVIDIA GPU,"
-        " or use --device cpu"
-    )
+        return True
+    if needed:
+        why = "CuPy finds no usable GPU and driver" if cp else "CuPy is not installed"
+        raise NanostyleError(
+            f"device cuda: {why}",
+            hint="install nanostyle[cuda12] or nanostyle[cuda13] on a machine with an NVIDIA GPU, or use {device} cpu",
+        )
+    return False
 
 
-def to_device(x: npt.NDArray[Any], device: str) -> Array:
-    """Copy a NumPy array to `device`; on `cpu`, or if it is there already, it is the same array.
+def to_device(x: npt.NDArray[Any], device: Device) -> Array:
+    """Copy a NumPy array to `device`; on a CPU, or if it is there already, it is the same array.
 
     If it is read-only nothing may write to the copy either: what is derived from it may be kept.
     """
-    if device == "cpu" or module_of(x) is not np:
+    if not device.is_gpu or module_of(x) is not np:
         return x
     copy = cupy().asarray(x)  # type: ignore[union-attr]
     if not x.flags.writeable:
@@ -71,56 +126,31 @@ def to_host(x: Array) -> npt.NDArray[Any]:
 
 # --- what a GPU does differently ---------------------------------------------------------------------------
 
-PRECISIONS = ("fp32", "tf32", "fp16")
-
-_precision = "fp32"
-
-
-def set_precision(wish: str = "auto", device: str = "cpu") -> str:
-    """Compute in `wish` on `device` from now on: `fp32`, `tf32` or `fp16`; `auto`: the first on a CPU, else the second.
-
-    tf32 keeps float32 and multiplies with 10 bits of mantissa on the GPU's tensor cores; fp16 keeps feature maps in
-    float16 too. Sums, statistics, parameters and pictures are float32 in all three. Returns what was chosen.
-
-    Raises
-    ------
-    NanostyleError
-        A CPU is asked for what only a GPU has.
-    """
-    global _precision
-    if wish not in ("auto", *PRECISIONS):
-        raise ValueError(f"precision: expected auto, {', '.join(PRECISIONS)}, got {wish!r}")
-    chosen = {"cpu": "fp32", "cuda": "tf32"}[device] if wish == "auto" else wish
-    if device == "cpu" and chosen != "fp32":
-        raise NanostyleError(f"precision {chosen}: only a GPU has it; use --precision fp32 or --device cuda")
-    _precision = chosen
-    return chosen
-
 
 def precision() -> str:
-    """What `set_precision` chose last."""
+    """The precision of the device in use; see `Device.use`."""
     return _precision
 
 
 def storage(x: Array) -> np.dtype[Any]:
-    """The type in which a network keeps the feature maps of pictures like `x`; see `set_precision`."""
+    """The type in which a network keeps the feature maps of pictures like `x`; see `Device`."""
     half = _precision == "fp16" and module_of(x) is not np and x.dtype == np.float32
     return np.dtype(np.float16) if half else x.dtype
 
 
-def repeated(work: Callable[..., R], device: str) -> Callable[..., R]:
+def repeated(work: Callable[..., R], device: Device) -> Callable[..., R]:
     """`work`, a function of arrays that will be called again and again, in the form that is fastest on `device`.
 
     On a GPU its arrays are uploaded, and where their shapes come a second time its launches are recorded and then
     repeated: see `nanostyle.backend.gpu.graph`, which says what `work` must keep to. Its results are
     arrays of the device that the next call overwrites.
     """
-    return work if device == "cpu" else _gpu("graph").Repeated(work)
+    return _gpu("graph").Repeated(work) if device.is_gpu else work
 
 
-def ahead(batches: Generator[npt.NDArray[Any], None, None], device: str) -> Generator[Array, None, None]:
+def ahead(batches: Generator[npt.NDArray[Any], None, None], device: Device) -> Generator[Array, None, None]:
     """The arrays of `batches` on `device`; to a GPU the next one is copied while the last one is worked on."""
-    return batches if device == "cpu" else _gpu("upload").uploaded(batches)
+    return _gpu("upload").uploaded(batches) if device.is_gpu else batches
 
 
 def _gpu(name: str) -> Any:

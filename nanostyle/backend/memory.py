@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.arena import SMALL, Arena, aligned
-from nanostyle.backend.device import cupy, module_of
+from nanostyle.backend.device import Device, cupy, module_of
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 
 
-def check_memory(device: str, size: tuple[int, int], each: float, remedy: str = "--size {side}") -> None:
+def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str = "--size {side}") -> None:
     """Refuse to work on `size` (height, width) pixels, `each` of which takes so many bytes, where a GPU has no room.
 
     Raises
@@ -23,7 +23,7 @@ def check_memory(device: str, size: tuple[int, int], each: float, remedy: str = 
     NanostyleError
         It says what would fit: `remedy`, with the long side that does.
     """
-    if device == "cpu":
+    if not device.is_gpu:
         return
     cp: Any = cupy()
     free = cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes()

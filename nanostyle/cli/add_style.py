@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, options_of, overwrite_option, take
+from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.training import _watch, _weights, content_option, output_option, resume_option, style_weight_option
 from nanostyle.io.pictures import find_pictures, style_files
 from nanostyle.methods.cin import add_style as train_new_styles
@@ -34,11 +33,7 @@ def add_style(
     resume: bool,
     overwrite: bool,
     weights: tuple[str, ...],
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
     **values: Any,
 ) -> None:
     """Teach MODEL, a model of many styles, the style of each ART; its old styles stay the same to the bit.
@@ -46,20 +41,17 @@ def add_style(
     \b
     nanostyle add-style many.h5 scream.jpg --content photos/ --steps 2000 -o more.h5
     """
-    set_threads(threads)
-    device = pick_device(device)
-    set_precision(precision, device)
     options = take(TrainOptions, values)
     steps = train_new_styles(
         model,
         find_pictures(content),
         style_files(art, taken=(IDENTITY,)),
-        loss_network(options.loss_net, device=device),
+        loss_network(options.loss_net, device=runtime.device),
         options,
         output,
         weights=_weights(weights),
         resume=resume,
         overwrite=overwrite,
-        device=device,
+        device=runtime.device,
     )
-    _watch(steps, output, quiet=quiet)
+    _watch(steps, output, quiet=runtime.quiet)

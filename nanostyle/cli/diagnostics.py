@@ -68,7 +68,7 @@ def _facts() -> Iterator[tuple[str, str]]:
     yield "pillow", PIL.__version__
     yield "h5py", h5py.__version__
     yield "cupy", cupy().__version__ if cupy() else "not installed"  # type: ignore[union-attr]
-    yield "device", pick_device("auto")
+    yield "device", str(pick_device())
     yield "threads", str(thread_count())
     for pool in threadpool_info():
         if pool["user_api"] == "blas":

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, overwrite_option
+from nanostyle.backend.device import Device
+from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.pictures import find_pictures, load_short, samples, style_files
@@ -64,23 +64,16 @@ def evaluate_command(
     iterations: int,
     json_file: Path | None,
     overwrite: bool,
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
 ) -> None:
     """Score MODEL: content and style loss per style, and after how many iterations Gatys' method is as good.
 
     \b
     nanostyle evaluate many.h5 --content unseen/ --styles paintings/ --loss-net vgg19 --json scores.json
     """
-    set_threads(threads)
-    device = pick_device(device)
-    set_precision(precision, device)
     if json_file is not None:
         check_target(json_file, overwrite=overwrite)
-    trained = trained_model(model, device=device)
+    trained = trained_model(model, device=runtime.device)
     files = style_files(styles)
     if isinstance(trained, Model):
         files = {name: file for name, file in files.items() if name in trained.styles}
@@ -94,26 +87,28 @@ def evaluate_command(
         iterations=iterations, content_weight=content_weight, style_weight=style_weight, tv_weight=0.0
     )
     scores = []
-    if not quiet:
+    if not runtime.quiet:
         click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
     for score in evaluate(
-        _renderer(trained, paintings, device),
+        _renderer(trained, paintings, runtime.device),
         samples(find_pictures(content), count, size),
         paintings,
-        loss_network(loss_net, device=device),
+        loss_network(loss_net, device=runtime.device),
         options,
-        device=device,
+        device=runtime.device,
     ):
         scores.append(score)
         k = score.median_iterations
         told = "" if not iterations else f"> {iterations}" if np.isinf(k) else f"{k:g}"
-        if not quiet:
+        if not runtime.quiet:
             click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
     if json_file is not None:
         write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
 
 
-def _renderer(trained: Model | Predictor, paintings: dict[str, Pixels], device: str) -> Callable[[str, Pixels], Pixels]:
+def _renderer(
+    trained: Model | Predictor, paintings: dict[str, Pixels], device: Device
+) -> Callable[[str, Pixels], Pixels]:
     """From a style's name and a photo to the picture."""
     if isinstance(trained, Model):
         return lambda name, photo: stylize(trained, photo, styles=[name], device=device)

@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-from nanostyle.backend.device import PRECISIONS
-
 D = TypeVar("D")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -40,31 +38,6 @@ def take(options: type[D], values: dict[str, Any], **fixed: Any) -> D:
 debug_option = click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 quiet_option = click.option("--quiet", is_flag=True, help="Write nothing but errors.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
-
-
-def common(command: Command) -> Command:
-    """The options that every working command has."""
-    for option in (
-        debug_option,
-        quiet_option,
-        click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS."),
-        click.option(
-            "--precision",
-            type=click.Choice(["auto", *PRECISIONS]),
-            default="auto",
-            show_default=True,
-            help="auto: fp32 on a CPU, tf32 on a GPU; fp16 is the fastest there.",
-        ),
-        click.option(
-            "--device",
-            type=click.Choice(["auto", "cpu", "cuda"]),
-            default="auto",
-            show_default=True,
-            help="Where to run.",
-        ),
-    ):
-        command = option(command)
-    return command
 
 
 def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from pathlib import Path
 import click
 
 import nanostyle
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, overwrite_option
+from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
@@ -33,24 +32,17 @@ def style_map_command(
     model: Path | None,
     output: Path,
     overwrite: bool,
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
 ) -> None:
     """Draw a map of paintings, on which similar styles lie close, and list each one's nearest.
 
     With --model a network for any painting, ART are files or folders; with one of many styles, without ART, its own.
     """
-    set_threads(threads)
     path = model or built_in("any")
     if path is None:
         raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
     check_writable(output, overwrite=overwrite)
-    device = pick_device(device)
-    set_precision(precision, device)
-    trained = trained_model(path, device=device)
+    trained = trained_model(path, device=runtime.device)
     if isinstance(trained, Model):
         if art:
             raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")
@@ -71,5 +63,5 @@ def style_map_command(
         click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
     recipe = {"nanostyle": nanostyle.__version__, "model": path.name, "paintings": names}
     save_image(output, found.draw(pictures), recipe=recipe)
-    if not quiet:
+    if not runtime.quiet:
         click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)

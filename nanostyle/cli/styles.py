@@ -4,9 +4,8 @@ from pathlib import Path
 
 import click
 
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, overwrite_option
+from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.methods.style_sheet import style_sheet
@@ -29,24 +28,17 @@ def styles(
     size: int,
     output: Path,
     overwrite: bool,
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
 ) -> None:
     """List the styles of MODEL, by default those of the built-in one; with --sheet, draw one picture in all of them."""
-    set_threads(threads)
-    device = pick_device(device)
-    set_precision(precision, device)
     model = find(model, TRAINED)
-    trained = load_model(model, device=device)
+    trained = load_model(model, device=runtime.device)
     if photo is None:
         for name in trained.styles:
             click.echo(name)
         return
     check_writable(output, overwrite=overwrite)
-    drawn = style_sheet(trained, load_image(photo, size=size).pixels, device=device)
+    drawn = style_sheet(trained, load_image(photo, size=size).pixels, device=runtime.device)
     save_image(output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles})
-    if not quiet:
+    if not runtime.quiet:
         click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)

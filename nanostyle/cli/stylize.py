@@ -9,9 +9,8 @@ import click
 from click.core import ParameterSource
 
 import nanostyle
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, options_of, overwrite_option, take
+from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, sha256
@@ -127,11 +126,7 @@ def stylize(
     colors: str,
     overwrite: bool,
     skip_existing: bool,
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
     **values: Any,
 ) -> None:
     """Give each PHOTO the style of a painting, or a style that a trained model knows.
@@ -143,15 +138,12 @@ def stylize(
     nanostyle stylize photos/ --style-image a.jpg --style-image b.jpg --weight 2 --weight 1 -o results/
     nanostyle stylize photo.jpg --model model.h5 --style starry_night --strength 0.7
     """
-    set_threads(threads)
-    device = pick_device(device)
-    precision = set_precision(precision, device)
     paths = list(_photos(photos))
     names = [*(path.stem for path in values["style_images"]), *(Path(name).stem for name in values["styles"])]
     targets = _targets(paths, names or [values["model"].stem if values["model"] else ""], output)
     if skip_existing:
         wanted = [(path, target) for path, target in zip(paths, targets, strict=True) if not target.exists()]
-        if not quiet and len(wanted) < len(paths):
+        if not runtime.quiet and len(wanted) < len(paths):
             click.echo(f"{len(paths) - len(wanted)} of {len(paths)} results are there already", err=True)
         if not wanted and not values["save_style"]:
             return
@@ -161,15 +153,15 @@ def stylize(
     if values["save_style"]:
         check_target(values["save_style"], overwrite=overwrite)
     alone = load_image(paths[0], size=size) if len(paths) == 1 else None  # an error here comes before all work
-    method = _method(values, device)
-    if not quiet:
-        click.echo(f"{method.title}, device {device}, {precision}", err=True)
+    method = _method(values, runtime)
+    if not runtime.quiet:
+        click.echo(f"{method.title}, device {runtime.device}, {runtime.device.precision}", err=True)
 
     failures = 0
     for path, target in zip(paths, targets, strict=True):
         try:
             picture = alone or load_image(path, size=size)
-            _stylize_one(path, picture, target, method, colors=colors, device=device, quiet=quiet)
+            _stylize_one(path, picture, target, method, runtime, colors=colors)
         except USER_ERRORS as error:
             if len(paths) == 1:
                 raise
@@ -180,7 +172,7 @@ def stylize(
         raise NanostyleError(f"{failures} of {len(paths)} photos could not be stylised; the messages above say why")
 
 
-def _method(values: dict[str, Any], device: str) -> Method:
+def _method(values: dict[str, Any], runtime: Runtime) -> Method:
     """The method that the options ask for, ready to work; `auto` is told by the style and by the model's file."""
     wish, paintings, styles, model = (values[name] for name in ("method", "style_images", "styles", "model"))
     if paintings and styles:
@@ -207,12 +199,12 @@ def _method(values: dict[str, Any], device: str) -> Method:
     if wish == "gatys" or (model is None and wish == "auto" and paintings):
         if not paintings:
             raise click.UsageError("stylize: method gatys takes --style-image ART, not --style")
-        return _gatys(values, regions, device)
+        return _gatys(values, regions, runtime)
     # With no file of that name this says where it was looked for.
     path = find(model or ("any" if paintings or saved else "styles"), TRAINED)
     if wish in ("cin", "feedforward") and paintings and values["model"] is None:
         raise click.UsageError(f"stylize: method {wish} needs a model that knows the painting; name it with --model")
-    trained = trained_model(path, device=device)
+    trained = trained_model(path, device=runtime.device)
     if isinstance(trained, Predictor) and (missing := [name for name in styles if not Path(name).exists()]):
         raise click.UsageError(
             f"stylize: {path} takes --style-image ART, or a FILE of --save-style; there is no file {missing[0]}"
@@ -220,7 +212,7 @@ def _method(values: dict[str, Any], device: str) -> Method:
     if isinstance(trained, Predictor):
         method = _any(trained, path, values, regions)
     else:
-        method = _trained(trained, path, values, regions, device)
+        method = _trained(trained, path, values, regions, runtime)
     if wish not in ("auto", method.facts["method"]):
         raise click.UsageError(f"stylize: {path} is a model of method {method.facts['method']}, not {wish}")
     if values["save_style"] and not isinstance(trained, Predictor):
@@ -240,16 +232,16 @@ def _given(names: Sequence[str]) -> list[str]:
     return ["--" + name.replace("_", "-") for name in given]
 
 
-def _gatys(values: dict[str, Any], regions: list[Mask], device: str) -> Method:
+def _gatys(values: dict[str, Any], regions: list[Mask], runtime: Runtime) -> Method:
     options = take(GatysOptions, {f.name: values[f.name] for f in fields(GatysOptions)})
     styles = [load_image(path).pixels for path in values["style_images"]]
     named = values["loss_net"]
     path = find(named, LOSS_NETWORKS) if named else default_loss_network()
-    network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=device)
+    network = loss_network(path, pooling=values["pooling"], padding=values["padding"], device=runtime.device)
 
     def stages(picture: Picture) -> Iterator[Stage]:
         shared = {"style_weights": values["weights"], "masks": regions}
-        for step in gatys(picture.pixels, styles, network, options, **shared, device=device):
+        for step in gatys(picture.pixels, styles, network, options, **shared, device=runtime.device):
             note = f"loss {step.loss:.4g}  {shares(step.terms)}"
             facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
             yield Stage(step.iteration, step.iterations, note, lambda step=step: step.pixels, facts)  # type: ignore[misc]
@@ -266,12 +258,12 @@ def _gatys(values: dict[str, Any], regions: list[Mask], device: str) -> Method:
     return Method(f"method gatys, loss network {path}", facts, stages)
 
 
-def _trained(model: Model, path: Path, values: dict[str, Any], regions: list[Mask], device: str) -> Method:
+def _trained(model: Model, path: Path, values: dict[str, Any], regions: list[Mask], runtime: Runtime) -> Method:
     if values["style_images"]:
         raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
 
     def rendered(styles: Sequence[str], weights: Sequence[float] = ()) -> Callable[[Pixels], Pixels]:
-        return renderer(model, styles=styles, weights=weights, strength=values["strength"], device=device)
+        return renderer(model, styles=styles, weights=weights, strength=values["strength"], device=runtime.device)
 
     if regions:
         render = _by_region([rendered([name]) for name in values["styles"]] or [rendered([])], regions)
@@ -320,11 +312,9 @@ def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[P
     return Method(f"method {name}, model {path}", facts, stages)
 
 
-def _stylize_one(
-    path: Path, picture: Picture, target: Path, method: Method, *, colors: str, device: str, quiet: bool
-) -> None:
+def _stylize_one(path: Path, picture: Picture, target: Path, method: Method, runtime: Runtime, *, colors: str) -> None:
     """Go through the stages of one picture and save the last; on Ctrl-C or divergence too, the last there was."""
-    progress = Progress(path.name, quiet=quiet)
+    progress = Progress(path.name, quiet=runtime.quiet)
     stage: Stage | None = None
     try:
         for stage in method.stages(picture):
@@ -336,9 +326,14 @@ def _stylize_one(
             pixels = resize(stage.pixels(), picture.pixels.shape[:2])
             if colors == "content":
                 pixels = keep_colors(pixels, picture.pixels)
-            recipe = {"nanostyle": nanostyle.__version__, "photo": path.name, "colors": colors, "device": device}
+            recipe = {
+                "nanostyle": nanostyle.__version__,
+                "photo": path.name,
+                "colors": colors,
+                "device": runtime.device.name,
+            }
             save_image(target, pixels, alpha=picture.alpha, recipe={**recipe, **method.facts, **stage.facts})
-            if not quiet:
+            if not runtime.quiet:
                 click.echo(f"{target}  ({pixels.shape[1]}x{pixels.shape[0]})", err=True)
 
 

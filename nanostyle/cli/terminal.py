@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import click
 
-from nanostyle.errors import NanostyleError
+from nanostyle.errors import NanostyleError, spelled
 
 USER_ERRORS = (NanostyleError, ValueError, OSError)
 _BAR = 24
@@ -82,7 +82,10 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror and len(error.args) > 1:
         text = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     else:
-        text = str(error) or type(error).__name__
+        text = Exception.__str__(error) or type(error).__name__
+    hint = getattr(error, "hint", "")
+    if hint:
+        text = f"{text}; {spelled(hint, '--')}"
     return " ".join(text.split())
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import click
 
-from nanostyle.backend.device import pick_device, set_precision
-from nanostyle.backend.threads import set_threads
-from nanostyle.cli.options import common, options_of, overwrite_option, take
+from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.training import _watch, _weights, content_option, output_option, resume_option, style_weight_option
 from nanostyle.io.pictures import find_pictures, style_files
 from nanostyle.methods.cin import train_cin
@@ -49,11 +48,7 @@ def train(
     resume: bool,
     overwrite: bool,
     weights: tuple[str, ...],
-    device: str,
-    precision: str,
-    threads: int | None,
-    quiet: bool,
-    debug: bool,
+    runtime: Runtime,
     **values: Any,
 ) -> None:
     """Train a network that stylises in one pass.
@@ -67,19 +62,16 @@ def train(
     nanostyle train --mode predict --content photos/ --styles museum/ --width 0.5 -o any.h5
     nanostyle train --mode predict --content photos/ --styles mine/ --start-from any.h5 --steps 2000 -o better.h5
     """
-    set_threads(threads)
-    device = pick_device(device)
-    set_precision(precision, device)
     options = take(TrainOptions, values)
     photos = find_pictures(content)
     paintings = style_files(styles, taken=(IDENTITY,))
-    network = loss_network(options.loss_net, device=device)
-    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "device": device}
+    network = loss_network(options.loss_net, device=runtime.device)
+    how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "device": runtime.device}
     if mode == "cin":
         steps = train_cin(photos, paintings, network, options, output, weights=_weights(weights), **how)
     elif mode == "predict" and not weights:
         backbone = load_backbone(
-            options.backbone or options.start_from or options.loss_net, seed=options.seed, device=device
+            options.backbone or options.start_from or options.loss_net, seed=options.seed, device=runtime.device
         )
         steps = train_predict(photos, paintings, network, options, output, backbone=backbone, **how)
     elif mode == "feedforward" and len(paintings) == 1 and not weights:
@@ -87,4 +79,4 @@ def train(
     else:
         takes = "one painting and no --weight" if mode == "feedforward" else "no --weight"
         raise ValueError(f"train: mode {mode} takes {takes}, got {len(paintings)} paintings and {len(weights)} weights")
-    _watch(steps, output, quiet=quiet)
+    _watch(steps, output, quiet=runtime.quiet)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nanostyle.autograd.ops import gram
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import module_of
+from nanostyle.backend.device import CPU, Device, module_of
 from nanostyle.backend.memory import empty
 from nanostyle.backend.threads import parallel, thread_count
 from nanostyle.backend.types import Array
@@ -100,7 +100,7 @@ def transformer(upsample: str = "nearest", *, seed: int = 0) -> TransformerNet:
     return TransformerNet(config, np.random.default_rng(seed))
 
 
-def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: str = "cpu") -> LossNetwork:
+def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: Device = CPU) -> LossNetwork:
     """VGG-19 to relu4_1 with random weights that keep the size of what goes through (He 2015)."""
     rng = np.random.default_rng(seed)
     layers: list[str] = []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nanostyle.backend.device import CPU, Device
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
@@ -29,7 +30,7 @@ def train_cin(
     weights: Mapping[str, float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Generator[Step, None, None]:
     """Train a network with one row of gamma and beta per painting; yields steps and raises as `trainer.train` does.
 
@@ -74,7 +75,7 @@ def add_style(
     weights: Mapping[str, float] | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Generator[Step, None, None]:
     """Train gamma and beta of new styles for the trained `model`; write it, with them at the end, to `output`.
 

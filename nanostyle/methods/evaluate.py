@@ -7,7 +7,7 @@ from statistics import mean, median
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.backend.device import to_host
+from nanostyle.backend.device import CPU, Device, to_host
 from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.losses import layer_weights
@@ -51,7 +51,7 @@ def evaluate(
     network: LossNetwork,
     options: GatysOptions,
     *,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Iterator[Score]:
     """Score a way to stylise, one style after the other.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nanostyle.backend.device import CPU, Device
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
 from nanostyle.models.multistyle import load_model
@@ -27,7 +28,7 @@ def train_feedforward(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Generator[Step, None, None]:
     """Train a network to give photos the style of `painting`; yields steps and raises as `trainer.train` does.
 

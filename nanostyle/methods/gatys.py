@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import module_of, repeated, storage, to_device, to_host
+from nanostyle.backend.device import CPU, Device, module_of, repeated, storage, to_device, to_host
 from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
@@ -97,7 +97,7 @@ def gatys(
     *,
     style_weights: Sequence[float] | None = None,
     masks: Sequence[Mask] | None = None,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Iterator[Step]:
     """Give `content` the style of `styles`; yields a `Step` per iteration, the last with the finished picture.
 
@@ -195,7 +195,7 @@ class PixelObjective:
         options: GatysOptions,
         content_layers: Mapping[str, float],
         style_layers: Mapping[str, float],
-        device: str,
+        device: Device,
     ) -> None:
         self.network, self.options, self.device = network, options, device
         self.content_layers, self.style_layers = content_layers, style_layers
@@ -226,7 +226,7 @@ class PixelObjective:
         """The losses of the picture `pixels` `(1, H, W, 3)`, of which the last is their sum, and its gradient."""
         self._parts, self.values, gradient = self._work(pixels)
         # What a GPU has recorded it writes to the same place again, and L-BFGS remembers.
-        return self.values, gradient if self.device == "cpu" else gradient.copy()
+        return self.values, gradient if not self.device.is_gpu else gradient.copy()
 
     def terms(self, values: npt.NDArray[np.float32]) -> dict[str, float]:
         """Content, style and total variation, weighted, from the losses that a call has returned."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nanostyle.backend.device import to_device
+from nanostyle.backend.device import CPU, Device, to_device
 from nanostyle.errors import NanostyleError
 from nanostyle.models.predictor import LARGEST, SMALLEST, load_predictor
 from nanostyle.nets.predictor import Backbone, PredictionNet, VggBackbone
@@ -29,7 +29,7 @@ def train_predict(
     backbone: Backbone,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Generator[Step, None, None]:
     """Train a prediction network on `paintings`; yields steps and raises as `trainer.train` does.
 

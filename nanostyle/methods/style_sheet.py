@@ -1,11 +1,12 @@
 """A contact sheet of one photo in every style of a model."""
 
+from nanostyle.backend.device import CPU, Device
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import decode_image
 from nanostyle.models.multistyle import IDENTITY, Model, Pixels, stylize
 
 
-def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: str = "cpu") -> Pixels:
+def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: Device = CPU) -> Pixels:
     """A contact sheet of one picture in every style of the model, each with the painting's thumbnail above it."""
     paintings = [name for name in model.styles if name != IDENTITY]
     thumbnails = [

@@ -2,13 +2,14 @@
 
 import os
 
+from nanostyle.backend.device import CPU, Device
 from nanostyle.io.weights import load_weights
 from nanostyle.models.multistyle import Model, load_model
 from nanostyle.models.predictor import Predictor, load_predictor
 from nanostyle.models.registry import TRAINED, find
 
 
-def trained_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Model | Predictor:
+def trained_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Model | Predictor:
     """The trained network in `path` (or `any`, `styles`): of one style, many, or for any painting; onto `device`.
 
     Raises

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import repeated, to_host
+from nanostyle.backend.device import CPU, Device, repeated, to_host
 from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
@@ -105,7 +105,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     save_weights(path, file, storage=model.storage)
 
 
-def load_model(path: str | os.PathLike[str], *, device: str = "cpu") -> Model:
+def load_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Model:
     """Read the model in `path`, onto `device`.
 
     Raises
@@ -146,7 +146,7 @@ def stylize(
     styles: Sequence[str] = (),
     weights: Sequence[float] | None = None,
     strength: float = 1.0,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Pixels:
     """The picture `pixels` `(H, W, 3)`, RGB in 0..1, of any size, in one style or a blend: the same size.
 
@@ -182,7 +182,7 @@ def renderer(
     styles: Sequence[str] = (),
     weights: Sequence[float] | None = None,
     strength: float = 1.0,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Callable[[Pixels], Pixels]:
     """`stylize` for many pictures: all but the picture is settled. Raises as it does."""
     if not 0 <= strength <= 1:

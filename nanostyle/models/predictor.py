@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import repeated, to_device, to_host
+from nanostyle.backend.device import CPU, Device, repeated, to_device, to_host
 from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
@@ -60,7 +60,7 @@ class Predictor:
     source: str = ""
     license: str = ""
     storage: Storage = "float32"
-    device: str = "cpu"
+    device: Device = CPU
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,7 +107,7 @@ class Style:
     license: str = "not stated"
 
 
-def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: str = "cpu") -> Backbone:
+def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: Device = CPU) -> Backbone:
     """The backbone to train with.
 
     `conv`, with random weights; the loss network of that name or file; or the backbone of the prediction network in
@@ -126,7 +126,7 @@ def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: str = 
     return VggBackbone(file.config, file.parameters, device=device)
 
 
-def _backbone_from(config: Mapping[str, Any], parameters: Mapping[str, Array], device: str = "cpu") -> Backbone:
+def _backbone_from(config: Mapping[str, Any], parameters: Mapping[str, Array], device: Device = CPU) -> Backbone:
     """The backbone that `config` describes; `parameters` are those of a loss network, if it is one.
 
     Raises
@@ -153,7 +153,7 @@ def save_predictor(path: str | os.PathLike[str], predictor: Predictor) -> None:
     save_weights(path, file, storage=predictor.storage)
 
 
-def load_predictor(path: str | os.PathLike[str], *, device: str = "cpu") -> Predictor:
+def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU) -> Predictor:
     """Read the prediction network in `path`, onto `device`.
 
     Raises
@@ -178,7 +178,7 @@ def load_predictor(path: str | os.PathLike[str], *, device: str = "cpu") -> Pred
     return Predictor(net, size, recipe, file.source, file.license, storage, device)
 
 
-def _read(path: str | os.PathLike[str], file: WeightFile, device: str) -> PredictionNet:
+def _read(path: str | os.PathLike[str], file: WeightFile, device: Device) -> PredictionNet:
     """The network that `file`, read from `path`, describes, its parameters read-only and not frozen yet."""
     try:
         network, rng = file.config["network"], np.random.default_rng(0)

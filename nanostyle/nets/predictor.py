@@ -17,7 +17,7 @@ import numpy as np
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import module_of, to_host
+from nanostyle.backend.device import CPU, Device, module_of, to_host
 from nanostyle.backend.types import Array
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg import LossNetwork
@@ -62,7 +62,7 @@ class VggBackbone:
         The network has none of relu1_1, relu2_1, relu3_1, relu4_1.
     """
 
-    def __init__(self, config: Mapping[str, Any], parameters: Mapping[str, Array], *, device: str = "cpu") -> None:
+    def __init__(self, config: Mapping[str, Any], parameters: Mapping[str, Array], *, device: Device = CPU) -> None:
         names = list(config["layers"])
         self._layers = [name for name in _LAYERS if name in names]
         names = names[: names.index(self._layers[-1]) + 1] if self._layers else names

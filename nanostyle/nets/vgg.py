@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from nanostyle.autograd.ops import avg_pool, cast, conv2d, max_pool, relu, sub
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import storage, to_device
+from nanostyle.backend.device import CPU, Device, storage, to_device
 from nanostyle.backend.types import Array
 
 # In the order of the field's habit: the first ones that a network has are its defaults.
@@ -48,7 +48,7 @@ class LossNetwork:
         padding: str | None = None,
         pooling: str | None = None,
         dtype: npt.DTypeLike = np.float32,
-        device: str = "cpu",
+        device: Device = CPU,
     ) -> None:
         self.layers: list[str] = list(config["layers"])
         self.padding = padding or config["padding"]
@@ -77,7 +77,7 @@ class LossNetwork:
         }
 
     @staticmethod
-    def _frozen(x: npt.NDArray[Any], dtype: npt.DTypeLike, device: str) -> Array:
+    def _frozen(x: npt.NDArray[Any], dtype: npt.DTypeLike, device: Device) -> Array:
         """A read-only copy: what is derived from it (Winograd form) may be kept."""
         x = np.array(x, dtype, order="C")
         x.flags.writeable = False

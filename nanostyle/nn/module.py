@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import to_device
+from nanostyle.backend.device import Device, to_device
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 
@@ -82,7 +82,7 @@ def set_state(net: Any, values: Mapping[str, Array]) -> None:
             setattr(slot.holder, slot.attribute, values[name])
 
 
-def move(net: Any, device: str) -> None:
+def move(net: Any, device: Device) -> None:
     """Bring all that `net` holds to `device` (`cpu` or `cuda`)."""
     set_state(net, {name: to_device(value, device) for name, value in state(net).items()})
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nanostyle.backend.device import Device
 from nanostyle.backend.threads import thread_count
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
@@ -28,9 +29,9 @@ _AHEAD = 3
 _ZOOM = 1.5
 
 
-def decoders(device: str) -> int:
+def decoders(device: Device) -> int:
     """Threads that decode for work on `device`: a GPU leaves the processors to them, and is quick."""
-    return 2 if device == "cpu" else max(2, min(thread_count(), 8))
+    return 2 if not device.is_gpu else max(2, min(thread_count(), 8))
 
 
 class Pictures:

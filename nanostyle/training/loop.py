@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import ahead, module_of, precision, repeated, to_device, to_host
+from nanostyle.backend.device import CPU, Device, ahead, module_of, precision, repeated, to_device, to_host
 from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
@@ -117,7 +117,7 @@ def train(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    device: str = "cpu",
+    device: Device = CPU,
 ) -> Generator[Step, None, None]:
     """Train `task.net` on `photos` and write the model to `output`; yields a `Step` after each step.
 
@@ -153,7 +153,7 @@ def train(
 
 
 class _Run:
-    def __init__(self, task: Task, photos: Sequence[Path], options: TrainOptions, output: Path, device: str) -> None:
+    def __init__(self, task: Task, photos: Sequence[Path], options: TrainOptions, output: Path, device: Device) -> None:
         self.task, self.options, self.output, self.device = task, options, output, device
         self.folder = training_folder(output)
         self.checkpoint = self.folder / "checkpoint.h5"
@@ -202,7 +202,7 @@ class _Run:
         scale, t = self.scale.value, float(self.adams[0][0].t + 1)
         with _Whole() as self.whole, np.errstate(over="ignore", invalid="ignore"):  # not finite: see below
             inputs = self.task.inputs(self.step, len(photos))
-            if self.device != "cpu":
+            if self.device.is_gpu:
                 self.whole.begin()  # a recorded step goes off in one piece
             names, values = self.work(photos, scale=scale, rate=rate, t=t, **inputs)
             value, norm, *parts = to_host(values).tolist()

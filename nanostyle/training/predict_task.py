@@ -11,7 +11,7 @@ import numpy as np
 from nanostyle import __version__
 from nanostyle.autograd.ops import concat
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import module_of, to_device, to_host
+from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.pictures import load_short
@@ -49,7 +49,7 @@ class PredictTask:
     """
 
     def __init__(
-        self, net: PredictionNet, paintings: Mapping[str, Path], objective: Objective, *, device: str = "cpu"
+        self, net: PredictionNet, paintings: Mapping[str, Path], objective: Objective, *, device: Device = CPU
     ) -> None:
         if not paintings:
             raise ValueError("styles: expected paintings to learn from, the more the better; got none")

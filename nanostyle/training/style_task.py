@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nanostyle import __version__
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import module_of, to_device, to_host
+from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_write import thumbnail_jpeg
@@ -52,7 +52,7 @@ class StyleTask:
         objective: Objective,
         *,
         weights: Mapping[str, float] | None = None,
-        device: str = "cpu",
+        device: Device = CPU,
     ) -> None:
         self.net, self.mode = net, mode
         self.skipped: dict[Path, str] = {}  # each painting was read before: one that cannot be is an error

@@ -1,0 +1,60 @@
+"""What every working command needs: threads, device, precision and whether to be quiet. Settled once, here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+import click
+
+from nanostyle.backend.device import PRECISIONS, Device, pick_device
+from nanostyle.backend.threads import set_threads
+from nanostyle.cli.options import debug_option, quiet_option
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a command runs: on which device, and whether it says more than errors."""
+
+    device: Device
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        """Tell the user something, on stderr, unless the command is quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def common(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every working command has; the command gets them as `runtime`."""
+
+    @wraps(command)
+    def run(
+        *args: Any, device: str, precision: str, threads: int | None, quiet: bool, debug: bool, **values: Any
+    ) -> Any:
+        set_threads(threads)
+        runtime = Runtime(pick_device(device, precision).use(), quiet)
+        return command(*args, runtime=runtime, **values)
+
+    options = (
+        debug_option,
+        quiet_option,
+        click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", *PRECISIONS]),
+            default="auto",
+            show_default=True,
+            help="auto: fp32 on a CPU, tf32 on a GPU; fp16 is the fastest there.",
+        ),
+        click.option(
+            "--device",
+            type=click.Choice(["auto", "cpu", "cuda"]),
+            default="auto",
+            show_default=True,
+            help="Where to run.",
+        ),
+    )
+    for option in options:
+        run = option(run)
+    return run
