@@ -12,6 +12,7 @@ from nanostyle.autograd.ops.conv import conv2d_db, conv2d_dw, conv2d_dx, conv2d_
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device
+from nanostyle.backend.device import precision as current_precision
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.gpu import conv, tiling
 from tests.cuda_on_cpu import emulator
@@ -154,7 +155,7 @@ def test_a_view_that_begins_between_words(precision):
 @pytest.mark.skipif(emulator.REAL, reason="a real GPU has what it has")
 def test_less_shared_memory(monkeypatch):
     """Turing gives a block 64 KiB: smaller blocks, and fewer pieces at a time."""
-    monkeypatch.setattr(conv, "most_shared", lambda: 64 << 10)
+    monkeypatch.setattr(tiling, "most_shared", lambda: 64 << 10)
     monkeypatch.setattr(tiling, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)

@@ -25,7 +25,7 @@ from nanostyle.backend.device import (
     to_device,
     to_host,
 )
-from nanostyle.backend.gpu import conv, launch, weight_cache
+from nanostyle.backend.gpu import gemm, launch, weight_cache
 from nanostyle.backend.gpu.graph import constant
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import find_pictures
@@ -469,7 +469,7 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
         packed.extend([kernel] * (kernel == "pack_weights"))
         launch.launch(file, kernel, *args, **options)
 
-    monkeypatch.setattr(conv, "launch", counted)
+    monkeypatch.setattr(gemm, "launch", counted)
     rng = np.random.default_rng(0)
     x, w = (rng.standard_normal(shape).astype(np.float32) for shape in ((1, 6, 7, channels[0]), (9, 9, *channels)))
 

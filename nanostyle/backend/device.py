@@ -17,9 +17,13 @@ from nanostyle.errors import NanostyleError
 # --- NumPy or CuPy ----------------------------------------------------------------------------------------
 
 
-@cache
 def cupy() -> ModuleType | None:
     """The cupy module, or None where it is not installed. Installed is not usable: see `pick_device`."""
+    return _find_cupy()
+
+
+@cache
+def _find_cupy() -> ModuleType | None:
     return importlib.import_module("cupy") if importlib.util.find_spec("cupy") else None
 
 

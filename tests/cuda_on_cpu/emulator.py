@@ -226,7 +226,7 @@ class Kernel:
                 if letter == "Q":  # a table of pointers: the kernel may go where they point
                     for address in arg.host.ravel():
                         arrays[int(address)] = memory_at(int(address))
-        return values, list(values())
+        return values, list(arrays.values())
 
     def _with_places(self, found: str) -> str:
         """Program counters in braces, as file and line: of the kernel, not of the header it calls into."""
@@ -247,7 +247,7 @@ class Kernel:
 
 @cache
 def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Kernel:
-    """Stands in for `nanostyle.gpu.launch.load`."""
+    """Stands in for `nanostyle.backend.gpu.launch.load`."""
     if (file, dict(defines)) not in VARIANTS:
         raise Finding(f"{file}.{kernel} is launched with {dict(defines)}, which VARIANTS does not list")
     return Kernel(launch.source(file), kernel, defines)
@@ -275,5 +275,5 @@ def gpu() -> Iterator[Any]:
 def emulated() -> Iterator[FakeGpu]:
     """Within the block there is a GPU: a stand-in for CuPy, whose kernels run here."""
     cp = FakeGpu()
-    with mock.patch.object("nanostyle.backend.device.cupy", lambda: cp), mock.patch.object(launch, "load", load):
+    with mock.patch("nanostyle.backend.device._find_cupy", lambda: cp), mock.patch.object(launch, "load", load):
         yield cp
