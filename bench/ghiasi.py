@@ -121,7 +121,7 @@ def painter(name: str) -> str:
     return name.rpartition("_")[2] if "_" in name else name
 
 
-def examine(predictor: Predictor, judge: Judge, learnt: Mapping[str, Pixels], unseen: Mapping[str, Pixels]) -> Any:
+def examine(predictor: Predictor, judge: Judge, learned: Mapping[str, Pixels], unseen: Mapping[str, Pixels]) -> Any:
     """All measurements of one trained network."""
     photo_count, painting_count = SHOWN
     few_photos, few = list(judge.photos.values())[:photo_count], list(unseen.values())[:painting_count]
@@ -132,7 +132,7 @@ def examine(predictor: Predictor, judge: Judge, learnt: Mapping[str, Pixels], un
     styles = [predict_style(predictor, painting, name=name) for name, painting in unseen.items()]
     plane = style_map(predicted_vectors(styles), list(unseen))
     return {
-        "learnt": judge.over(predictor, list(learnt.values())),
+        "learned": judge.over(predictor, list(learned.values())),
         "unseen": judge.over(predictor, list(unseen.values())),
         "along_strength": along,
         "kinship_of_painters": plane.kinship([painter(name) for name in unseen]),
@@ -152,11 +152,11 @@ def draw(predictor: Predictor, photos: Mapping[str, Pixels], paintings: Mapping[
 def table(results: Mapping[str, Any]) -> str:
     """The results as Markdown."""
     lines = [
-        "| styles | learnt: content | style | unseen: content | style | style, unseen / learnt | painters' kinship |",
+        "| styles | learned: content | style | unseen: content | style | style, unseen / learned | painters' kinship |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for count, found in results["counts"].items():
-        a, b = found["learnt"], found["unseen"]
+        a, b = found["learned"], found["unseen"]
         lines.append(
             f"| {count} | {a['content']:.3f} | {a['style']:.3f} | {b['content']:.3f} | {b['style']:.3f}"
             f" | {b['style'] / a['style']:.2f} | {found['kinship_of_painters']:.2f} |"
@@ -237,8 +237,8 @@ def main() -> None:
         begin = time.perf_counter()
         chosen = {name: files[name] for name in names[:count]}
         predictor = load_predictor(a.model or a.work / f"{count}.h5")
-        learnt = pictures(dict(list(chosen.items())[: a.judged]), a.size)
-        found = examine(predictor, judge, learnt, unseen)
+        learned = pictures(dict(list(chosen.items())[: a.judged]), a.size)
+        found = examine(predictor, judge, learned, unseen)
         found["seconds"] = round(time.perf_counter() - begin)
         results["counts"][str(count)] = found
         save_image(a.work / f"{count}.png", draw(predictor, photos, unseen))

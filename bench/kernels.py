@@ -15,7 +15,7 @@ from bench.gpu import Work, machine, milliseconds, need_gpu, of_ours, of_torch, 
 from nanostyle.autograd.ops.conv import conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.autograd.ops.norm import moments_of, normalise_backward, normalise_forward
+from nanostyle.autograd.ops.norm import moments_of, normalize_backward, normalize_forward
 from nanostyle.autograd.ops.pool import avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
 from nanostyle.backend.device import PRECISIONS, Device
@@ -228,8 +228,8 @@ class Works:
 
         yield Pair(f"moments {name}", lambda: moments_of(x), statistics, 0.0, map_bytes)
         yield Pair(
-            f"normalise, add, ReLU {name}",
-            lambda: normalise_forward(x, scale, shift, r, relu=True),
+            f"normalize, add, ReLU {name}",
+            lambda: normalize_forward(x, scale, shift, r, relu=True),
             lambda: torch.relu(xt * st + ht + rt),
             0.0,
             3 * map_bytes,
@@ -240,8 +240,8 @@ class Works:
         mean, variance = moments_of(x)
         rstd, gamma = 1 / cp.sqrt(variance + 1e-5), cp.ones((N, C), np.float32)
         yield Pair(
-            f"normalise backward {name}",
-            lambda: normalise_backward(r, x, None, mean, rstd, gamma, need_g=False)[0],
+            f"normalize backward {name}",
+            lambda: normalize_backward(r, x, None, mean, rstd, gamma, need_g=False)[0],
             lambda: torch.autograd.grad(y, leaf, rt, retain_graph=True)[0],
             0.0,
             5 * map_bytes,

@@ -10,7 +10,7 @@ from nanostyle.diagnostics.speed import (
     SIZES,
     PerceptualLoss,
     picture,
-    stylise,
+    stylize,
     transformer,
     transformer_flops,
     vgg19,
@@ -34,7 +34,7 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
     def build(contestant: str) -> Run:
         net, photo = transformer(upsample), picture(1, H, W)
         if contestant == OURS:
-            return lambda: {"picture": stylise(net, photo)}
+            return lambda: {"picture": stylize(net, photo)}
         model, x = as_torch(Transformer(net).eval(), tensor(photo), contestant)
 
         def run() -> dict:

@@ -17,7 +17,7 @@ typedef unsigned int uint32_t;
 
 DEVICE uint32_t shared_address(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
-// Four 8x8 matrices of 16-bit values; lane i points to row i % 8 of matrix i / 8. A lane gets two neighbours in a
+// Four 8x8 matrices of 16-bit values; lane i points to row i % 8 of matrix i / 8. A lane gets two neighbors in a
 // row of each: row lane/4, columns lane%4·2 and the next.
 DEVICE void ldmatrix_x4(uint32_t (&out)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -145,7 +145,7 @@ DEVICE void store(real* to, const float (&from)[VEC]) {
 #endif
 
 // Weights for conv.cu lie in this order of the output channels: which of each 32 stands at a place, and at which place
-// one stands (it is the same). So four fragments of a product give a lane eight neighbours, which leave as one word.
+// one stands (it is the same). So four fragments of a product give a lane eight neighbors, which leave as one word.
 DEVICE constexpr int interleaved(int m) { return m / 32 * 32 + m % 8 / 2 * 8 + m % 32 / 8 * 2 + m % 2; }
 
 DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }

@@ -75,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) total_variation(
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// dx = 2·g/count times the sum of the differences to the four neighbours. Grid: numbers of x.
+// dx = 2·g/count times the sum of the differences to the four neighbors. Grid: numbers of x.
 extern "C" __global__ void __launch_bounds__(THREADS) total_variation_dx(
     const float* __restrict__ g, const real* __restrict__ x, real* __restrict__ dx, int H, int W, int C, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;

@@ -1,4 +1,4 @@
-// Statistics of the channels of each picture, normalisation, and its gradients.
+// Statistics of the channels of each picture, normalization, and its gradients.
 //
 // A reduction over the pixels runs in two stages, in an order that is always the same: each block reduces a tile of
 // pixels to one partial result per channel, `(N, tiles, C)`, and a second kernel reduces the tiles.
@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// What normalises number i of (N, C), whose gamma and beta are those of its picture, or with `rows` = 1 of all.
+// What normalizes number i of (N, C), whose gamma and beta are those of its picture, or with `rows` = 1 of all.
 struct Affine {
   float rstd, scale, shift;
   METHOD Affine(const float* gamma, const float* beta, int i, int C, int rows, float mean, float variance, float eps) {
@@ -119,7 +119,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
   shift[i] = affine.shift;
 }
 
-// rstd = 1/sqrt(variance + eps), scale and shift (N, C) for `normalise`, from gamma and beta (N, C), or (1, C) with
+// rstd = 1/sqrt(variance + eps), scale and shift (N, C) for `normalize`, from gamma and beta (N, C), or (1, C) with
 // `rows` = 1. Grid: numbers of a result.
 extern "C" __global__ void __launch_bounds__(THREADS) scale_and_shift(
     const float* __restrict__ mean, const float* __restrict__ variance, const float* __restrict__ gamma,
@@ -134,7 +134,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) scale_and_shift(
 }
 
 // y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a picture, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) normalise(
+extern "C" __global__ void __launch_bounds__(THREADS) normalize(
     const real* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift,
     const real* __restrict__ residual, real* __restrict__ y, int P, int C, int relu) {
   const int words = P * (C / VEC), i = blockIdx.x * THREADS + threadIdx.x;
@@ -229,7 +229,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums_join(
 
 // dx = gamma·rstd·(g - dbeta/P - x̂·dgamma/P): each pixel moves the mean and the deviation too. `masked`, where it is
 // wanted, is g after the ReLU. Grid: words of a picture, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) normalise_dx(
+extern "C" __global__ void __launch_bounds__(THREADS) normalize_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, const float* __restrict__ mean,
     const float* __restrict__ rstd, const float* __restrict__ gamma, const float* __restrict__ dgamma,
     const float* __restrict__ dbeta, real* __restrict__ dx, real* __restrict__ masked, int P, int C) {
@@ -244,8 +244,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) normalise_dx(
   load(v, x + at);
 #pragma unroll
   for (int k = 0; k < VEC; k++) {
-    const float normalised = (v[k] - mean[row + k]) * rstd[row + k];
-    v[k] = gamma[row + k] * rstd[row + k] * (d[k] - dbeta[row + k] * share - normalised * dgamma[row + k] * share);
+    const float normalized = (v[k] - mean[row + k]) * rstd[row + k];
+    v[k] = gamma[row + k] * rstd[row + k] * (d[k] - dbeta[row + k] * share - normalized * dgamma[row + k] * share);
   }
   store(dx + at, v);
 }

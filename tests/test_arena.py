@@ -118,7 +118,7 @@ def test_the_books_are_right(history):
         for row in pieces(arena):
             assert row[0].start == 0 and row[-1].start + row[-1].size == row[0].slab.nbytes
             assert all(a.start + a.size == b.start for a, b in itertools.pairwise(row))
-            assert not any(a.entry and b.entry for a, b in itertools.pairwise(row)), "two free neighbours"
+            assert not any(a.entry and b.entry for a, b in itertools.pairwise(row)), "two free neighbors"
 
 
 @thorough

@@ -11,7 +11,7 @@ from nanostyle.diagnostics.speed import (
     gemm_peak,
     networks,
     picture,
-    stylise,
+    stylize,
     transformer,
     transformer_flops,
     vgg19,
@@ -147,7 +147,7 @@ def test_the_transformer_in_torch_is_the_same(pairing, upsample):
 
     net, photo = transformer(upsample), picture(2, 24, 20)
     theirs = pictures(Transformer(net)(tensor(photo)))
-    np.testing.assert_allclose(stylise(net, photo), theirs, atol=1e-4)
+    np.testing.assert_allclose(stylize(net, photo), theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize("script", ["training", "gatys"])

@@ -92,7 +92,7 @@ def any_painting(pixels):
     return stylize_any(predictor, pixels, predict_style(predictor, painting(256), name="painting"))
 
 
-def test_a_photo_of_one_colour_comes_out_in_one_colour():
+def test_a_photo_of_one_color_comes_out_in_one_color():
     """Three norms in a row enlarge a difference ten million times: what Winograd's algorithm rounds would be seen."""
     made = any_painting(np.full((150, 210, 3), [0.8, 0.1, 0.4], np.float32))
     assert made.std(axis=(0, 1)).max() < 1e-3

@@ -110,7 +110,7 @@ def test_several_photos_go_on_after_a_bad_one(folder):
     (folder / "photos" / "b.png").write_bytes(b"")
     result = stylize(folder, "-o", "results", photo="photos")
     assert result.returncode == 2
-    assert "b.png" in result.stderr and "1 of 3 photos could not be stylised" in result.stderr
+    assert "b.png" in result.stderr and "1 of 3 photos could not be stylized" in result.stderr
     assert listing(folder / "results") == ["a_art.png", "c_art.png"]
     before = (folder / "results" / "a_art.png").stat().st_mtime_ns
     (folder / "photos" / "b.png").write_bytes((folder / "photo.png").read_bytes())

@@ -46,7 +46,7 @@ def stylize(folder, *args):
     return run("stylize", "photos/photos0.png", "--overwrite", *args, cwd=folder)
 
 
-def test_a_trained_model_stylises(folder):
+def test_a_trained_model_stylizes(folder):
     result = stylize(folder, "--model", "many.h5", "--style", "paintings1", "--strength", "0.5")
     assert result.returncode == 0, result.stderr
     assert "method cin, model many.h5" in result.stderr

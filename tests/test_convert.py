@@ -231,7 +231,7 @@ def test_rescaled_weights_are_known_by_their_size(write):
     small = {name: array / 100 for name, array in parameters().items()}
     weights = converted(write(npz(as_keras(small, "{layer}/{part}")), "vgg.npz"))
     assert weights.config["padding"] == "reflect"
-    assert weights.config["architecture"].endswith("normalised")
+    assert weights.config["architecture"].endswith("normalized")
 
 
 def test_what_is_given_goes_before_what_is_told(write):
@@ -317,7 +317,7 @@ def test_the_state_dict_of_a_module_with_batch_norm(tmp_path):
     "name, last, kernel",
     [("vgg19_normalised_relu4_1.npz", "relu4_1", "block4_conv1/kernel"), ("vgg_31.h5", "relu3_1", None)],
 )
-def test_the_normalised_vgg19(tmp_path, name, last, kernel):
+def test_the_normalized_vgg19(tmp_path, name, last, kernel):
     weights = convert(DATA / "vgg19" / name, tmp_path / "vgg19.h5")
     assert weights.config["layers"][-1] == last
     assert weights.config["padding"] == "reflect"

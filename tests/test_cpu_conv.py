@@ -107,8 +107,8 @@ FAMILIES = {
     "thin, stride 2": (Geometry(2, 1, "reflect"), 16, 24, 3),
     "5x5": (Geometry(1, 2, "reflect"), 36, 40, 5),
     "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
-    "from colours": (Geometry(1, 4, "reflect"), 3, 32, 9),
-    "to colours": (Geometry(1, 4, "reflect"), 32, 3, 9),
+    "from colors": (Geometry(1, 4, "reflect"), 3, 32, 9),
+    "to colors": (Geometry(1, 4, "reflect"), 32, 3, 9),
     "1x1": (Geometry(), 32, 48, 1),
 }
 
@@ -288,7 +288,7 @@ def test_a_step_through_the_op_at_full_reach():
 # --- statistics -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled", "from colours", "1x1"])
+@pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled", "from colors", "1x1"])
 def test_variance_survives_a_mean_far_from_zero(name):
     at, x, w, b, _, _ = family(name)
     w *= 0.1 / np.linalg.norm(w.reshape(-1, w.shape[3]), axis=0)

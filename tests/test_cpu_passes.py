@@ -55,12 +55,12 @@ def arguments(name, shape, rng, layout="plain", relu=False, extra=False, size=2)
     match name:
         case "moments_of" | "gram_forward" | "total_variation_forward":
             return (x,), {}
-        case "normalise_forward":
+        case "normalize_forward":
             return (x, per_channel(), per_channel(), normal(rng, shape, layout) if extra else None), {"relu": relu}
         case "scale_and_shift":
             moments = per_channel(), per_channel() ** 2 + np.float32(1e-3)
             return (moments, per_channel(), per_channel()), {"eps": 1e-5}
-        case "normalise_backward":
+        case "normalize_backward":
             y = np.maximum(normal(rng, shape, layout), 0) if relu else None
             mean, variance = x.mean((1, 2)), x.var((1, 2))
             g = normal(rng, shape, layout)
@@ -119,7 +119,7 @@ def test_twin_equals_reference(name, shape, seed, layout, relu, extra, size):
         assert ours.dtype == np.float32 and ours.shape == exact.shape
         scale = max(1, np.abs(exact).max(initial=0))
         np.testing.assert_allclose(ours, exact, rtol=2e-5, atol=1e-5 * scale)
-    assert (twin[3] is None) == (not extra) if name == "normalise_backward" else True
+    assert (twin[3] is None) == (not extra) if name == "normalize_backward" else True
 
 
 @pictures

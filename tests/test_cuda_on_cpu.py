@@ -86,7 +86,7 @@ def test_mma_in_tf32_has_ten_bits_of_mantissa():
 
 
 def test_half_precision_rounds_as_numpy_does():
-    library = Kernel(SOURCE, "uninitialised").library
+    library = Kernel(SOURCE, "uninitialized").library
     library.emu_half_to_float.restype = ctypes.c_float
     library.emu_float_to_half.argtypes = [ctypes.c_float]
     every = np.arange(1 << 16, dtype=np.uint16)
@@ -112,15 +112,15 @@ def test_copy_of_nothing_writes_zeros():
 def test_missing_barrier():
     nothing, shuffle, warp, block = range(4)
     for fence in (nothing, shuffle, warp):
-        finds("race", "neighbour", array(), 32, fence)
+        finds("race", "neighbor", array(), 32, fence)
     for fence in (nothing, shuffle):  # a shuffle promises nothing about memory
-        finds("race", "neighbour", array(), 1, fence)
-    run("neighbour", array(), 1, warp)
-    run("neighbour", array(), 32, block)
+        finds("race", "neighbor", array(), 1, fence)
+    run("neighbor", array(), 1, warp)
+    run("neighbor", array(), 32, block)
 
 
 def test_a_race_is_found_in_the_source():
-    finds(r"thread \d+ at planted.cu:\d+, block 0 thread \d+ at planted.cu:\d+", "neighbour", array(), 32, 0)
+    finds(r"thread \d+ at planted.cu:\d+, block 0 thread \d+ at planted.cu:\d+", "neighbor", array(), 32, 0)
 
 
 def test_race_of_narrow_stores():
@@ -155,9 +155,9 @@ def test_index_past_a_shared_array():
     finds("out of bounds: index 8 .* planted.cu:", "past_a_shared_array", array(), 8, block=(1,))
 
 
-def test_uninitialised_memory_is_nan():
+def test_uninitialized_memory_is_nan():
     x = array()
-    run("uninitialised", x)
+    run("uninitialized", x)
     assert np.isnan(x.host).all()
     assert np.isnan(cp.empty((3, 5), np.float16).host).all()
 

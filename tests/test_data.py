@@ -10,7 +10,7 @@ from PIL import Image
 
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short, samples, style_files
-from nanostyle.training.batches import Pictures, vary_colours
+from nanostyle.training.batches import Pictures, vary_colors
 
 
 @pytest.fixture
@@ -136,32 +136,32 @@ def test_the_threads_end_with_the_iterator(photos):
     assert not any(thread.name.startswith("decode") for thread in threading.enumerate())
 
 
-# --- colours ------------------------------------------------------------------------------------------------
+# --- colors ------------------------------------------------------------------------------------------------
 
 
-def test_varied_colours_keep_grey_grey_and_stay_in_range():
-    grey = np.full((4, 4, 3), 0.5, np.float32)
-    colours = np.random.default_rng(0).random((4, 4, 3)).astype(np.float32)
+def test_varied_colors_keep_gray_gray_and_stay_in_range():
+    gray = np.full((4, 4, 3), 0.5, np.float32)
+    colors = np.random.default_rng(0).random((4, 4, 3)).astype(np.float32)
     results = []
     for seed in range(20):
-        varied = vary_colours(grey, np.random.default_rng(seed))
+        varied = vary_colors(gray, np.random.default_rng(seed))
         assert np.ptp(varied, axis=2).max() < 1e-5
         assert abs(varied[0, 0, 0] - 0.5) <= 0.1 + 1e-6
-        results.append(vary_colours(colours, np.random.default_rng(seed)))
+        results.append(vary_colors(colors, np.random.default_rng(seed)))
         assert results[-1].dtype == np.float32
         assert 0 <= results[-1].min() <= results[-1].max() <= 1
     assert np.std(results, axis=0).min() > 0.001
 
 
-def test_hue_turns_red_towards_its_neighbours_only():
+def test_hue_turns_red_towards_its_neighbors_only():
     red = np.array([[[0.6, 0.2, 0.2]]], np.float32)
     for seed in range(30):
-        assert vary_colours(red, np.random.default_rng(seed))[0, 0].argmax() == 0
+        assert vary_colors(red, np.random.default_rng(seed))[0, 0].argmax() == 0
 
 
-def test_colours_vary_only_where_asked_for(photos):
+def test_colors_vary_only_where_asked_for(photos):
     plain = first(Pictures(photos, batch=3, size=32, seed=0), 1)[0]
-    varied = first(Pictures(photos, batch=3, size=32, seed=0, colours=True), 1)[0]
+    varied = first(Pictures(photos, batch=3, size=32, seed=0, colors=True), 1)[0]
     assert np.abs(plain - varied).max() > 0.05
 
 

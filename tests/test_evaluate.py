@@ -1,4 +1,4 @@
-"""Scores of a way to stylise, where the right answer is known."""
+"""Scores of a way to stylize, where the right answer is known."""
 
 from dataclasses import replace
 

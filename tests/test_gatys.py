@@ -13,11 +13,11 @@ from nanostyle.backend.device import CPU
 from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, pyramid
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
-from nanostyle.nn.losses import content_loss, layer_weights, normalised, style_loss
+from nanostyle.nn.losses import content_loss, layer_weights, normalized, style_loss
 
 
 def picture(height, width, seed=0):
-    """A smooth picture of some colours."""
+    """A smooth picture of some colors."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(-3, 3, (3, 3))]
@@ -166,12 +166,12 @@ def test_bad_options_are_named(options, message):
 
 
 def test_weights_are_shares():
-    assert normalised(None, 4) == [0.25] * 4
-    assert normalised([1, 3], 2) == [0.25, 0.75]
+    assert normalized(None, 4) == [0.25] * 4
+    assert normalized([1, 3], 2) == [0.25, 0.75]
     assert layer_weights(["a", "b=3"]) == {"a": 0.25, "b": 0.75}
     for bad, message in [([1], "one for each of 2"), ([0, 0], "at least one above 0"), ([-1, 2], "0 or more")]:
         with pytest.raises(ValueError, match=message):
-            normalised(bad, 2)
+            normalized(bad, 2)
 
 
 def test_a_picture_too_small_for_the_layers():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.autograd.ops.norm import moments_of, normalise_backward, normalise_forward, scale_and_shift
+from nanostyle.autograd.ops.norm import moments_of, normalize_backward, normalize_forward, scale_and_shift
 from nanostyle.autograd.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.autograd.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
@@ -80,20 +80,20 @@ def test_moments_are_joined_and_used_in_one_go(rows):
 
 @drawn
 @given(pictures, dtypes, seeds, st.booleans(), st.booleans())
-def test_normalise(shape, dtype, rng, relu, with_residual):
+def test_normalize(shape, dtype, rng, relu, with_residual):
     N, _, _, C = shape
     residual = normal(rng, shape, dtype) if with_residual else None
-    compare(normalise_forward, normal(rng, shape, dtype), normal(rng, (N, C)), normal(rng, (N, C)), residual, relu=relu)
+    compare(normalize_forward, normal(rng, shape, dtype), normal(rng, (N, C)), normal(rng, (N, C)), residual, relu=relu)
 
 
 @drawn
 @given(pictures, dtypes, seeds, st.booleans(), st.booleans())
-def test_normalise_backward(shape, dtype, rng, relu, need_g):
+def test_normalize_backward(shape, dtype, rng, relu, need_g):
     N, _, _, C = shape
     x, g = normal(rng, shape, dtype), normal(rng, shape, dtype)
     y = normal(rng, shape, dtype) if relu else None
     mean, rstd, gamma = normal(rng, (N, C)), rng.uniform(0.5, 2, (N, C)).astype(np.float32), normal(rng, (N, C))
-    compare(normalise_backward, g, x, y, mean, rstd, gamma, need_g=need_g)
+    compare(normalize_backward, g, x, y, mean, rstd, gamma, need_g=need_g)
 
 
 # --- pool -------------------------------------------------------------------------------------------------

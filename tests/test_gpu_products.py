@@ -12,9 +12,8 @@ from nanostyle.autograd.ops.conv import conv2d_db, conv2d_dw, conv2d_dx, conv2d_
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device
-from nanostyle.backend.device import precision as current_precision
 from nanostyle.backend.geometry import Geometry
-from nanostyle.backend.gpu import conv, tiling
+from nanostyle.backend.gpu import tiling
 from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.compare import check, check_products, compare, compare_products, down, normal, on_gpu, seeds
 

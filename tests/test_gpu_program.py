@@ -133,7 +133,7 @@ TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2}
         ("dumoulin", {"styles": 3, "identity": True}),
     ],
 )
-def test_stylising_once_and_again(arch, options, precision):
+def test_stylizing_once_and_again(arch, options, precision):
     """The first picture just runs, the second is recorded, the third launches the recording; then another size."""
     model = Model(net=transformer(arch, **options), styles=["photo", "a", "b"] if "styles" in options else ["a"])
     how = {"styles": ["a", "b"], "weights": [1, 3], "strength": 0.8} if "styles" in options else {}
@@ -281,7 +281,7 @@ def test_a_step_is_one_recording_and_one_download(data, tmp_path, low_scale, mon
     Device("cuda", "fp16").use()
     seen, load = [], launch.load
     for module in (device, cuda):
-        monkeypatch.setattr(module, "synchronised", seen.append)
+        monkeypatch.setattr(module, "synchronized", seen.append)
     monkeypatch.setattr(launch, "load", lambda file, name, defines: seen.append(name) or load(file, name, defines))
     steps = training(*data, tmp_path / "a.h5", steps=99, **FEW | {"ema": 0.9}, device=GPU)
     with contextlib.closing(steps):

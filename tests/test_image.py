@@ -33,7 +33,7 @@ LOSSY = 8 / 255
 
 
 @pytest.fixture
-def colours():
+def colors():
     """A smooth (HEIGHT, WIDTH, 3) uint8 picture with no symmetry, kind to JPEG."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     return np.stack([x * 6, y * 10, 200 - x * 2 - y * 3], axis=-1).astype(np.uint8)
@@ -43,8 +43,8 @@ def floats(array):
     return array.astype(np.float32) / 255
 
 
-def png(path, values, colour_type, *, chunks=()):
-    """A PNG of 16 bits per sample, which Pillow writes for greys alone. `values` (H, W, samples)."""
+def png(path, values, color_type, *, chunks=()):
+    """A PNG of 16 bits per sample, which Pillow writes for grays alone. `values` (H, W, samples)."""
     height, width = values.shape[:2]
 
     def chunk(name, data):
@@ -52,7 +52,7 @@ def png(path, values, colour_type, *, chunks=()):
 
     rows = values.astype(">u2").reshape(height, -1)
     data = b"".join(b"\0" + row.tobytes() for row in rows)
-    head = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
     body = [
         chunk(b"IHDR", head),
         *(chunk(*c) for c in chunks),
@@ -66,25 +66,25 @@ def png(path, values, colour_type, *, chunks=()):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm", "webp", "jpg", "jp2"])
-def test_reads_rgb_of_every_format(tmp_path, colours, suffix):
+def test_reads_rgb_of_every_format(tmp_path, colors, suffix):
     path = tmp_path / f"picture.{suffix}"
     options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
-    Image.fromarray(colours).save(path, **options)
+    Image.fromarray(colors).save(path, **options)
     picture = load_image(path)
     assert picture.pixels.dtype == np.float32
     assert picture.pixels.shape == (HEIGHT, WIDTH, 3)
     assert picture.original == (HEIGHT, WIDTH)
     assert picture.alpha is None
-    np.testing.assert_allclose(picture.pixels, floats(colours), atol=LOSSY if suffix in ("jpg", "jp2") else 0)
+    np.testing.assert_allclose(picture.pixels, floats(colors), atol=LOSSY if suffix in ("jpg", "jp2") else 0)
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("L", "png"), ("L", "jpg"), ("L", "tif"), ("L", "webp"), ("L", "pgm")])
-def test_reads_greyscale(tmp_path, colours, mode, suffix):
-    grey = Image.fromarray(colours).convert(mode)
-    path = tmp_path / f"grey.{suffix}"
-    grey.save(path, quality=100, lossless=True)
+def test_reads_grayscale(tmp_path, colors, mode, suffix):
+    gray = Image.fromarray(colors).convert(mode)
+    path = tmp_path / f"gray.{suffix}"
+    gray.save(path, quality=100, lossless=True)
     pixels = load_image(path).pixels
-    np.testing.assert_allclose(pixels, np.repeat(floats(np.asarray(grey))[..., None], 3, 2), atol=LOSSY)
+    np.testing.assert_allclose(pixels, np.repeat(floats(np.asarray(gray))[..., None], 3, 2), atol=LOSSY)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "pbm"])
@@ -96,24 +96,24 @@ def test_reads_one_bit(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "tif"])
-def test_reads_palette(tmp_path, colours, suffix):
-    palette = Image.fromarray(colours).quantize(64)
+def test_reads_palette(tmp_path, colors, suffix):
+    palette = Image.fromarray(colors).quantize(64)
     path = tmp_path / f"palette.{suffix}"
     palette.save(path)
     np.testing.assert_array_equal(load_image(path).pixels, floats(np.asarray(palette.convert("RGB"))))
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif"])
-def test_palette_transparency_becomes_alpha(tmp_path, colours, suffix):
-    palette = Image.fromarray(colours).quantize(16)
+def test_palette_transparency_becomes_alpha(tmp_path, colors, suffix):
+    palette = Image.fromarray(colors).quantize(16)
     path = tmp_path / f"palette.{suffix}"
     palette.save(path, transparency=3)
     picture = load_image(path)
     np.testing.assert_array_equal(picture.alpha, np.where(np.asarray(palette) == 3, 0, 1))
 
 
-def test_palette_of_several_transparencies(tmp_path, colours):
-    palette = Image.fromarray(colours).quantize(4)
+def test_palette_of_several_transparencies(tmp_path, colors):
+    palette = Image.fromarray(colors).quantize(4)
     path = tmp_path / "palette.png"
     palette.save(path, transparency=bytes([0, 100, 200, 255]))
     expected = np.array([0, 100, 200, 255])[np.asarray(palette)] / 255
@@ -121,7 +121,7 @@ def test_palette_of_several_transparencies(tmp_path, colours):
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "1"])
-def test_transparent_colour_of_a_png_becomes_alpha(tmp_path, mode):
+def test_transparent_color_of_a_png_becomes_alpha(tmp_path, mode):
     key = {"L": 7, "RGB": (7, 7, 7), "1": 0}[mode]
     picture = Image.new(mode, (4, 3), key)
     picture.putpixel((1, 2), 255 if mode != "RGB" else (255, 255, 255))
@@ -133,8 +133,8 @@ def test_transparent_colour_of_a_png_becomes_alpha(tmp_path, mode):
 
 
 @pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("RGBA", "webp"), ("RGBA", "tif"), ("LA", "png")])
-def test_reads_alpha(tmp_path, colours, mode, suffix):
-    original = Image.fromarray(colours).convert(mode)
+def test_reads_alpha(tmp_path, colors, mode, suffix):
+    original = Image.fromarray(colors).convert(mode)
     opacity = np.linspace(0, 255, HEIGHT * WIDTH).astype(np.uint8).reshape(HEIGHT, WIDTH)
     original.putalpha(Image.fromarray(opacity))
     path = tmp_path / f"alpha.{suffix}"
@@ -144,36 +144,36 @@ def test_reads_alpha(tmp_path, colours, mode, suffix):
     np.testing.assert_array_equal(picture.pixels, floats(np.asarray(original.convert("RGBA"))[..., :3]))
 
 
-def test_opaque_alpha_is_none(tmp_path, colours):
-    Image.fromarray(colours).convert("RGBA").save(tmp_path / "opaque.png")
+def test_opaque_alpha_is_none(tmp_path, colors):
+    Image.fromarray(colors).convert("RGBA").save(tmp_path / "opaque.png")
     assert load_image(tmp_path / "opaque.png").alpha is None
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "tif"])
-def test_reads_cmyk(tmp_path, colours, suffix):
+def test_reads_cmyk(tmp_path, colors, suffix):
     """A JPEG of CMYK holds its inks inverted, as Adobe's programs write it."""
-    cmyk = Image.fromarray(colours).convert("CMYK")
+    cmyk = Image.fromarray(colors).convert("CMYK")
     path = tmp_path / f"cmyk.{suffix}"
     cmyk.save(path, quality=100)
     with Image.open(path) as written:
         assert written.mode == "CMYK"
     assert suffix != "jpg" or b"Adobe" in path.read_bytes()
-    np.testing.assert_allclose(load_image(path).pixels, floats(colours), atol=LOSSY)
+    np.testing.assert_allclose(load_image(path).pixels, floats(colors), atol=LOSSY)
 
 
-def test_reads_lab_tiff(tmp_path, colours):
+def test_reads_lab_tiff(tmp_path, colors):
     lab_profile = ImageCms.createProfile("LAB")
     transform = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), lab_profile, "RGB", "LAB")
-    lab = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    lab = ImageCms.applyTransform(Image.fromarray(colors), transform)
     lab.save(tmp_path / "lab.tif")
-    error = np.abs(load_image(tmp_path / "lab.tif").pixels - floats(colours))
+    error = np.abs(load_image(tmp_path / "lab.tif").pixels - floats(colors))
     assert error.mean() < 0.01
-    assert error.max() < 0.15  # 8 bits of Lab are few for strong colours
+    assert error.max() < 0.15  # 8 bits of Lab are few for strong colors
 
 
-def test_reads_ycbcr(tmp_path, colours):
-    Image.fromarray(colours).convert("YCbCr").save(tmp_path / "ycc.jpg", quality=100, subsampling=0)
-    np.testing.assert_allclose(load_image(tmp_path / "ycc.jpg").pixels, floats(colours), atol=LOSSY)
+def test_reads_ycbcr(tmp_path, colors):
+    Image.fromarray(colors).convert("YCbCr").save(tmp_path / "ycc.jpg", quality=100, subsampling=0)
+    np.testing.assert_allclose(load_image(tmp_path / "ycc.jpg").pixels, floats(colors), atol=LOSSY)
 
 
 # --- reading: deep pictures
@@ -182,33 +182,33 @@ DEEP = np.array([[0, 1, 255], [256, 32768, 65535]], dtype=np.uint16)
 
 
 @pytest.mark.parametrize(("suffix", "byte_order"), [("png", "<u2"), ("tif", "<u2"), ("tif", ">u2"), ("pgm", "<u2")])
-def test_reads_16_bit_grey_with_all_its_bits(tmp_path, suffix, byte_order):
+def test_reads_16_bit_gray_with_all_its_bits(tmp_path, suffix, byte_order):
     path = tmp_path / f"deep.{suffix}"
     Image.fromarray(DEEP.astype(byte_order)).save(path)
     pixels = load_image(path).pixels
     np.testing.assert_allclose(pixels, np.repeat((DEEP / 65535)[..., None], 3, 2), atol=1e-7)
 
 
-def test_reads_16_bit_grey_tiff_with_white_as_zero(tmp_path):
+def test_reads_16_bit_gray_tiff_with_white_as_zero(tmp_path):
     Image.fromarray(DEEP).save(tmp_path / "negative.tif", tiffinfo={262: 0})
     np.testing.assert_allclose(load_image(tmp_path / "negative.tif").pixels[..., 0], 1 - DEEP / 65535, atol=1e-7)
 
 
-def test_reads_32_bit_grey_tiff(tmp_path):
+def test_reads_32_bit_gray_tiff(tmp_path):
     values = np.array([[0, 2**31, 2**32 - 1]], dtype=np.uint32)
     Image.fromarray(values.view(np.int32)).save(tmp_path / "deep.tif")
     np.testing.assert_allclose(load_image(tmp_path / "deep.tif").pixels[0, :, 1], values[0] / (2**32 - 1), atol=1e-6)
 
 
-@pytest.mark.parametrize(("colour_type", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)])
-def test_reads_16_bit_png_of_every_colour_type(tmp_path, colour_type, samples):
+@pytest.mark.parametrize(("color_type", "samples"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_reads_16_bit_png_of_every_color_type(tmp_path, color_type, samples):
     rng = np.random.default_rng(0)
     values = rng.integers(0, 65536, (HEIGHT, WIDTH, samples))
-    png(tmp_path / "deep.png", values, colour_type)
+    png(tmp_path / "deep.png", values, color_type)
     picture = load_image(tmp_path / "deep.png")
     expected = values / 65535
-    colour = expected[..., :3] if samples >= 3 else np.repeat(expected[..., :1], 3, 2)
-    np.testing.assert_allclose(picture.pixels, colour, atol=ONE_STEP)
+    color = expected[..., :3] if samples >= 3 else np.repeat(expected[..., :1], 3, 2)
+    np.testing.assert_allclose(picture.pixels, color, atol=ONE_STEP)
     if samples in (2, 4):
         np.testing.assert_allclose(picture.alpha, expected[..., -1], atol=ONE_STEP)
 
@@ -256,7 +256,7 @@ def test_refuses_floats_that_are_no_picture(tmp_path, bad, message):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_applies_exif_orientation(tmp_path, colours, suffix, orientation):
+def test_applies_exif_orientation(tmp_path, colors, suffix, orientation):
     """The file holds the picture as the camera's sensor saw it; `undo` is the sensor's view of the upright picture."""
     undo = {
         1: lambda a: a,
@@ -271,29 +271,29 @@ def test_applies_exif_orientation(tmp_path, colours, suffix, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{suffix}"
-    stored = Image.fromarray(np.ascontiguousarray(undo(colours)))
+    stored = Image.fromarray(np.ascontiguousarray(undo(colors)))
     stored.save(path, exif=exif, quality=100, **({"lossless": True} if suffix == "webp" else {}))
     picture = load_image(path)
     assert picture.original == (HEIGHT, WIDTH)
-    np.testing.assert_allclose(picture.pixels, floats(colours), atol=2 * LOSSY if suffix == "jpg" else 0)
+    np.testing.assert_allclose(picture.pixels, floats(colors), atol=2 * LOSSY if suffix == "jpg" else 0)
     assert load_image(path, size=10).pixels.shape == (6, 10, 3)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 70000])
-def test_ignores_a_nonsensical_orientation(tmp_path, colours, orientation):
+def test_ignores_a_nonsensical_orientation(tmp_path, colors, orientation):
     exif = b"Exif\0\0II*\0" + struct.pack("<IHHHII", 8, 1, 0x0112, 4, 1, orientation) + bytes(4)
-    Image.fromarray(colours).save(tmp_path / "odd.png", exif=exif)
-    np.testing.assert_array_equal(load_image(tmp_path / "odd.png").pixels, floats(colours))
+    Image.fromarray(colors).save(tmp_path / "odd.png", exif=exif)
+    np.testing.assert_array_equal(load_image(tmp_path / "odd.png").pixels, floats(colors))
 
 
 @pytest.mark.parametrize(
     "garbage", [b"", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01" * 40]
 )
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp"])
-def test_a_broken_exif_block_costs_nothing(tmp_path, colours, garbage, suffix):
+def test_a_broken_exif_block_costs_nothing(tmp_path, colors, garbage, suffix):
     path = tmp_path / f"photo.{suffix}"
-    Image.fromarray(colours).save(path, exif=garbage, quality=100)
-    np.testing.assert_allclose(load_image(path).pixels, floats(colours), atol=0.2)
+    Image.fromarray(colors).save(path, exif=garbage, quality=100)
+    np.testing.assert_allclose(load_image(path).pixels, floats(colors), atol=0.2)
 
 
 def swapped_profile():
@@ -318,46 +318,46 @@ def swapped_profile():
         ("webp", "RGBA"),
     ],
 )
-def test_converts_the_colour_profile_to_srgb(tmp_path, colours, suffix, mode):
+def test_converts_the_color_profile_to_srgb(tmp_path, colors, suffix, mode):
     path = tmp_path / f"profiled.{suffix}"
-    original = Image.fromarray(colours).convert(mode)
+    original = Image.fromarray(colors).convert(mode)
     if mode == "RGBA":
         original.putpixel((0, 0), (0, 0, 200, 128))
     original.save(path, icc_profile=swapped_profile(), quality=100, **({"lossless": True} if suffix == "webp" else {}))
     picture = load_image(path)
     np.testing.assert_allclose(
-        picture.pixels, floats(colours)[..., [1, 0, 2]], atol=2 * LOSSY if suffix == "jpg" else 3 / 255
+        picture.pixels, floats(colors)[..., [1, 0, 2]], atol=2 * LOSSY if suffix == "jpg" else 3 / 255
     )
     assert (picture.alpha is not None) == (mode == "RGBA")
 
 
 @pytest.mark.parametrize("mode", ["L", "LA"])
-def test_a_grey_picture_with_an_rgb_profile_stays_grey(tmp_path, mode):
-    Image.new(mode, (4, 4), 100 if mode == "L" else (100, 9)).save(tmp_path / "grey.png", icc_profile=swapped_profile())
-    np.testing.assert_allclose(load_image(tmp_path / "grey.png").pixels, 100 / 255, atol=3 / 255)
+def test_a_gray_picture_with_an_rgb_profile_stays_gray(tmp_path, mode):
+    Image.new(mode, (4, 4), 100 if mode == "L" else (100, 9)).save(tmp_path / "gray.png", icc_profile=swapped_profile())
+    np.testing.assert_allclose(load_image(tmp_path / "gray.png").pixels, 100 / 255, atol=3 / 255)
 
 
-def test_an_srgb_profile_changes_no_bit(tmp_path, colours):
+def test_an_srgb_profile_changes_no_bit(tmp_path, colors):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(colours).save(tmp_path / "tagged.png", icc_profile=srgb)
-    np.testing.assert_array_equal(load_image(tmp_path / "tagged.png").pixels, floats(colours))
+    Image.fromarray(colors).save(tmp_path / "tagged.png", icc_profile=srgb)
+    np.testing.assert_array_equal(load_image(tmp_path / "tagged.png").pixels, floats(colors))
 
 
 @pytest.mark.parametrize("profile", [b"garbage", swapped_profile()[:200]])
 @pytest.mark.parametrize("mode", ["RGB", "CMYK"])
-def test_an_unusable_profile_is_ignored(tmp_path, colours, profile, mode):
-    Image.fromarray(colours).convert(mode).save(tmp_path / "odd.tif", icc_profile=profile)
-    np.testing.assert_allclose(load_image(tmp_path / "odd.tif").pixels, floats(colours), atol=ONE_STEP)
+def test_an_unusable_profile_is_ignored(tmp_path, colors, profile, mode):
+    Image.fromarray(colors).convert(mode).save(tmp_path / "odd.tif", icc_profile=profile)
+    np.testing.assert_allclose(load_image(tmp_path / "odd.tif").pixels, floats(colors), atol=ONE_STEP)
 
 
-def test_a_profile_of_another_colour_space_is_ignored(tmp_path, colours):
-    Image.fromarray(colours).convert("CMYK").save(tmp_path / "odd.tif", icc_profile=swapped_profile())
-    np.testing.assert_allclose(load_image(tmp_path / "odd.tif").pixels, floats(colours), atol=ONE_STEP)
+def test_a_profile_of_another_color_space_is_ignored(tmp_path, colors):
+    Image.fromarray(colors).convert("CMYK").save(tmp_path / "odd.tif", icc_profile=swapped_profile())
+    np.testing.assert_allclose(load_image(tmp_path / "odd.tif").pixels, floats(colors), atol=ONE_STEP)
 
 
 @pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tif"])
 def test_first_frame_of_an_animation(tmp_path, suffix):
-    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue", "lime")]
     path = tmp_path / f"moving.{suffix}"
     frames[0].save(path, save_all=True, append_images=frames[1:], **({"lossless": True} if suffix == "webp" else {}))
     np.testing.assert_array_equal(load_image(path).pixels, np.broadcast_to([1.0, 0, 0], (8, 8, 3)))
@@ -391,7 +391,7 @@ def test_downscaling_is_antialiased(tmp_path, suffix):
     np.testing.assert_allclose(pixels[:, 2:-2], 0.5, atol=0.03)
 
 
-def test_resampling_keeps_hidden_colours_out_of_the_edges(tmp_path):
+def test_resampling_keeps_hidden_colors_out_of_the_edges(tmp_path):
     """Green under full transparency must not tint the red beside it."""
     rgba = np.zeros((40, 40, 4), np.uint8)
     rgba[:, :20] = (255, 0, 0, 255)
@@ -553,19 +553,19 @@ RECIPE = {"command": "nanostyle stylize 'Zürich → 夜.jpg'", "seed": 7, "loss
 
 
 @pytest.mark.parametrize("suffix", WRITABLE)
-def test_round_trip(tmp_path, colours, suffix):
+def test_round_trip(tmp_path, colors, suffix):
     path = tmp_path / f"result{suffix}"
-    save_image(path, floats(colours), recipe=RECIPE)
+    save_image(path, floats(colors), recipe=RECIPE)
     lossy = suffix in (".jpg", ".jpeg", ".webp")
-    np.testing.assert_allclose(load_image(path).pixels, floats(colours), atol=2 * LOSSY if lossy else 0)
+    np.testing.assert_allclose(load_image(path).pixels, floats(colors), atol=2 * LOSSY if lossy else 0)
     assert read_recipe(path) == (None if suffix == ".bmp" else RECIPE)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_alpha_round_trip(tmp_path, colours, suffix):
+def test_alpha_round_trip(tmp_path, colors, suffix):
     alpha = np.linspace(0, 1, HEIGHT * WIDTH, dtype=np.float32).reshape(HEIGHT, WIDTH)
-    save_image(tmp_path / f"a{suffix}", floats(colours), alpha=alpha, recipe=RECIPE)
+    save_image(tmp_path / f"a{suffix}", floats(colors), alpha=alpha, recipe=RECIPE)
     np.testing.assert_allclose(load_image(tmp_path / f"a{suffix}").alpha, alpha, atol=0.5 / 255 + 1e-6)
     assert read_recipe(tmp_path / f"a{suffix}") == RECIPE
 
@@ -606,7 +606,7 @@ def test_quality_matters(tmp_path):
         assert (tmp_path / f"20{suffix}").stat().st_size < 0.7 * (tmp_path / f"95{suffix}").stat().st_size
 
 
-def test_jpeg_keeps_full_colour_resolution(tmp_path):
+def test_jpeg_keeps_full_color_resolution(tmp_path):
     save_image(tmp_path / "a.jpg", np.zeros((16, 16, 3), np.float32))
     with Image.open(tmp_path / "a.jpg") as written:
         assert [layer[1:3] for layer in written.layer] == [(1, 1)] * 3
@@ -806,8 +806,8 @@ def test_fitted_has_the_long_side_and_the_proportions(height, width, side):
 # --- small files in memory, folders
 
 
-def test_thumbnail(colours):
-    large = resize(floats(colours), (200, 300))
+def test_thumbnail(colors):
+    large = resize(floats(colors), (200, 300))
     data = thumbnail_jpeg(large, 60)
     assert data.startswith(b"\xff\xd8")
     assert len(data) < 5000
@@ -815,7 +815,7 @@ def test_thumbnail(colours):
     assert thumbnail.shape == (40, 60, 3)
     np.testing.assert_allclose(thumbnail, resize(large, (40, 60)), atol=2 * LOSSY)
     assert len(thumbnail_jpeg(large, 60, quality=20)) < len(data)
-    assert decode_image(thumbnail_jpeg(floats(colours), 60)).shape == colours.shape  # never enlarged
+    assert decode_image(thumbnail_jpeg(floats(colors), 60)).shape == colors.shape  # never enlarged
 
 
 def test_decode_names_what_is_broken():

@@ -25,9 +25,9 @@ def test_a_mask_is_the_brightness_and_nothing_where_there_is_nothing():
 
 
 def test_shares_are_one_in_all_at_most():
-    whole, grey = np.ones((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
+    whole, gray = np.ones((4, 4), np.float32), np.full((4, 4), 0.25, np.float32)
     np.testing.assert_allclose(region_shares([whole, whole], (6, 5)), 0.5, atol=1e-6)
-    np.testing.assert_allclose(region_shares([grey, grey], (6, 5)), 0.25, atol=1e-6)
+    np.testing.assert_allclose(region_shares([gray, gray], (6, 5)), 0.25, atol=1e-6)
     parts = region_shares([left(4, 8), 1 - left(4, 8)], (12, 24))
     assert parts.min() >= 0 and np.allclose(parts.sum(axis=0), 1, atol=1e-6)
     assert parts[0, :, :8].min() > 0.95 and parts[1, :, 16:].min() > 0.95
@@ -51,7 +51,7 @@ def test_a_guide_makes_a_gram_matrix_the_mean_over_its_region():
 def test_gatys_paints_each_region_in_its_style():
     """Red paint to the left, blue to the right."""
     paint = np.random.default_rng(0).random((24, 32, 1), np.float32)
-    red, blue = (paint * np.array(colour, np.float32) for colour in ((1, 0.1, 0.1), (0.1, 0.1, 1)))
+    red, blue = (paint * np.array(color, np.float32) for color in ((1, 0.1, 0.1), (0.1, 0.1, 1)))
     options = replace(FEW, iterations=60, tv_weight=0.0, style_weight=1000.0)
     *_, last = gatys(PHOTO, [red, blue], tiny_vgg(), options, masks=[left(), 1 - left()])
     redder = (last.pixels - PHOTO)[..., 0] - (last.pixels - PHOTO)[..., 2]

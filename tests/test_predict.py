@@ -182,9 +182,9 @@ def test_previews_show_paintings_that_are_not_trained_on(data, tmp_path):
     files = style_files([tmp_path / "paintings"])
     task = task_of(files)
     assert len(task.held_out) == 3
-    assert sorted([*task.held_out, *task.learnt]) == sorted(files)
+    assert sorted([*task.held_out, *task.learned]) == sorted(files)
     trained = {path.stem for path in task._pictures.files}
-    assert trained == set(task.learnt)
+    assert trained == set(task.learned)
     sheet, measured = task.preview([some_picture(), some_picture(1)])
     assert sheet.ndim == 3
     assert set(task.held_out) < measured.keys()
@@ -209,7 +209,7 @@ def test_a_share_of_photos_is_its_own_style(share, batch, start):
         assert abs(sum(counts) - 50 * share * batch) <= 1 + 1e-6
 
 
-def test_its_own_style_is_learnt_by_the_distance_of_pixels(data):
+def test_its_own_style_is_learned_by_the_distance_of_pixels(data):
     task = task_of(style_files([data[1]]), photo_share=0.9, photo_weight=2.0, content_weight=0.0)
     photos = np.stack([some_picture(s, 32, 32) for s in range(3)])
     assert task.own_at(1, 3) == 2

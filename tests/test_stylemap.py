@@ -17,9 +17,9 @@ from nanostyle.nn.module import parameters
 def clusters(per_group=5, D=100, seed=0):
     """Three groups far apart in a space of many dimensions, and what group each vector is of."""
     rng = np.random.default_rng(seed)
-    centres = 5 * rng.standard_normal((3, D))
+    centers = 5 * rng.standard_normal((3, D))
     groups = [letter for letter in "abc" for _ in range(per_group)]
-    vectors = np.repeat(centres, per_group, axis=0) + rng.standard_normal((3 * per_group, D))
+    vectors = np.repeat(centers, per_group, axis=0) + rng.standard_normal((3 * per_group, D))
     return vectors.astype(np.float32), groups
 
 
@@ -118,21 +118,21 @@ def test_embeddings_as_vectors():
 # --- the drawing --------------------------------------------------------------------------------------------
 
 
-def places(drawn, colours):
-    """The middle of each colour's pixels: (right, down)."""
+def places(drawn, colors):
+    """The middle of each color's pixels: (right, down)."""
     found = []
-    for colour in colours:
-        ys, xs = np.nonzero((np.abs(drawn - np.asarray(colour, np.float32)) < 1e-3).all(axis=2))
+    for color in colors:
+        ys, xs = np.nonzero((np.abs(drawn - np.asarray(color, np.float32)) < 1e-3).all(axis=2))
         found.append((xs.mean(), ys.mean(), len(xs)))
     return found
 
 
 def test_pictures_stand_where_they_should_and_are_whole():
-    colours = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
-    pictures = [np.tile(np.asarray(c, np.float32), (10, 10, 1)) for c in colours]
+    colors = [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+    pictures = [np.tile(np.asarray(c, np.float32), (10, 10, 1)) for c in colors]
     positions = np.array([[0, 0], [10, 0], [10, 10.0]])
     drawn = scatter(pictures, positions, captions=["", "", ""], cell=40, side=400)
-    (ax, ay, an), (bx, by, bn), (cx, cy, cn) = places(drawn, colours)
+    (ax, ay, an), (bx, by, bn), (cx, cy, cn) = places(drawn, colors)
     assert an == bn == cn == 1600
     assert ax < 80 and ay < 80
     assert bx > 320 and by == pytest.approx(ay, abs=2)
@@ -143,11 +143,11 @@ def test_pictures_stand_where_they_should_and_are_whole():
 @given(seed=st.integers(0, 1000), count=st.integers(2, 12))
 def test_pictures_do_not_cover_one_another(seed, count):
     rng = np.random.default_rng(seed)
-    colours = [(i / 20, 0.3, 0.7) for i in range(count)]
-    pictures = [np.tile(np.asarray(c, np.float32), (8, 8, 1)) for c in colours]
+    colors = [(i / 20, 0.3, 0.7) for i in range(count)]
+    pictures = [np.tile(np.asarray(c, np.float32), (8, 8, 1)) for c in colors]
     positions = np.round(rng.standard_normal((count, 2)), 1) * rng.choice([0, 0.1, 1])
     drawn = scatter(pictures, positions, captions=["i"] * count, cell=30, side=480)
-    assert [n for _, _, n in places(drawn, colours)] == [900] * count
+    assert [n for _, _, n in places(drawn, colors)] == [900] * count
 
 
 def test_captions_are_written():
@@ -168,8 +168,8 @@ def test_a_map_of_many_has_room_for_all(tmp_path):
     n = 120
     positions = np.random.default_rng(0).standard_normal((n, 2))
     found = style_map(positions, [str(i) for i in range(n)])
-    colours = [np.full((CELL, CELL, 3), (i + 1) / (n + 1), np.float32) for i in range(n)]
-    drawn = found.draw(colours)
+    colors = [np.full((CELL, CELL, 3), (i + 1) / (n + 1), np.float32) for i in range(n)]
+    drawn = found.draw(colors)
     levels, counts = np.unique(drawn[..., 0].round(4), return_counts=True)
     whole = {round((i + 1) / (n + 1), 4) for i in range(n)}
     covered = [count for level, count in zip(levels, counts, strict=True) if round(float(level), 4) in whole]

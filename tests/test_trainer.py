@@ -495,7 +495,7 @@ def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, 
     saved = state(load_model(tmp_path / "old.h5").net)
     for name, value in state(new.net).items():
         assert value[: len(saved[name])].tobytes() == saved[name].tobytes(), name
-    # The new row has learnt something, and differs from where it began.
+    # The new row has learned something, and differs from where it began.
     gamma = state(new.net)["residual1/conv1/norm/gamma"]
     assert np.abs(gamma[3] - gamma[1:3].mean(axis=0)).max() > 1e-3
 
@@ -607,7 +607,7 @@ def test_a_model_file_that_contradicts_itself_is_refused(finished, tmp_path, spo
         load_model(tmp_path / "bad.h5")
 
 
-def test_blends_are_normalised_and_strength_goes_to_the_photo_style(finished):
+def test_blends_are_normalized_and_strength_goes_to_the_photo_style(finished):
     model = load_model(finished)
     photo = tiny.picture(np.random.default_rng(8), 30, 41)
 

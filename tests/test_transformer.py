@@ -53,7 +53,7 @@ def test_names_are_those_of_the_model_file():
     assert names[-1] == "output/norm/beta"
 
 
-def test_width_scales_channels_but_not_the_colours():
+def test_width_scales_channels_but_not_the_colors():
     shapes = {name: p.shape for name, p in parameters(network("johnson", width=0.25)).items()}
     assert shapes["conv1/weight"] == (9, 9, 3, 8)
     assert shapes["residual3/conv2/weight"] == (3, 3, 32, 32)
@@ -255,7 +255,7 @@ def torch_transformer(torch, config, p, x, rows):
     photo = (x.clip(0.02, 0.98) / (1 - x.clip(0.02, 0.98))).log()
     x = F.pad(x.permute(0, 3, 1, 2), (0, -W % 4, 0, -H % 4), mode="reflect")
 
-    def normalised(x, name, relu, residual=None):
+    def normalized(x, name, relu, residual=None):
         if f"{name}/norm/gamma" in p:
             gamma, beta = p[f"{name}/norm/gamma"], p[f"{name}/norm/beta"]
             if config["norm"] == "batch":
@@ -275,14 +275,14 @@ def torch_transformer(torch, config, p, x, rows):
     def conv(x, name, *, stride=1, relu=True, residual=None):
         w = p[f"{name}/weight"].permute(3, 2, 0, 1)
         x = F.pad(x, (w.shape[2] // 2,) * 4, mode="reflect")
-        return normalised(F.conv2d(x, w, p.get(f"{name}/bias"), stride=stride), name, relu, residual)
+        return normalized(F.conv2d(x, w, p.get(f"{name}/bias"), stride=stride), name, relu, residual)
 
     def up(x, name):
         if config["upsample"] == "nearest":
             return conv(F.interpolate(x, scale_factor=2, mode="nearest"), name)
         w = p[f"{name}/weight"].permute(2, 3, 0, 1)
         x = F.conv_transpose2d(x, w, p[f"{name}/bias"], stride=2, padding=1, output_padding=1)
-        return normalised(x, name, True)
+        return normalized(x, name, True)
 
     x = conv(conv(conv(x, "conv1"), "conv2", stride=2), "conv3", stride=2)
     for i in range(1, 6):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nanostyle.cli.weights import describe
 from nanostyle.io.atomic import sha256
-from nanostyle.io.weights import WeightFile, load_weights, quantise, save_weights
+from nanostyle.io.weights import WeightFile, load_weights, quantize, save_weights
 from nanostyle.models.loss_network import load_features
 from nanostyle.models.registry import FILES, cache_folder, find
 from nanostyle.nets.vgg_config import check_features
@@ -84,7 +84,7 @@ def test_eight_bits_cost_half_a_step_of_the_channel(tmp_path):
 
 
 def test_eight_bits_keep_a_constant_channel_exactly():
-    q, scale, offset = quantise(np.full((3, 3, 2, 4), 0.3, np.float32))
+    q, scale, offset = quantize(np.full((3, 3, 2, 4), 0.3, np.float32))
     np.testing.assert_array_equal(q * scale + offset, np.full((3, 3, 2, 4), 0.3, np.float32))
 
 

@@ -42,7 +42,7 @@ def to_float64(net):
 
 
 def picture(rng, height, width):
-    """Soft blobs of colour with some noise: more like a photo than noise alone."""
+    """Soft blobs of color with some noise: more like a photo than noise alone."""
     y, x = np.mgrid[:height, :width] / max(height, width)
     waves = [np.sin(6.3 * (a * x + b * y + c)) for a, b, c in rng.random((3, 3)) * 3]
     noise = rng.random((height, width, 3)) * 0.2

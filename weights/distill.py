@@ -110,7 +110,7 @@ def choose(K: np.ndarray, count: int) -> np.ndarray:
 
 
 def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """`(N, 9·C + 1)`: the 3 x 3 neighbourhoods of N pixels of `x (H, W, C)`, mirrored at the border, and a 1."""
+    """`(N, 9·C + 1)`: the 3 x 3 neighborhoods of N pixels of `x (H, W, C)`, mirrored at the border, and a 1."""
     padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
     row, column = np.divmod(places, x.shape[1])
     near = [padded[row + i, column + j] for i in range(3) for j in range(3)]
@@ -202,7 +202,7 @@ class Material:
 
     def __init__(self, photos: Sequence[Path], styles: Sequence[Path], seed: int, size: int = SIZE) -> None:
         self.photos = Pictures(photos, batch=1, size=size, seed=seed * 10 + _PHOTOS)
-        self.styles = Pictures(styles, batch=1, size=size, seed=seed * 10 + _STYLES, colours=True)
+        self.styles = Pictures(styles, batch=1, size=size, seed=seed * 10 + _STYLES, colors=True)
         self.seed = seed
 
     def journey(self, i: int, network: LossNetwork, stops: Sequence[int] = _STOPS) -> np.ndarray:

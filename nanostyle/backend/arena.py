@@ -2,7 +2,7 @@
 
 Fresh memory costs a page fault per 4 KiB (measured: 4 MiB fresh 1.6 ms, used again 0.15 ms), and a step of these
 networks makes hundreds of MB of arrays. So slabs of memory are kept and lent out in pieces: the smallest free piece
-that is large enough (best fit, Knuth 1997, section 2.5), cut to size; what comes back joins its free neighbours.
+that is large enough (best fit, Knuth 1997, section 2.5), cut to size; what comes back joins its free neighbors.
 Steps of one kind need no fresh memory from the third or fourth on, and a tenth more than what is in use at one time.
 """
 
@@ -30,7 +30,7 @@ def aligned(size: int) -> npt.NDArray[np.uint8]:
 
 
 class _Piece:
-    """A piece of a slab, between its neighbours; `entry` is its place among the free pieces while it is free."""
+    """A piece of a slab, between its neighbors; `entry` is its place among the free pieces while it is free."""
 
     __slots__ = ("after", "before", "entry", "size", "slab", "start")
 
@@ -91,7 +91,7 @@ class Arena:
         self.held = self.in_use = self.peak = 0
 
     def take(self, size: int) -> npt.NDArray[np.uint8]:
-        """Memory of at least `size` bytes, uninitialised; it comes back by itself."""
+        """Memory of at least `size` bytes, uninitialized; it comes back by itself."""
         size = -(-size // LINE) * LINE
         with self._lock:
             self._collect()
@@ -128,7 +128,7 @@ class Arena:
         self.held -= self._remove(piece).size
 
     def _collect(self) -> None:
-        """Make what was returned free, each piece joined with its free neighbours."""
+        """Make what was returned free, each piece joined with its free neighbors."""
         while self._returned:
             piece = self._returned.popleft()
             self.in_use -= piece.size

@@ -42,7 +42,7 @@ _arena = Arena()
 
 
 def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Array | None = None) -> Array:
-    """An uninitialised array, from memory that was used before where some is free.
+    """An uninitialized array, from memory that was used before where some is free.
 
     On a GPU (`like` is an array of CuPy) the memory comes from CuPy's own pool, which does the same.
     """
@@ -65,7 +65,7 @@ _buffers = _Buffers()
 
 
 def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
-    """This thread's work buffer `name`, uninitialised. The next call with the same name hands it out again."""
+    """This thread's work buffer `name`, uninitialized. The next call with the same name hands it out again."""
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     buffer = _buffers.by_name.get(name)

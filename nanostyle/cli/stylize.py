@@ -1,4 +1,4 @@
-"""`nanostyle stylize`: photos in, stylised pictures out, by whichever method."""
+"""`nanostyle stylize`: photos in, stylized pictures out, by whichever method."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -41,7 +41,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Method:
-    """A way to stylise: what it is, in words and for the recipe, and the stages of one picture."""
+    """A way to stylize: what it is, in words and for the recipe, and the stages of one picture."""
 
     title: str
     facts: dict[str, Any]
@@ -81,7 +81,7 @@ class Method:
     metavar="IMAGE",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Where each style is to be, in order: white there, black not, grey in part. In place of --weight.",
+    help="Where each style is to be, in order: white there, black not, gray in part. In place of --weight.",
 )
 @click.option(
     "--strength",
@@ -95,7 +95,7 @@ class Method:
     type=click.Choice(["auto", "predict", "cin", "feedforward", "gatys"]),
     default="auto",
     show_default=True,
-    help="gatys optimises the pixels; the others are one pass through a trained model. auto: gatys if an option of it"
+    help="gatys optimizes the pixels; the others are one pass through a trained model. auto: gatys if an option of it"
     " is given, else a trained model where there is one.",
 )
 @click.option("--size", type=click.IntRange(min=1), help="Long side of the result in pixels. Default: the photo's.")
@@ -104,7 +104,7 @@ class Method:
     type=click.Choice(["style", "content"]),
     default="style",
     show_default=True,
-    help="Whose colours the result has.",
+    help="Whose colors the result has.",
 )
 @click.option(
     "-o",
@@ -169,7 +169,7 @@ def stylize(
             click.echo(f"{path}: {one_line(error)}", err=True)
             failures += 1
     if failures:
-        raise NanostyleError(f"{failures} of {len(paths)} photos could not be stylised; the messages above say why")
+        raise NanostyleError(f"{failures} of {len(paths)} photos could not be stylized; the messages above say why")
 
 
 def _method(values: dict[str, Any], runtime: Runtime) -> Method:
@@ -361,7 +361,7 @@ def _targets(photos: list[Path], styles: list[str], output: Path | None) -> list
         where: dict[Path, Path] = {}
         for photo, target in zip(photos, targets, strict=True):
             if (other := where.setdefault(target, photo)) is not photo:
-                raise ValueError(f"output: {other} and {photo} would both become {target}; stylise them apart")
+                raise ValueError(f"output: {other} and {photo} would both become {target}; stylize them apart")
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -51,7 +51,7 @@ def train(
     runtime: Runtime,
     **values: Any,
 ) -> None:
-    """Train a network that stylises in one pass.
+    """Train a network that stylizes in one pass.
 
     Beside MODEL.h5 a folder MODEL.training keeps the checkpoint, the log, previews and a report; the same command
     with --resume goes on after an interruption, to the same bytes.

@@ -47,10 +47,10 @@ class Row:
 
 
 def networks(*, rounds: int = 5) -> Iterator[Row]:
-    """Time the networks on the CPU: stylising, then VGG-19 to relu4_1 with the gradient to the picture."""
+    """Time the networks on the CPU: stylizing, then VGG-19 to relu4_1 with the gradient to the picture."""
     net, network = transformer(), vgg19()
     for name, (H, W) in SIZES.items():
-        yield _row(f"transformer {name}", partial(stylise, net, picture(1, H, W)), transformer_flops(net, H, W), rounds)
+        yield _row(f"transformer {name}", partial(stylize, net, picture(1, H, W)), transformer_flops(net, H, W), rounds)
     for name in ("256x256", "512x512"):
         H, W = SIZES[name]
         loss = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
@@ -118,7 +118,7 @@ def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: Device = 
     return LossNetwork(config, parameters, dtype=dtype, device=device)
 
 
-def stylise(net: TransformerNet, photo: Array) -> Array:
+def stylize(net: TransformerNet, photo: Array) -> Array:
     """What `net` makes of pictures `(N, H, W, 3)`."""
     with no_grad():
         return net(Tensor(photo)).data

@@ -14,9 +14,9 @@ _WHITE_IS_ZERO = 0
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The picture in one of the modes that resample well: L, LA, RGB, RGBA, CMYK, LAB, or F for the deep greys."""
+    """The picture in one of the modes that resample well: L, LA, RGB, RGBA, CMYK, LAB, or F for the deep grays."""
     if image.mode == "F" or image.mode.startswith("I"):
-        return _deep_grey(image)
+        return _deep_gray(image)
     if image.mode == "La":
         return image.convert("LA")
     if image.has_transparency_data and image.mode != "LA":
@@ -26,8 +26,8 @@ def _plain(image: Image.Image) -> Image.Image:
     return image if image.mode in ("L", "LA", "CMYK", "LAB") else image.convert("RGB")
 
 
-def _deep_grey(image: Image.Image) -> Image.Image:
-    """Grey of 12, 16 or 32 bits, or floats, as mode F in 0..1."""
+def _deep_gray(image: Image.Image) -> Image.Image:
+    """Gray of 12, 16 or 32 bits, or floats, as mode F in 0..1."""
     values = np.asarray(image)
     if image.mode == "F":
         return Image.fromarray(values.astype(np.float32))
@@ -35,10 +35,10 @@ def _deep_grey(image: Image.Image) -> Image.Image:
     bits = tags.get(_TIFF_BITS, (16,))[0]
     if bits == 32:
         values = values.astype(np.int32).view(np.uint32)  # Pillow has no unsigned 32-bit mode
-    grey = np.clip(values / (2.0**bits - 1), 0, 1).astype(np.float32)
+    gray = np.clip(values / (2.0**bits - 1), 0, 1).astype(np.float32)
     if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO:
-        grey = 1 - grey
-    return Image.fromarray(grey)
+        gray = 1 - gray
+    return Image.fromarray(gray)
 
 
 def _check_floats(image: Image.Image, name: str) -> None:
@@ -54,12 +54,12 @@ def _check_floats(image: Image.Image, name: str) -> None:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Drop alpha, bring colours to sRGB: through the colour profile if usable, else by plain conversion."""
+    """Drop alpha, bring colors to sRGB: through the color profile if usable, else by plain conversion."""
     if image.mode == "F":
         return image
     if image.mode in ("LA", "RGBA"):
         image = image.convert(image.mode[:-1])
-    with contextlib.suppress(Exception):  # the colour engine raises nearly anything on a profile it cannot use
+    with contextlib.suppress(Exception):  # the color engine raises nearly anything on a profile it cannot use
         if profile is not None or image.mode == "LAB":
             return _through_profile(image, profile)
     return image.convert("RGB")
@@ -73,7 +73,7 @@ def _through_profile(image: Image.Image, data: bytes | None) -> Image.Image:
     if image.mode == "L" and profile.profile.xcolor_space.strip() == "RGB":
         image = image.convert("RGB")
     if image.mode == "RGB" and "srgb" in ImageCms.getProfileDescription(profile).lower():
-        return image  # the round trip through the colour engine would only add rounding
+        return image  # the round trip through the color engine would only add rounding
     return ImageCms.buildTransform(
         profile,
         ImageCms.createProfile("sRGB"),

@@ -94,12 +94,12 @@ def scatter(
     box = np.array([cell, cell + line]) + 2
     if side < 2 * max(box):
         raise ValueError(f"map: expected a side of {2 * max(box)} pixels or more for pictures of {cell}, got {side}")
-    centres = _spread(positions, box, side)
+    centers = _spread(positions, box, side)
 
     canvas = np.ones((side, side, 3), dtype=np.float32)
     ink = Image.new("L", (side, side))
     draw = ImageDraw.Draw(ink)
-    for thumb, (x, y), text in zip(thumbs, centres, captions, strict=True):
+    for thumb, (x, y), text in zip(thumbs, centers, captions, strict=True):
         below = y
         if thumb is not None:
             h, w = thumb.shape[:2]
@@ -117,18 +117,18 @@ def _spread(positions: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     # Boxes at one and the same place must part in some direction: a spiral has one for each.
     turn = 2.4 * np.arange(len(positions))
     nudge = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    centres = side / 2 + (positions - middle) / extent * (side - box.max()) + nudge
+    centers = side / 2 + (positions - middle) / extent * (side - box.max()) + nudge
     for _ in range(200):
-        apart = centres[:, None] - centres
+        apart = centers[:, None] - centers
         overlap = box - np.abs(apart)
         overlap[overlap.min(axis=2) <= 0] = 0
-        if not overlap.any(where=~np.eye(len(centres), dtype=bool)[..., None]):
+        if not overlap.any(where=~np.eye(len(centers), dtype=bool)[..., None]):
             break
         # The shorter way out, half of it each.
         shorter = overlap == overlap.min(axis=2, keepdims=True)
-        centres = centres + (0.5 * np.sign(apart) * overlap * shorter).sum(axis=1)
-        centres = np.clip(centres, box / 2, side - box / 2)
-    return centres
+        centers = centers + (0.5 * np.sign(apart) * overlap * shorter).sum(axis=1)
+        centers = np.clip(centers, box / 2, side - box / 2)
+    return centers
 
 
 def _font(cell: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:

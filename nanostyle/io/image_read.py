@@ -1,8 +1,8 @@
 """Pictures in and out of files, and resampling.
 
 Between `load` and `save` a picture is RGB in sRGB encoding, float32, 0..1, shape (H, W, 3). Whatever the file
-holds is brought to that: palettes, greys, CMYK, colour profiles, EXIF rotation. Greys of 16 bits keep all their
-bits; colours of 16 bits per channel arrive in 8, as Pillow reads them (off by less than one step of 8 bits).
+holds is brought to that: palettes, grays, CMYK, color profiles, EXIF rotation. Grays of 16 bits keep all their
+bits; colors of 16 bits per channel arrive in 8, as Pillow reads them (off by less than one step of 8 bits).
 """
 
 import contextlib
@@ -70,8 +70,8 @@ def load_image(path: str | os.PathLike[str], *, size: int | None = None, max_pix
     """Read the picture at `path`, upright and in sRGB; of an animation, the first frame.
 
     `size` is the long side of the result in pixels, smaller or larger than the file's. Resampling is Lanczos with
-    antialiasing, colours weighted by alpha. What is fully transparent keeps the colour that the file gives it
-    (black once resampled). An unusable colour profile or EXIF block is ignored.
+    antialiasing, colors weighted by alpha. What is fully transparent keeps the color that the file gives it
+    (black once resampled). An unusable color profile or EXIF block is ignored.
 
     Raises
     ------

@@ -78,7 +78,7 @@ def save_image(
     if kind in ("JPEG", "WEBP"):
         options["quality"] = quality
     if kind == "JPEG":
-        options["subsampling"] = "4:4:4"  # strong colours at strokes' edges are what a stylised picture is about
+        options["subsampling"] = "4:4:4"  # strong colors at strokes' edges are what a stylized picture is about
     if kind == "TIFF":
         options["compression"] = "tiff_deflate"
     data = io.BytesIO()

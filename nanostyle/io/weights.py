@@ -3,7 +3,7 @@
 Root attributes say what the file is (`format`, `version`, `kind`, `config` as JSON, `source`, `license`); there is one
 dataset per parameter, `conv1_1/weight` (K, K, Cin, Cout) and `conv1_1/bias` (Cout,). Parameters are stored as float32,
 as float16, or in 8 bits: q·scale + offset, with one scale and offset per output channel as attributes of the dataset.
-Datasets under `extras/` hold anything else (optimiser state, thumbnails) exactly as it was given.
+Datasets under `extras/` hold anything else (optimizer state, thumbnails) exactly as it was given.
 """
 
 import json
@@ -107,7 +107,7 @@ def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> N
     if not np.isfinite(array).all():
         raise ValueError("holds NaN or infinity")
     if storage == "uint8" and name.endswith("/weight"):
-        file[name], scale, offset = quantise(array)
+        file[name], scale, offset = quantize(array)
         file[name].attrs["scale"], file[name].attrs["offset"] = scale, offset
     elif storage is None or array.dtype.kind != "f":
         file[name] = array
@@ -119,7 +119,7 @@ def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> N
         file[name] = stored
 
 
-def quantise(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`array` (…, M) in 8 bits: q (…, M), scale (M,), offset (M,), with array ≈ q·scale + offset."""
     axes = tuple(range(array.ndim - 1))
     low, high = array.min(axes).astype(np.float32), array.max(axes).astype(np.float32)

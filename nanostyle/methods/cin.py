@@ -113,7 +113,7 @@ def _of_many_styles(model: str | Path) -> Model:
 def _state_for(base: Model, styles: Sequence[str]) -> dict[str, Array]:
     """The state of `base` with a row for each of `styles`: its own where it has that style.
 
-    The others start at the mean of its paintings: what paintings have in common need not be learnt again.
+    The others start at the mean of its paintings: what paintings have in common need not be learned again.
     """
     paintings = slice(int(base.has_identity), None)
 

@@ -1,4 +1,4 @@
-"""The photo's own colours on a stylised picture."""
+"""The photo's own colors on a stylized picture."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,9 +8,9 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def keep_colors(result: npt.NDArray[np.float32], photo: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """`result` with its own brightness and the colours of `photo`, both `(H, W, 3)` in 0..1.
+    """`result` with its own brightness and the colors of `photo`, both `(H, W, 3)` in 0..1.
 
     Source: Gatys 2016b (Preserving Color in Neural Artistic Style Transfer), section 4, luminance-only transfer; the
-    luminance is transferred after the stylisation.
+    luminance is transferred after the stylization.
     """
     return np.clip(photo + ((result - photo) @ _LUMA)[..., None], 0, 1)

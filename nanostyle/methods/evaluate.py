@@ -53,7 +53,7 @@ def evaluate(
     *,
     device: Device = CPU,
 ) -> Iterator[Score]:
-    """Score a way to stylise, one style after the other.
+    """Score a way to stylize, one style after the other.
 
     Source of the comparison: Johnson 2016, section 4.1, figure 5. Departure: the number of iterations is that of equal
     loss, photo by photo, not a point on a mean curve.
@@ -61,7 +61,7 @@ def evaluate(
     Parameters
     ----------
     render
-        From a style's name and a photo `(H, W, 3)` to the stylised picture.
+        From a style's name and a photo `(H, W, 3)` to the stylized picture.
     paintings
         Name to picture, in the size at which its strokes count.
     options

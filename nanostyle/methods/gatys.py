@@ -1,4 +1,4 @@
-"""A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimised."""
+"""A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimized."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from nanostyle.io.resample import resize
 from nanostyle.methods.masks import Mask, guides, region_shares
 from nanostyle.nets.cost import loss_gradient
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.losses import Scale, content_loss, layer_weights, normalised, style_loss
+from nanostyle.nn.losses import Scale, content_loss, layer_weights, normalized, style_loss
 from nanostyle.optim.adam import Adam
 from nanostyle.optim.lbfgs import lbfgs
 
@@ -32,7 +32,7 @@ LAYER = "NAME[=WEIGHT]"
 
 @dataclass(frozen=True)
 class GatysOptions:
-    """What can be chosen. A layer is `NAME` or `NAME=WEIGHT`; the weights of one kind are normalised to sum to 1."""
+    """What can be chosen. A layer is `NAME` or `NAME=WEIGHT`; the weights of one kind are normalized to sum to 1."""
 
     iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})
@@ -61,7 +61,7 @@ class GatysOptions:
 
 @dataclass(frozen=True)
 class Step:
-    """Where the optimisation stands after one iteration.
+    """Where the optimization stands after one iteration.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ def gatys(
         if not any(mask.any() for mask in masks):
             raise ValueError("mask: expected a mask with something white in it, all are black")
         style_weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
-    shares = normalised(style_weights, len(styles))
+    shares = normalized(style_weights, len(styles))
 
     least = network.minimum_side([*content_layers, *style_layers])
     sizes = pyramid(content.shape[:2], options.pyramid, least)
@@ -154,7 +154,7 @@ def gatys(
         check_memory(device, size, loss_gradient(network, [*content_layers, *style_layers]))
         objective = PixelObjective(network, options, content_layers, style_layers, device)
         objective.aim(photo, [_style_size(s, size, options.style_scale, least) for s in styles], shares, masks)
-        for i, step in enumerate(_minimise(objective, to_device(pixels[None], device), options, count)):
+        for i, step in enumerate(_minimize(objective, to_device(pixels[None], device), options, count)):
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
             if i or not done:
                 yield Step(done + i, sum(counts), *step)
@@ -162,7 +162,7 @@ def gatys(
         done += count
 
 
-def _minimise(
+def _minimize(
     objective: "PixelObjective", x: Array, options: GatysOptions, count: int
 ) -> Iterator[tuple[float, dict[str, float], Array]]:
     """The start and then `count` points on the way down, fewer where nothing is left to gain: loss, terms, pixels."""
@@ -187,7 +187,7 @@ def _minimise(
 
 
 class PixelObjective:
-    """The loss of a picture and its gradient: what the optimisers call."""
+    """The loss of a picture and its gradient: what the optimizers call."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Styles by region: a mask for each style, white where it is to be, black where not, grey in part."""
+"""Styles by region: a mask for each style, white where it is to be, black where not, gray in part."""
 
 from collections.abc import Mapping, Sequence
 

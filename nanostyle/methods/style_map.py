@@ -87,15 +87,15 @@ def style_map(vectors: Vectors, names: Sequence[str]) -> StyleMap:
         raise ValueError(f"style map: expected vectors (n, D) and n names, got {vectors.shape} and {len(names)} names")
     if not np.isfinite(vectors).all():
         raise ValueError("style map: a vector holds NaN or infinity")
-    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
-    u, s, v = np.linalg.svd(centred, full_matrices=False)
+    centered = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    u, s, v = np.linalg.svd(centered, full_matrices=False)
     # A component is known up to its sign: the largest of its coefficients is made positive, so that maps repeat.
     signs = np.sign(v[np.arange(len(v)), np.abs(v).argmax(axis=1)])
     positions = np.zeros((n, 2))
     positions[:, : min(2, len(s))] = (u * s * signs)[:, :2]
     variance = float((s * s).sum())
     share = float((s[:2] ** 2).sum()) / variance if variance > 0 else 1.0
-    distances = np.array([np.linalg.norm(centred - row, axis=1) for row in centred])
+    distances = np.array([np.linalg.norm(centered - row, axis=1) for row in centered])
     return StyleMap(list(names), positions, share, distances)
 
 

@@ -18,7 +18,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
-from nanostyle.nn.losses import normalised
+from nanostyle.nn.losses import normalized
 from nanostyle.nn.module import freeze, move, set_state, state
 
 IDENTITY = "photo"
@@ -216,7 +216,7 @@ def _shares(model: Model, styles: Sequence[str], weights: Sequence[float] | None
         raise ValueError(f"style: this model has {', '.join(paintings)}; name one or several")
     chosen = list(styles) or paintings
     shares: dict[int, float] = defaultdict(float)
-    for name, share in zip(chosen, normalised(weights, len(chosen)), strict=True):
+    for name, share in zip(chosen, normalized(weights, len(chosen)), strict=True):
         shares[model.row(name)] += share * strength
     if strength < 1:
         shares[model.row(IDENTITY)] += 1 - strength

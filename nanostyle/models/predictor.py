@@ -25,7 +25,7 @@ from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.predictor import EMBEDDING, Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg_config import check_features
-from nanostyle.nn.losses import normalised
+from nanostyle.nn.losses import normalized
 from nanostyle.nn.module import freeze, move, set_state, state
 
 _KIND, _STYLE_KIND = "predictor", "style"
@@ -247,7 +247,7 @@ def blend(styles: Sequence[Style], weights: Sequence[float] | None = None) -> St
             f"style {other[0].name!r} was predicted by another model than {styles[0].name!r};"
             " predict both from their pictures with one model"
         )
-    shares = normalised(weights, len(styles))
+    shares = normalized(weights, len(styles))
     if len(styles) == 1:
         return styles[0]
     embedding = np.array(shares, np.float32) @ np.stack([style.embedding for style in styles])

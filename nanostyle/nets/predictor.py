@@ -152,7 +152,7 @@ class StylePredictor:
         self._styled_layers = list(styled_layers)
 
     def calibrate(self, paintings: Sequence[Array]) -> None:
-        """Take centre and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
+        """Take center and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
         with no_grad():
             statistics = [self._statistics(Tensor(p)).data[0] for p in paintings]
         xp = module_of(statistics[0])

@@ -92,7 +92,7 @@ def transformer_config(
 
 
 class TransformerNet:
-    """A picture in, the stylised picture of the same size out.
+    """A picture in, the stylized picture of the same size out.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class TransformerNet:
         return _with_statistics(rows, mix[:, :1], photos)
 
     def __call__(self, x: Any, style: Style = None, *, training: bool = False) -> Tensor:
-        """The stylised pictures `(N, H, W, 3)`, 0..1, of the photos `x (N, H, W, 3)`, RGB in 0..1, of any size.
+        """The stylized pictures `(N, H, W, 3)`, 0..1, of the photos `x (N, H, W, 3)`, RGB in 0..1, of any size.
 
         `style` says in which style: `(N,)` whole numbers, one per picture; `(N, S)`, a mix per picture whose rows
         sum to 1; or `{layer: (gamma, beta)}` for each of `styled_layers`, gamma and beta `(N, C)` tensors or

@@ -1,6 +1,6 @@
 """The loss network: a VGG of any kind, described by its weights file.
 
-VGG-16 and VGG-19 (Simonyan 2015), the VGG-19 with normalised weights (Gatys 2016, section 2) and nanostyle's own
+VGG-16 and VGG-19 (Simonyan 2015), the VGG-19 with normalized weights (Gatys 2016, section 2) and nanostyle's own
 compact network differ in their list of layers, their weights and their preprocessing, so one class serves all.
 """
 
@@ -56,7 +56,7 @@ class LossNetwork:
 
         pre = config["preprocess"]
         mean, std = (np.asarray(pre[k], np.float64) for k in ("mean", "std"))
-        # Order and scale go into the first convolution, the mean does not: zero padding means "the mean colour".
+        # Order and scale go into the first convolution, the mean does not: zero padding means "the mean color".
         order = [pre["order"].index(c) for c in "RGB"]
         first = next(name for name in self.layers if name.startswith("conv"))
         self.mean = to_device((mean / pre["scale"])[order].astype(dtype), device)

@@ -1,6 +1,6 @@
 """Layers with parameters. Plain classes: the constructor makes the parameters, the call applies the op.
 
-A layer is a row of the papers' tables: convolution, normalisation and activation together, so that a norm can
+A layer is a row of the papers' tables: convolution, normalization and activation together, so that a norm can
 take its statistics from the convolution's epilogue. Parameters are `Tensor` attributes, running averages are
 array attributes; `parameters` and `buffers` find them by walking attributes and lists, and what they call them
 (`residual1/conv1/weight`) is what the model file calls them.
@@ -41,7 +41,7 @@ def _bias(M: int, norm: Norm | None) -> Tensor:
 class Conv2d:
     """Convolution of K x K, C to M channels, mirror-padded to keep the size; then `norm`, then ReLU if asked for.
 
-    `upsample` enlarges the picture first (nearest neighbour): the resize-convolution of Odena 2016, which has no
+    `upsample` enlarges the picture first (nearest neighbor): the resize-convolution of Odena 2016, which has no
     checkerboard. `stride` divides the size.
     """
 
@@ -135,7 +135,7 @@ class Linear:
 
     Adam moves every weight by the same step, so without the division the result would move the faster the more inputs
     there are (the equalised rate of Karras 2018, section 4.1); without the 10, what it says of each style would be
-    learnt later than the kernels that it steers (style prediction, 400 steps: a tenth less of all the loss with it).
+    learned later than the kernels that it steers (style prediction, 400 steps: a tenth less of all the loss with it).
     The result starts with `deviation` times that of the inputs.
     """
 

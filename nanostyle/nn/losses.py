@@ -1,4 +1,4 @@
-"""What a stylised picture should be like, as numbers to be made small.
+"""What a stylized picture should be like, as numbers to be made small.
 
 Two scales. `relative`, the default, divides by the size of what is aimed at, so one weight holds for every
 picture size, layer and network. `paper` is the exact formula of Gatys 2016.
@@ -65,7 +65,7 @@ def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
 
 
 def layer_weights(layers: Sequence[str]) -> dict[str, float]:
-    """From `relu1_1` or `relu1_1=2` to name and weight, normalised to sum to 1.
+    """From `relu1_1` or `relu1_1=2` to name and weight, normalized to sum to 1.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def layer_weights(layers: Sequence[str]) -> dict[str, float]:
     return {name: weight / total for name, weight in weights.items()}
 
 
-def normalised(weights: Sequence[float] | None, count: int) -> list[float]:
+def normalized(weights: Sequence[float] | None, count: int) -> list[float]:
     """`weights` divided by their sum; equal parts without them.
 
     Raises

@@ -16,7 +16,7 @@ def _parameter(values: Array) -> Tensor:
     return Tensor(values.astype(np.float32, copy=False), requires_grad=True)
 
 
-# --- normalisation ----------------------------------------------------------------------------------------
+# --- normalization ----------------------------------------------------------------------------------------
 #
 # All are called in one way: x (N, H, W, C), what is added before the ReLU, and what they may need to know.
 
@@ -33,7 +33,7 @@ class InstanceNorm:
     def __call__(
         self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
     ) -> Tensor:
-        """Normalise `x`; `style` and `training` make no difference."""
+        """Normalize `x`; `style` and `training` make no difference."""
         return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, moments=moments)
 
 
@@ -48,7 +48,7 @@ class PredictedNorm:
     def __call__(
         self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Rows, training: bool
     ) -> Tensor:
-        """Normalise `x` with `style` = gamma, beta, one row per picture or one for all."""
+        """Normalize `x` with `style` = gamma, beta, one row per picture or one for all."""
         gamma, beta = style
         return ops.cin(x, gamma, beta, residual, relu=relu, moments=moments)
 
@@ -66,7 +66,7 @@ class ConditionalInstanceNorm:
     def __call__(
         self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any, training: bool
     ) -> Tensor:
-        """Normalise `x`; `style` is `(N,)` whole numbers, a mix `(N, S)`, or rows as for `PredictedNorm`."""
+        """Normalize `x`; `style` is `(N,)` whole numbers, a mix `(N, S)`, or rows as for `PredictedNorm`."""
         gamma, beta, style = (*style, None) if isinstance(style, tuple) else (self.gamma, self.beta, style)
         return ops.cin(x, gamma, beta, residual, style=style, relu=relu, moments=moments)
 
@@ -89,7 +89,7 @@ class BatchNorm:
     def __call__(
         self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
     ) -> Tensor:
-        """Normalise `x`; `moments` and `style` make no difference."""
+        """Normalize `x`; `moments` and `style` make no difference."""
         fused = relu and residual is None
         if training:
             y, batch = ops.batch_norm(x, self.gamma, self.beta, relu=fused)

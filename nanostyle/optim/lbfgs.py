@@ -14,7 +14,7 @@ from nanostyle.backend.types import Array
 
 @dataclass(frozen=True)
 class Point:
-    """A place that the optimiser has reached.
+    """A place that the optimizer has reached.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Point:
     evaluations : int
         Evaluations of the objective so far.
     step, products
-        For the optimiser itself: how far along the direction it lies, and the inner products of `_Memory.evaluate`.
+        For the optimizer itself: how far along the direction it lies, and the inner products of `_Memory.evaluate`.
     """
 
     x: Array
@@ -46,7 +46,7 @@ Objective = Callable[[Array], tuple[Array, Array]]
 
 
 def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02) -> Iterator[Point]:
-    """Minimise `f` from `x` by L-BFGS (Nocedal 2006, algorithm 7.5) with a strong Wolfe line search.
+    """Minimize `f` from `x` by L-BFGS (Nocedal 2006, algorithm 7.5) with a strong Wolfe line search.
 
     Yields a `Point` after every iteration, beginning with the start itself, and ends when no step along the
     gradient makes `f` smaller. A step to where `f` is infinite or not a number is never taken: the line search

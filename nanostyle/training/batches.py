@@ -1,6 +1,6 @@
 """Pictures for training, decoded ahead in background threads.
 
-Which picture, which crop, which colours stand at a place in a batch is a function of the seed and of the number of
+Which picture, which crop, which colors stand at a place in a batch is a function of the seed and of the number of
 the step alone, so a run that goes on at step n needs to know nothing but n.
 """
 
@@ -39,7 +39,7 @@ class Pictures:
 
     An epoch goes through all of them once, each in a new order. The picture is scaled so that its short side is
     between `size` and 1.5 times that (never enlarged), a crop of `size` x `size` pixels is taken, and half of the
-    crops are mirrored. With `colours`, brightness, saturation and hue vary too: more paintings from few.
+    crops are mirrored. With `colors`, brightness, saturation and hue vary too: more paintings from few.
 
     A picture that cannot be read, or is smaller than a crop, gives its place to the next one in the order.
 
@@ -58,13 +58,13 @@ class Pictures:
         batch: int,
         size: int,
         seed: int,
-        colours: bool = False,
+        colors: bool = False,
         workers: int = 2,
     ) -> None:
         self.files = list(files)
         self.skipped: dict[Path, str] = {}
         self._batch, self._size, self._seed = batch, size, seed
-        self._colours, self._workers = colours, workers
+        self._colors, self._workers = colors, workers
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def batches(self, start: int = 0) -> Generator[Pixels, None, None]:
@@ -118,14 +118,14 @@ class Pictures:
         pixels = pixels[top : top + size, left : left + size]
         if rng.random() < 0.5:
             pixels = pixels[:, ::-1]
-        return vary_colours(pixels, rng) if self._colours else pixels
+        return vary_colors(pixels, rng) if self._colors else pixels
 
 
 # The shares of red, green and blue in what the eye takes for brightness (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
-def vary_colours(pixels: Pixels, rng: np.random.Generator) -> Pixels:
+def vary_colors(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """`pixels` (H, W, 3) with saturation times 0.5 to 1.5, hue turned by up to a tenth, brightness ±0.1.
 
     Source: Ghiasi 2017's augmentation of paintings; its hue turns twice as far, which makes green skies.
@@ -133,10 +133,10 @@ def vary_colours(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     saturation = rng.uniform(0.5, 1.5)
     angle = 2 * np.pi * rng.uniform(-0.1, 0.1)
     brightness = rng.uniform(-0.1, 0.1)
-    # Turning the hue is turning the colour cube around its grey diagonal (Rodrigues' formula).
+    # Turning the hue is turning the color cube around its gray diagonal (Rodrigues' formula).
     cos, sin, third = np.cos(angle), np.sin(angle), 1 / np.sqrt(3)
     cross = third * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3 * np.ones((3, 3))
-    grey = np.tile(_LUMA, (3, 1))
-    mix = (grey + saturation * (np.eye(3) - grey)) @ turn
+    gray = np.tile(_LUMA, (3, 1))
+    mix = (gray + saturation * (np.eye(3) - gray)) @ turn
     return np.clip(pixels @ mix.T.astype(np.float32) + np.float32(brightness), 0, 1)

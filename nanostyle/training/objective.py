@@ -1,4 +1,4 @@
-"""What every trained network is trained for: the loss of a batch of stylised pictures."""
+"""What every trained network is trained for: the loss of a batch of stylized pictures."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ class Objective:
         *,
         own: bool = True,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the stylised `y` `(N, H, W, 3)` of `photos`, and its terms: content, style, tv, grid, photo.
+        """The loss of the stylized `y` `(N, H, W, 3)` of `photos`, and its terms: content, style, tv, grid, photo.
 
         `targets` are the Gram matrices of each picture's style. `style_weight` `(N,)` multiplies each picture's
         style term; a picture of weight 0 is one that is to come out as it went in: it has the term `photo`, the
@@ -76,7 +76,7 @@ class Objective:
         return _sum(list(terms.values())), terms
 
     def measure(self, y: Tensor, photos: Array, targets: Grams) -> dict[str, float]:
-        """The content and style loss of stylised pictures without weights: for reports."""
+        """The content and style loss of stylized pictures without weights: for reports."""
         with no_grad():
             aims = self.network.features(Tensor(photos), self._content)
             features = self.network.features(y, self.layers)

@@ -47,7 +47,7 @@ class TrainOptions:
     )
     norm: str = field(
         default="instance",
-        metadata={"help": "Normalisation of a feedforward network.", "choices": ("instance", "batch")},
+        metadata={"help": "Normalization of a feedforward network.", "choices": ("instance", "batch")},
     )
     upsample: str = field(
         default="nearest",

@@ -58,15 +58,15 @@ class PredictTask:
         options = objective.options
         names = list(paintings)
         self.held_out = names[:: len(names) // _HELD_OUT][:_HELD_OUT] if len(names) >= 10 * _HELD_OUT else []
-        self.learnt = [name for name in names if name not in self.held_out]
+        self.learned = [name for name in names if name not in self.held_out]
         self._files = dict(paintings)
         # Another seed than that of the photos: which painting meets which photo is to be another one in each epoch.
         self._pictures = Pictures(
-            [paintings[name] for name in self.learnt],
+            [paintings[name] for name in self.learned],
             batch=options.batch,
             size=options.style_side,
             seed=options.seed + 1,
-            colours=True,
+            colors=True,
             workers=decoders(device),
         )
         self.skipped = self._pictures.skipped
@@ -74,7 +74,7 @@ class PredictTask:
         self._next = 0
         move(net, device)
         if isinstance(net.predictor.backbone, VggBackbone):
-            count = min(_CALIBRATION, len(self.learnt))
+            count = min(_CALIBRATION, len(self.learned))
             crops = [self._pictures.crop(0, i) for i in range(count)]
             net.predictor.calibrate([to_device(crop[None], device) for crop in crops])
 
@@ -125,8 +125,8 @@ class PredictTask:
         return next(self._batches)
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
-        """Photos x paintings, first some learnt, then those held out; and their losses as the mean over the photos."""
-        names = [*self.learnt[:: max(1, len(self.learnt) // _HELD_OUT)][:_HELD_OUT], *self.held_out]
+        """Photos x paintings, first some learned, then those held out; and their losses as the mean over the photos."""
+        names = [*self.learned[:: max(1, len(self.learned) // _HELD_OUT)][:_HELD_OUT], *self.held_out]
         side = self._objective.options.style_side
         thumbnails, columns, measured = [], [], {}
         for name in names:
@@ -162,7 +162,7 @@ class PredictTask:
         return Predictor(
             net=self.net,
             style_size=options.style_side,
-            recipe={"mode": "predict", "paintings": len(self.learnt), **recipe},
+            recipe={"mode": "predict", "paintings": len(self.learned), **recipe},
             source=f"nanostyle {__version__}, train --mode predict",
             license=options.license,
             storage=options.storage,

@@ -14,7 +14,7 @@ from nanostyle.io.atomic import write
 
 _WIDTH, _HEIGHT, _MARGIN = 760, 260, 46
 _POINTS = 120
-_COLOURS = {
+_COLORS = {
     "loss": "#222222",
     "content": "#1f77b4",
     "style": "#d62728",
@@ -151,10 +151,10 @@ def _curves(steps: Sequence[Mapping[str, Any]]) -> str:
         parts.append(f'<path d="M{start} L{end}" stroke="#dddddd" fill="none"/>')
         parts.append(f'<text x="4" y="{float(start.split(",")[1]) + 4:.1f}" font-size="12">{mark:g}</text>')
     for i, (name, line) in enumerate(lines.items()):
-        colour = _COLOURS.get(name, "#888888")
+        color = _COLORS.get(name, "#888888")
         points = " ".join(place(step, height) for step, height in line)
-        parts.append(f'<polyline points="{points}" stroke="{colour}" fill="none" stroke-width="1.5"/>')
-        parts.append(f'<text x="{_MARGIN + 90 * i}" y="20" fill="{colour}" font-size="14">{escape(name)}</text>')
+        parts.append(f'<polyline points="{points}" stroke="{color}" fill="none" stroke-width="1.5"/>')
+        parts.append(f'<text x="{_MARGIN + 90 * i}" y="20" fill="{color}" font-size="14">{escape(name)}</text>')
     foot = f'<text x="{_WIDTH - _MARGIN}" y="{_HEIGHT - 14}" text-anchor="end" font-size="12">step {x[-1]}</text>'
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}{foot}</svg>'
 

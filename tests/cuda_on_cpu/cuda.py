@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from tests.cuda_on_cpu import device
-from tests.cuda_on_cpu.device import FakeCupy, Tape, synchronised
+from tests.cuda_on_cpu.device import FakeCupy, Tape, synchronized
 
 
 class Event:
@@ -20,7 +20,7 @@ class Event:
 
     def synchronize(self) -> None:
         """Wait, on the host."""
-        synchronised("synchronize()")
+        synchronized("synchronize()")
         self._stream.do(self._place)
 
     reach = synchronize
@@ -90,7 +90,7 @@ class Graph:
 
     def launch(self) -> None:
         """Do it."""
-        synchronised("a graph launched")
+        synchronized("a graph launched")
         self._tape.play()
 
 

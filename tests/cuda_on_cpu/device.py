@@ -84,7 +84,7 @@ def set_own_memory(is_own: bool) -> bool:
     return before
 
 
-def synchronised(what: str) -> None:
+def synchronized(what: str) -> None:
     """Refuse `what`, which waits for the device, while a graph is captured; there will be no graph then."""
     if recording := tape():
         recording.broken = True
@@ -146,7 +146,7 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         if name.startswith("__"):  # NumPy would find its way to the content by them
             raise AttributeError(name)
         if name in ("item", "tolist"):
-            synchronised(name)
+            synchronized(name)
         multiplied(name)
         value = getattr(self.host, name)
         return _lifted(value) if callable(value) else _lift(value)
@@ -169,21 +169,21 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return len(self.host)
 
     def __float__(self) -> float:
-        synchronised("float()")
+        synchronized("float()")
         return float(self.host)
 
     def __bool__(self) -> bool:
-        synchronised("bool()")
+        synchronized("bool()")
         return bool(self.host)
 
     def get(self) -> np.ndarray[Any, Any]:
         """A copy in host memory."""
-        synchronised("get()")
+        synchronized("get()")
         return self.host.copy()
 
     def set(self, value: np.ndarray[Any, Any], stream: Any = None) -> None:
         """Copy from host memory: on another stream than the current one, as late as may be."""
-        synchronised("set()")
+        synchronized("set()")
         if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (self.shape, self.dtype):
             raise ValueError(f"set: {self.shape} {self.dtype} from {value.shape} {value.dtype}")
         if stream is None:
@@ -277,7 +277,7 @@ class FakeCupy:
         if isinstance(x, DeviceArray) and dtype in (None, x.dtype):
             return x
         if not isinstance(x, DeviceArray):
-            synchronised("an upload")
+            synchronized("an upload")
         return DeviceArray(np.array(x.host if isinstance(x, DeviceArray) else x, dtype))
 
     def empty(self, shape: Any, dtype: Any = np.float32) -> DeviceArray:

@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(64) copy_of_nothing(float* x) {
 
 // --- races; `fence` puts the barrier in that makes them right ---
 
-extern "C" __global__ void __launch_bounds__(64) neighbour(float* x, int distance, int fence) {
+extern "C" __global__ void __launch_bounds__(64) neighbor(float* x, int distance, int fence) {
   __shared__ float s[64];
   s[threadIdx.x] = x[threadIdx.x];
   if (fence == 1) __shfl_sync(ALL, 0, 0);
@@ -141,7 +141,7 @@ extern "C" __global__ void __launch_bounds__(64) misaligned_matrices(float* x) {
 
 // --- values that are not there yet ---
 
-extern "C" __global__ void __launch_bounds__(64) uninitialised(float* x) {
+extern "C" __global__ void __launch_bounds__(64) uninitialized(float* x) {
   __shared__ float s[64];
   x[threadIdx.x] = s[threadIdx.x];
 }

@@ -1,4 +1,4 @@
-"""Normalisation of pictures `(N, H, W, C)`: instance, conditional instance, and batch norm."""
+"""Normalization of pictures `(N, H, W, C)`: instance, conditional instance, and batch norm."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ def statistics(x: Array, *, eps: float = EPS) -> tuple[Any, ...]:
 
     def dx(g: Array) -> Array:
         scale = g[:, C:] / (n * deviation)
-        return normalise_forward(x, scale, g[:, :C] / n - mean * scale, None)
+        return normalize_forward(x, scale, g[:, :C] / n - mean * scale, None)
 
     return xp.concatenate([mean, deviation], axis=1), (dx,)
 
 
 @primitive
-def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
+def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
     """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`."""
     y = x * scale[:, None, None] + shift[:, None, None]
     if residual is not None:
@@ -52,7 +52,7 @@ def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | No
 
 @primitive
 def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array, Array]:
-    """Mean, rstd = 1/sqrt(σ² + eps), and what normalises as `x·scale + shift`: scale and shift; all are `(N, C)`.
+    """Mean, rstd = 1/sqrt(σ² + eps), and what normalizes as `x·scale + shift`: scale and shift; all are `(N, C)`.
 
     `moments` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`, or
     `(1, C)` for all pictures. In float32 on a CPU channels that vary by rounding alone are constant (`cpu/norm.py`).
@@ -64,7 +64,7 @@ def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> t
 
 
 @primitive
-def normalise_backward(
+def normalize_backward(
     g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of `gamma·(x - mean)·rstd + beta`, where mean and rstd = 1/σ are those of `x` itself.
@@ -77,12 +77,12 @@ def normalise_backward(
     """
     if y is not None:
         g = g * (y > 0)
-    normalised = (x - mean[:, None, None]) * rstd[:, None, None]
+    normalized = (x - mean[:, None, None]) * rstd[:, None, None]
     dbeta = g.sum(axis=(1, 2))
-    dgamma = (g * normalised).sum(axis=(1, 2))
+    dgamma = (g * normalized).sum(axis=(1, 2))
     n = x.shape[1] * x.shape[2]
     # Each pixel moves the mean and the deviation too: their share is taken off.
-    dx = g - (dbeta / n)[:, None, None] - normalised * (dgamma / n)[:, None, None]
+    dx = g - (dbeta / n)[:, None, None] - normalized * (dgamma / n)[:, None, None]
     dx *= (gamma * rstd)[:, None, None]
     return dx, dgamma, dbeta, g if need_g else None
 
@@ -118,7 +118,7 @@ def cin(
     moments: Any = None,
     eps: float = EPS,
 ) -> tuple[Any, ...]:
-    """Conditional instance normalisation: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
+    """Conditional instance normalization: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
 
     μ and σ are those of each channel of each picture of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
     for each style. `style` says which: `(N,)` whole numbers, one style per picture; `(N, S)` numbers, a mix of
@@ -147,12 +147,12 @@ def cin(
     moments = moments_of(x) if moments is None else moments
     g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
     mean, rstd, scale, shift = scale_and_shift(moments, g_rows, b_rows, eps=eps)
-    y = normalise_forward(x, scale, shift, residual, relu=relu)
+    y = normalize_forward(x, scale, shift, residual, relu=relu)
     mask = y if relu else None
 
     @once
     def backward(g: Array) -> tuple[Any, ...]:
-        return normalise_backward(
+        return normalize_backward(
             g, x, mask, mean, rstd, xp.broadcast_to(g_rows, rstd.shape), need_g=residual is not None
         )
 
@@ -176,7 +176,7 @@ def _check_styles(style: Any, N: int, S: int) -> None:
 
 
 def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options: Any) -> Any:
-    """Instance normalisation (Ulyanov 2016): `cin` with one style, `gamma` and `beta` `(C,)`."""
+    """Instance normalization (Ulyanov 2016): `cin` with one style, `gamma` and `beta` `(C,)`."""
     return cin(x, gamma, beta, residual, **options)
 
 
@@ -190,7 +190,7 @@ def batch_norm(
     relu: bool = False,
     eps: float = EPS,
 ) -> tuple[Any, ...]:
-    """Batch normalisation (Ioffe 2015): `gamma·(x - μ)/σ + beta`, then ReLU if asked for; `gamma`, `beta` `(C,)`.
+    """Batch normalization (Ioffe 2015): `gamma·(x - μ)/σ + beta`, then ReLU if asked for; `gamma`, `beta` `(C,)`.
 
     In training μ and σ² are those of each channel over all pictures of `x (N, H, W, C)`; the op then returns
     `(y, (mean, variance))`, `(C,)` each, for the running averages. With `running` = (mean, variance) those are
@@ -204,12 +204,12 @@ def batch_norm(
     wide = np.result_type(x.dtype, np.float32)
     mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
     _, rstd, scale, shift = scale_and_shift((mean, variance), gamma[None], beta[None], eps=eps)
-    y = normalise_forward(tall, scale, shift, None, relu=relu)
+    y = normalize_forward(tall, scale, shift, None, relu=relu)
     mask = y if relu else None
 
     @once
     def backward(g: Array) -> tuple[Any, ...]:
-        return normalise_backward(g.reshape(tall.shape), tall, mask, mean, rstd, gamma[None], need_g=True)
+        return normalize_backward(g.reshape(tall.shape), tall, mask, mean, rstd, gamma[None], need_g=True)
 
     def dx(g: Array) -> Array:
         through = backward(g)[0] if running is None else backward(g)[3] * scale

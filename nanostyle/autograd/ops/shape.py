@@ -127,7 +127,7 @@ def pad(x: Array, *, pad: Pad, mode: PadMode = "zero") -> tuple[Any, ...]:
 
 @primitive
 def upsample_forward(x: Array, *, factor: int) -> Array:
-    """Nearest-neighbour upsampling: every pixel becomes a square of `factor` x `factor`."""
+    """Nearest-neighbor upsampling: every pixel becomes a square of `factor` x `factor`."""
     if factor == 1:
         return x
     N, H, W, C = x.shape
@@ -147,5 +147,5 @@ def upsample_adjoint(g: Array, *, factor: int) -> Array:
 
 @op
 def upsample(x: Array, *, factor: int = 2) -> tuple[Any, ...]:
-    """Nearest-neighbour upsampling `(N, H, W, C) -> (N, factor·H, factor·W, C)`."""
+    """Nearest-neighbor upsampling `(N, H, W, C) -> (N, factor·H, factor·W, C)`."""
     return upsample_forward(x, factor=factor), (lambda g: upsample_adjoint(g, factor=factor),)

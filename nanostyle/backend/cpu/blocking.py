@@ -30,11 +30,11 @@ def runs(length: int, limit: int) -> list[tuple[int, int, int]]:
 
 
 # Values per strip: 2 MiB of float32. Smaller strips would fit the second-level cache, but then the calls are so
-# short that threads queue for the interpreter: backward normalisation of 256x256x32 on two threads took 2.9 ms with a
+# short that threads queue for the interpreter: backward normalization of 256x256x32 on two threads took 2.9 ms with a
 # quarter of this and takes 1.5; on one thread the size made no difference.
 STRIP = 1 << 19
 
-# A picture that is smaller is still cut into so many strips, or few threads would have work: normalising 64x64x128 on
+# A picture that is smaller is still cut into so many strips, or few threads would have work: normalizing 64x64x128 on
 # two threads took 1.2 ms as one strip, 0.7 as four. Below the least there is nothing to share.
 STRIPS, LEAST = 4, 1 << 15
 
@@ -44,7 +44,7 @@ ROW = 1 << 12
 
 
 class Strip(NamedTuple):
-    """Neighbouring pixels of one picture: `pixels` is a whole number of rows of `tile` pixels."""
+    """Neighboring pixels of one picture: `pixels` is a whole number of rows of `tile` pixels."""
 
     picture: int
     pixels: slice

@@ -1,4 +1,4 @@
-"""Convolution to or from very few channels (colours), for any kernel: there Winograd's products would be too thin.
+"""Convolution to or from very few channels (colors), for any kernel: there Winograd's products would be too thin.
 
 With few inputs, the lines of pixels under the kernel are copied one below the other, so that a window is one run of
 memory. With few outputs, a line of the kernel is one long product over its pixels and channels, and the K lines of the

@@ -1,4 +1,4 @@
-"""Statistics and normalisation in strips: the twins of `ops/norm.py`."""
+"""Statistics and normalization in strips: the twins of `ops/norm.py`."""
 
 from collections.abc import Sequence
 
@@ -24,12 +24,12 @@ def partial_moments(rows: Array, C: int) -> Partial:
     """
     P = rows.size // C
     some = rows[:: max(1, len(rows) // 4)]
-    centre = (channel_sum(some, C) * (C / some.size)).astype(np.float32)
+    center = (channel_sum(some, C) * (C / some.size)).astype(np.float32)
     # In the memory of a convolution's stages, which are over for these pixels.
-    d = np.subtract(rows, np.tile(centre, rows.shape[1] // C), out=scratch("half", rows.shape))
+    d = np.subtract(rows, np.tile(center, rows.shape[1] // C), out=scratch("half", rows.shape))
     off = channel_sum(d, C)
     squares = channel_sum(np.multiply(d, d, out=d), C)
-    return P, centre + off / P, np.maximum(squares - off * off / P, 0)
+    return P, center + off / P, np.maximum(squares - off * off / P, 0)
 
 
 def merge_moments(partials: Sequence[Partial]) -> tuple[Array, Array]:
@@ -56,7 +56,7 @@ def scale_and_shift(
 ) -> tuple[Array, Array, Array, Array]:
     """See `ops.norm.scale_and_shift`. What varies by no more than rounding is taken for constant.
 
-    Winograd's algorithm rounds unlike at the places of a tile. Of a picture of one colour that is all there is, and
+    Winograd's algorithm rounds unlike at the places of a tile. Of a picture of one color that is all there is, and
     three norms in a row, which enlarge it 300 times each, would make a pattern of it.
     """
     mean, variance = moments
@@ -66,8 +66,8 @@ def scale_and_shift(
     return mean, rstd, scale, beta - scale * mean
 
 
-def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
-    """See `ops.norm.normalise_forward`."""
+def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
+    """See `ops.norm.normalize_forward`."""
     y = empty(x.shape)
     xs, ys = pixels(x), pixels(y)
     rs = None if residual is None else pixels(residual)
@@ -89,10 +89,10 @@ def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | No
     return y
 
 
-def normalise_backward(
+def normalize_backward(
     g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
 ) -> tuple[Array, Array, Array, Array | None]:
-    """See `ops.norm.normalise_backward`. Two passes: the sums, then dx; no full-size array besides the results."""
+    """See `ops.norm.normalize_backward`. Two passes: the sums, then dx; no full-size array besides the results."""
     dx = empty(x.shape)
     masked_g = g if y is None else empty(x.shape) if need_g else dx  # dx is free until the second pass
     xs, gs, dxs, ms = pixels(x), pixels(g), pixels(dx), pixels(masked_g)
@@ -103,7 +103,7 @@ def normalise_backward(
 
     def reduce(s: Strip) -> tuple[Array, Array]:
         gm = s.rows(ms)
-        t = scratch("normalise", gm.shape)
+        t = scratch("normalize", gm.shape)
         if ys is not None:
             positive = np.greater(s.rows(ys), 0, out=scratch("positive", gm.shape, bool))
             np.copyto(t, positive)  # a product with bool takes twice as long as this and a product with float32
@@ -126,7 +126,7 @@ def normalise_backward(
     def apply(s: Strip) -> None:
         out = s.rows(dxs)
         width = out.shape[1]
-        t = np.multiply(s.rows(xs), slopes[s.picture, :width], out=scratch("normalise", out.shape))
+        t = np.multiply(s.rows(xs), slopes[s.picture, :width], out=scratch("normalize", out.shape))
         np.add(t, offsets[s.picture, :width], out=t)
         np.subtract(s.rows(ms), t, out=out)
         np.multiply(out, scales[s.picture, :width], out=out)

@@ -18,7 +18,7 @@ def _windows(x: Array, size: int) -> Array:
 
 
 def _gradient(shape: tuple[int, ...], size: int) -> Array:
-    """Room for the gradient of pictures of `shape`, 0 where no window reaches, else uninitialised."""
+    """Room for the gradient of pictures of `shape`, 0 where no window reaches, else uninitialized."""
     dx = empty(shape)
     dx[:, shape[1] // size * size :] = 0
     dx[:, :, shape[2] // size * size :] = 0

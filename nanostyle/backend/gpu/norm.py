@@ -61,7 +61,7 @@ class Tiles(NamedTuple):
         self._join(None, None, mean, variance, None, None, None, 0, 0.0)
         return mean, variance
 
-    def normalising(self, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
+    def normalizing(self, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array, Array]:
         """Mean, rstd, scale and shift, as of `ops.norm.scale_and_shift`."""
         mean, rstd, scale, shift = self._rows(4)
         gamma, beta = contiguous(gamma, np.float32), contiguous(beta, np.float32)
@@ -82,7 +82,7 @@ class Tiles(NamedTuple):
 def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> Any:
     """See `ops.norm.scale_and_shift`; of `Tiles`, moments are joined on the way."""
     if isinstance(moments, Tiles):
-        return moments.normalising(gamma, beta, eps)
+        return moments.normalizing(gamma, beta, eps)
     mean, variance = moments
     if any(a.dtype != np.float32 for a in (mean, variance, gamma, beta)):
         return NotImplemented
@@ -94,8 +94,8 @@ def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> A
     return mean, rstd, scale, shift
 
 
-def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Any:
-    """See `ops.norm.normalise_forward`."""
+def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Any:
+    """See `ops.norm.normalize_forward`."""
     if not supported(x, residual):
         return NotImplemented
     x, words = contiguous(x), vectors(x)
@@ -104,14 +104,14 @@ def normalise_forward(x: Array, scale: Array, shift: Array, residual: Array | No
     residual = None if residual is None else contiguous(residual, x.dtype)
     y = empty(x.shape, x.dtype, like=x)
     grid = (blocks(H * W * C // words["VEC"]), N)
-    launch("norm", "normalise", grid, x, scale, shift, residual, y, H * W, C, int(relu), **words)
+    launch("norm", "normalize", grid, x, scale, shift, residual, y, H * W, C, int(relu), **words)
     return y
 
 
-def normalise_backward(
+def normalize_backward(
     g: Array, x: Array, y: Array | None, mean: Array, rstd: Array, gamma: Array, *, need_g: bool
 ) -> Any:
-    """See `ops.norm.normalise_backward`."""
+    """See `ops.norm.normalize_backward`."""
     if not supported(g, x, y):
         return NotImplemented
     x, words = contiguous(x), vectors(x)
@@ -122,7 +122,7 @@ def normalise_backward(
     dx = empty(x.shape, x.dtype, like=x)
     masked = empty(x.shape, x.dtype, like=x) if need_g and y is not None else None
     grid = (blocks(H * W * C // words["VEC"]), N)
-    launch("norm", "normalise_dx", grid, g, x, y, mean, rstd, gamma, dgamma, dbeta, dx, masked, H * W, C, **words)
+    launch("norm", "normalize_dx", grid, g, x, y, mean, rstd, gamma, dgamma, dbeta, dx, masked, H * W, C, **words)
     return dx, dgamma, dbeta, (g if masked is None else masked) if need_g else None
 
 

@@ -25,7 +25,7 @@ LICENSES = {
 
 # Filters of the first layer reach about 0.7 in the published network (pictures in 0..255) and 0.03 in the one that
 # was rescaled so that each channel is 1 in the mean (Gatys 2016, section 2).
-_NORMALISED_BELOW = 0.1
+_NORMALIZED_BELOW = 0.1
 
 _PARTS = {"weight": "weight", "kernel": "weight", "W": "weight", "0": "weight"}
 
@@ -88,17 +88,17 @@ def convert(
         The file is damaged or of unknown format, or holds another network than VGG-16 or VGG-19.
     """
     with open_arrays(source_path) as entries:
-        name, naming, found = _recognise(entries)
+        name, naming, found = _recognize(entries)
         family = preprocess or naming.preprocess
         if family not in PREPROCESS:
             raise ValueError("its names do not tell its preprocessing; give it: torch or caffe")
         parameters = {parameter: _hwio(entry.read(), naming) for parameter, entry in found.items()}
-    normalised = family == "caffe" and np.abs(parameters["conv1_1/weight"]).max() < _NORMALISED_BELOW
+    normalized = family == "caffe" and np.abs(parameters["conv1_1/weight"]).max() < _NORMALIZED_BELOW
     layers = _layers_up_to(name, len(parameters) // 2)
     config = {
-        "architecture": _title(name, layers) + (", normalised" if normalised else ""),
+        "architecture": _title(name, layers) + (", normalized" if normalized else ""),
         "layers": layers,
-        "padding": padding or ("reflect" if normalised else "zero"),
+        "padding": padding or ("reflect" if normalized else "zero"),
         "pooling": pooling,
         "preprocess": PREPROCESS[family],
     }
@@ -133,7 +133,7 @@ def _title(name: str, layers: list[str]) -> str:
 # --- which network is it? ---------------------------------------------------------------------------------------
 
 
-def _recognise(entries: Mapping[str, Entry]) -> tuple[str, Naming, dict[str, Entry]]:
+def _recognize(entries: Mapping[str, Entry]) -> tuple[str, Naming, dict[str, Entry]]:
     """The network's name, how the file names its parameters, and nanostyle's name of each -> Entry."""
     if any(name.endswith("running_mean") for name in entries):
         raise ValueError("it is a network with batch norm (vgg16_bn, vgg19_bn); convert the one without: vgg16, vgg19")
