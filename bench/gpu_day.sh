@@ -24,11 +24,11 @@ done
 parts=()
 part() { parts+=("$(printf '%q ' "$@")"); }
 export NANOSTYLE_TEST_GPU=1
-part tests 90 "$python" -m pytest -q -x tests/test_gpu.py tests/test_gpu_products.py tests/test_gpu_program.py
-part sanitizer 50 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m pytest -q tests/test_gpu.py \
-    tests/test_gpu_products.py -k "layers_of or gram or phases or adam or pooling or bytes or distance or moments"
-part racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m pytest -q tests/test_gpu.py \
-    tests/test_gpu_products.py -k "(layers_of and residual) or gram or distance or pooling"
+part tests 90 "$python" -m pytest -q -x tests/backend/gpu
+part sanitizer 50 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m pytest -q tests/backend/gpu/test_kernels.py \
+    tests/backend/gpu/test_products.py -k "layers_of or gram or phases or adam or pooling or bytes or distance or moments"
+part racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m pytest -q tests/backend/gpu/test_kernels.py \
+    tests/backend/gpu/test_products.py -k "(layers_of and residual) or gram or distance or pooling"
 part kernels 110 "$python" -m bench.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
 part networks 240 "$python" -m bench.gpu_networks "${quick[@]}" --out "$out"
 

@@ -19,17 +19,23 @@ from pathlib import Path
 import h5py
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
-import tiny  # noqa: E402  (it lies in tests/)
+from tests.support import tiny  # noqa: E402
 
 STEPS = 60
 
 
 def start(data: list[Path], output: Path) -> "subprocess.Popen[bytes]":
     """Start the training in its own process."""
-    command = [sys.executable, str(ROOT / "tests" / "train_tiny.py"), *map(str, data), str(output), str(STEPS)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path[:2])}
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "support" / "train_tiny.py"),
+        *map(str, data),
+        str(output),
+        str(STEPS),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
 
 

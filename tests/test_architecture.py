@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "nanostyle"
+from tests.support.paths import ROOT
+
+PACKAGE = ROOT / "nanostyle"
 
 # From the ground up: each room with those that it may import from, besides itself.
 ROOMS: dict[str, set[str]] = {

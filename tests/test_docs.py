@@ -1,11 +1,11 @@
 """What the pages name exists: links, and paths of this repository."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/**/*.md")] if p.parts[len(ROOT.parts)] != "runs")
 PLACEHOLDER = re.compile("NAME|NNN-TITLE")
 FOLDERS = "nanostyle|kernels|weights|tests|bench|docs"

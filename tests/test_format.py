@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.paths import ROOT
+
 PAGE = (ROOT / "docs" / "format.md").read_text()
 KINDS = re.findall(r"^### `(\w+)`$", PAGE, re.MULTILINE)
 PICTURES = ROOT / "docs" / "pictures"

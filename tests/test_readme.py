@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
-from test_cli import ROOT, environment
+
+from tests.support.command import environment
+from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from bench import gpu_networks, gpu_report
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "bench" / "gpu_day.sh"
 
 

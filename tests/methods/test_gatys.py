@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
@@ -14,17 +13,9 @@ from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gaty
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
 from nanostyle.nn.losses import content_loss, layer_weights, normalized, style_loss
+from tests.support.networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
+from tests.support.pictures import ART, OTHER_ART, PHOTO, picture
 
-
-def picture(height, width, seed=0):
-    """A smooth picture of some colors."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    waves = [np.sin(2 * np.pi * (a * x + b * y + c)) for a, b, c in rng.uniform(-3, 3, (3, 3))]
-    return (0.5 + 0.4 * np.stack(waves, axis=-1)).astype(np.float32)
-
-
-PHOTO, ART, OTHER_ART = picture(24, 32, 1), picture(40, 20, 2), picture(30, 30, 3)
 FEW = GatysOptions(iterations=15)
 
 

@@ -5,12 +5,12 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short, samples, style_files
 from nanostyle.training.batches import Pictures, vary_colors
+from tests.support import tiny
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-import tiny
-from networks import tiny_vgg, vgg_parts
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.nets.predictor import EMBEDDING, ConvBackbone, PredictionNet, StylePredictor, VggBackbone
@@ -9,6 +7,8 @@ from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn.module import freeze, parameters, set_state, state
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
+from tests.support import tiny
+from tests.support.networks import tiny_vgg, vgg_parts
 
 
 def pictures(count=2, height=32, width=32, seed=0):

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import tiny_vgg
-from test_gatys import ART, OTHER_ART, PHOTO
 
 from nanostyle.methods.evaluate import evaluate
 from nanostyle.methods.gatys import GatysOptions, gatys
+from tests.support.networks import tiny_vgg
+from tests.support.pictures import ART, OTHER_ART, PHOTO
 
 OPTIONS = GatysOptions(iterations=12, style_weight=5, tv_weight=0)
 PHOTOS = [PHOTO, PHOTO[::-1].copy()]

@@ -4,14 +4,14 @@ import inspect
 
 import numpy as np
 import pytest
-import reference
-from cases import CASES, Size, quick, reference_of, sizes, strided
 from hypothesis import given
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.nn import losses
+from tests.support import reference
+from tests.support.cases import CASES, Size, quick, reference_of, sizes, strided
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 

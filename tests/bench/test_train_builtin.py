@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-import tiny
 
 from nanostyle.cli import command
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
 from nanostyle.models.multistyle import load_model
 from nanostyle.models.predictor import load_predictor
+from tests.support import tiny
 from weights import train_builtin
 
 

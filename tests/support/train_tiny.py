@@ -6,13 +6,12 @@ For `test_trainer.py` and `bench/kill_nine.py`. It writes a checkpoint every oth
 import sys
 from pathlib import Path
 
-import tiny
-
 from nanostyle.backend.device import CPU
 from nanostyle.backend.threads import set_threads
 from nanostyle.io.pictures import find_pictures
 from nanostyle.methods.cin import train_cin
 from nanostyle.training.options import TrainOptions
+from tests.support import tiny
 
 OPTIONS = {
     "batch": 2,

@@ -1,13 +1,11 @@
 """Small loss networks for tests, and the real one where its file is at hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from nanostyle.nets.vgg import LossNetwork
+from tests.support.paths import SHARED
 
-SHARED = Path(__file__).parent.parent.parent / "shared" / "data"
 REAL_VGG19 = SHARED / "vgg19" / "vgg19_normalised_relu4_1.npz"
 
 needs_real_vgg19 = pytest.mark.skipif(not REAL_VGG19.exists(), reason="the real VGG-19 is not beside the checkout")

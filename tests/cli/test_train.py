@@ -5,13 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
-from networks import vgg_parts
-from test_cli import failed, listing, run
 
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
 from nanostyle.io.recipe import read_recipe
 from nanostyle.io.weights import WeightFile, save_weights
+from tests.support.command import failed, listing, run
+from tests.support.networks import vgg_parts
 
 TINY = {"steps": 3, "size": 32, "width": 0.25, "batch": 2, "checkpoint-every": 2, "preview-every": 3}
 SMALL = ["--loss-net", "loss.h5", *(f"--{name}={value}" for name, value in TINY.items())]

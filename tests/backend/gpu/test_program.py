@@ -7,10 +7,6 @@ from itertools import islice
 
 import numpy as np
 import pytest
-import tiny
-from cases import CASES, Size
-from networks import vgg_parts
-from train_tiny import training
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor
@@ -46,6 +42,10 @@ from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
 from tests.cuda_on_cpu import cuda, device, emulator
 from tests.cuda_on_cpu.cuda import Graph
+from tests.support import tiny
+from tests.support.cases import CASES, Size
+from tests.support.networks import vgg_parts
+from tests.support.train_tiny import training
 
 GPU = Device("cuda")
 

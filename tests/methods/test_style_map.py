@@ -1,7 +1,5 @@
 import numpy as np
 import pytest
-import tiny
-from cases import quick
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +10,8 @@ from nanostyle.models.multistyle import Model
 from nanostyle.models.predictor import Style
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn.module import parameters
+from tests.support import tiny
+from tests.support.cases import quick
 
 
 def clusters(per_group=5, D=100, seed=0):

@@ -9,10 +9,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import tiny
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import vgg_parts
 
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.errors import NanostyleError
@@ -40,6 +38,8 @@ from nanostyle.training.loop import training_folder
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.predict_task import PredictTask
+from tests.support import tiny
+from tests.support.networks import vgg_parts
 
 OPTIONS = {
     "batch": 3,

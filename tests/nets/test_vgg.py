@@ -3,7 +3,6 @@
 import h5py
 import numpy as np
 import pytest
-from networks import CAFFE, REAL_VGG19, TORCH, needs_real_vgg19, tiny_vgg, vgg_parts
 
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram
@@ -13,6 +12,7 @@ from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.losses import content_loss, style_loss
+from tests.support.networks import CAFFE, REAL_VGG19, TORCH, needs_real_vgg19, tiny_vgg, vgg_parts
 
 
 def picture(height=32, width=40, seed=0, dtype=np.float64):

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
-from train_tiny import training
 
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.errors import NanostyleError
@@ -31,8 +29,9 @@ from nanostyle.training import loop as loop_module
 from nanostyle.training.loop import Adam, clipping, training_folder
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
-
-FOLDER = Path(__file__).parent
+from tests.support import tiny
+from tests.support.paths import ROOT
+from tests.support.train_tiny import training
 
 
 @pytest.fixture(scope="session")
@@ -304,8 +303,14 @@ def test_an_interrupted_step_leaves_no_trace_in_running_averages(data, tmp_path,
 
 def kill_and_resume(data, output, kills, *, steps=12, seed=0, longest=2.5):
     """Run the training in other processes; kill all but the last of them. The moments are drawn at random."""
-    command = [sys.executable, str(FOLDER / "train_tiny.py"), *map(str, data), str(output), str(steps)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(FOLDER.parent), str(FOLDER)])}
+    command = [
+        sys.executable,
+        str(ROOT / "tests" / "support" / "train_tiny.py"),
+        *map(str, data),
+        str(output),
+        str(steps),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     rng = random.Random(seed)
     reached = []
     for _ in range(kills):

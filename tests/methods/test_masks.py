@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_gatys import ART, FEW, OTHER_ART, PHOTO, tiny_vgg
 
 from nanostyle.io.image_read import Picture
-from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.methods.masks import composed, guides, mask_of, region_shares
+from tests.support.networks import tiny_vgg
+from tests.support.pictures import ART, OTHER_ART, PHOTO
+
+FEW = GatysOptions(iterations=15)
 
 
 def left(H=24, W=32):

@@ -1,17 +1,14 @@
 """The command line as a user meets it: a subprocess, its exit status, its one line, its files."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from networks import vgg_parts
 
 from nanostyle.backend.device import pick_device
 from nanostyle.cli import command
@@ -20,35 +17,11 @@ from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
 from nanostyle.io.recipe import read_recipe
 from nanostyle.io.weights import WeightFile, save_weights
+from tests.support.command import environment, failed, listing, run
+from tests.support.networks import vgg_parts
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parent.parent
 SMALL = ["--size", "48", "--iterations", "3"]
-
-
-def environment(**more):
-    return {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": str(ROOT), **more}
-
-
-def run(*args, cwd, **env):
-    return subprocess.run(
-        [sys.executable, "-m", "nanostyle", *map(str, args)],
-        cwd=cwd,
-        env=environment(XDG_CACHE_HOME=str(cwd / "cache"), **env),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
-def failed(result, *words):
-    """Exit status 2, one line on stderr that begins with Error and holds the words, nothing half-written."""
-    assert result.returncode == 2, result
-    lines = result.stderr.splitlines()
-    assert lines and lines[-1].startswith("Error: "), result.stderr
-    assert sum(line.startswith("Error: ") for line in lines) == 1, result.stderr
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in lines[-1], lines[-1]
 
 
 @pytest.fixture
@@ -64,10 +37,6 @@ def folder(tmp_path):
 
 def stylize(folder, *args, photo="photo.png", art="art.jpg", **env):
     return run("stylize", photo, "--style-image", art, "--loss-net", "loss.h5", *SMALL, *args, cwd=folder, **env)
-
-
-def listing(folder):
-    return sorted(p.name for p in folder.iterdir())
 
 
 def test_stylize_writes_a_picture_of_the_photos_size_with_its_recipe(folder):

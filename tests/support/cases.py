@@ -1,11 +1,11 @@
 """The table of cases (`nanostyle/cases.py`, where the `gradcheck` command finds it too), joined to the references."""
 
 import numpy as np
-import reference
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from nanostyle.diagnostics.cases import CASES, Case, Size
+from tests.support import reference
 
 __all__ = ["CASES", "Case", "Size", "quick", "reference_of", "sizes", "strided"]
 

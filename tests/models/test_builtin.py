@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from networks import REAL_VGG19, needs_real_vgg19
-from test_cli import ROOT
 
 from nanostyle.autograd.ops import gram
 from nanostyle.autograd.tensor import Tensor, no_grad
@@ -16,6 +14,8 @@ from nanostyle.models.loss_network import default_loss_network, loss_network
 from nanostyle.models.predictor import load_predictor, predict_style, stylize_any
 from nanostyle.models.registry import find
 from nanostyle.nn.losses import grid_loss
+from tests.support.networks import REAL_VGG19, needs_real_vgg19
+from tests.support.paths import ROOT
 
 BUILTIN = ROOT / "weights" / "builtin"
 LOSS = BUILTIN / "loss.h5"

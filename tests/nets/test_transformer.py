@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +8,7 @@ from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn.module import buffers, parameters
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
+from tests.support import tiny
 
 
 def network(arch, seed=0, **options):

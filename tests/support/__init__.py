@@ -1,0 +1,1 @@
+"""What several tests use: plain references, cases, tiny networks and pictures, paths."""
