@@ -1,5 +1,6 @@
-"""What the pages name exists: links, and paths of this repository."""
+"""What the pages name exists: links, paths of this repository, and modules that run from it."""
 
+import importlib.util
 import re
 
 import pytest
@@ -21,11 +22,17 @@ def paths(text):
     return re.findall(rf"`((?:{FOLDERS})/[\w./*-]*)`", text)
 
 
+def modules(text):
+    """Modules that a page says to run, as `python -m bench.same` or `bench.same` in backticks."""
+    return re.findall(r"(?:python -m |`)((?:bench|weights)(?:\.\w+)+)", text)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_what_a_page_names_exists(page):
     text = page.read_text()
     assert not [name for name in links(text) if not (page.parent / name).exists()]
     assert not [name for name in paths(text) if not list(ROOT.glob(PLACEHOLDER.sub("*", name.rstrip("/"))))]
+    assert not [name for name in modules(text) if importlib.util.find_spec(name) is None]
 
 
 def test_every_decision_is_in_the_list():
@@ -35,5 +42,7 @@ def test_every_decision_is_in_the_list():
 
 def test_what_is_named_is_found():
     text = "[a](no.md), ![b](x/y.jpg#top), [c](https://x.y/z); `tests/no.py`, `bench/results/*-cpu.json`, `no/x`"
+    text += "; `python -m bench.no`, `bench.yes`"
     assert links(text) == ["no.md", "x/y.jpg"]
     assert paths(text) == ["tests/no.py", "bench/results/*-cpu.json"]
+    assert modules(text) == ["bench.no", "bench.yes"]

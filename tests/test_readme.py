@@ -70,6 +70,15 @@ def test_ci_runs_the_commands_that_install(command):
         assert 'pip install --quiet -e ".[test]"' in ci and "\npytest " in ci
 
 
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"\bbench(?:\.\w+)+", README))))
+def test_the_measurements_start(module):
+    pytest.importorskip("torch")
+    words = [sys.executable, "-m", module, "--help"]
+    result = subprocess.run(words, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert module in result.stdout
+
+
 def test_pictures_and_files_that_it_names_exist():
     for name in re.findall(r"\]\(([^)#]+)\)", README):
         assert (ROOT / name).exists(), name

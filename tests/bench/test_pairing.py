@@ -85,7 +85,7 @@ def test_the_gradient_of_the_loss_points_down():
 @pytest.fixture
 def pairing():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
-    from bench import pairing
+    from bench.speed import pairing
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -143,7 +143,7 @@ def test_peak_memory_is_that_of_the_work(pairing):
 
 @pytest.mark.parametrize("upsample", ["nearest", "fractional"])
 def test_the_transformer_in_torch_is_the_same(pairing, upsample):
-    from bench.torch_nets import Transformer, pictures, tensor
+    from bench.speed.torch_nets import Transformer, pictures, tensor
 
     net, photo = transformer(upsample), picture(2, 24, 20)
     theirs = pictures(Transformer(net)(tensor(photo)))
@@ -154,7 +154,7 @@ def test_the_transformer_in_torch_is_the_same(pairing, upsample):
 def test_first_results_agree(pairing, script):
     import importlib
 
-    module = importlib.import_module(f"bench.{script}")
+    module = importlib.import_module(f"bench.speed.{script}")
     run = {"training": lambda c: module._step(c, 2, 32), "gatys": lambda c: module._optimize(c, 32, 2)}[script]
     ours, theirs = run("nanostyle")(), run("channels_last")()
     tolerance = 1e-4 if script == "training" else 0.2
@@ -165,7 +165,7 @@ def test_first_results_agree(pairing, script):
 
 def test_the_gradient_in_float32_is_that_of_float64(tmp_path, monkeypatch, capsys):
     """End to end; a decision near a tie that falls otherwise is no error of the arithmetic."""
-    from bench import accuracy
+    from bench.robustness import accuracy
 
     monkeypatch.setattr(accuracy.conv, "TILE", accuracy.conv.TILE)  # put back afterwards
     report = accuracy.main(["--size", "32", "--seeds", "3", "--output", str(tmp_path / "accuracy.json")])

@@ -18,9 +18,9 @@ from nanostyle.io.weights import load_weights
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import load_features
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
-from tests.support.paths import SHARED
+from tests.support.paths import DATA
 
-needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not beside this checkout")
+needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no folder {DATA}: set NANOSTYLE_DATA")
 on_files = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -317,12 +317,12 @@ def test_the_state_dict_of_a_module_with_batch_norm(tmp_path):
     [("vgg19_normalised_relu4_1.npz", "relu4_1", "block4_conv1/kernel"), ("vgg_31.h5", "relu3_1", None)],
 )
 def test_the_normalized_vgg19(tmp_path, name, last, kernel):
-    weights = convert(SHARED / "vgg19" / name, tmp_path / "vgg19.h5")
+    weights = convert(DATA / "vgg19" / name, tmp_path / "vgg19.h5")
     assert weights.config["layers"][-1] == last
     assert weights.config["padding"] == "reflect"
     assert weights.config["preprocess"] == PREPROCESS["caffe"]
     read = load_weights(tmp_path / "vgg19.h5").parameters
-    with np.load(SHARED / "vgg19" / "vgg19_normalised_relu4_1.npz") as arrays:
+    with np.load(DATA / "vgg19" / "vgg19_normalised_relu4_1.npz") as arrays:
         for key in read:
             layer, part = key.replace("conv", "block").replace("_", "_conv").split("/")
             np.testing.assert_array_equal(read[key], arrays[f"{layer}/{'kernel' if part == 'weight' else 'bias'}"])
@@ -331,7 +331,7 @@ def test_the_normalized_vgg19(tmp_path, name, last, kernel):
 @needs_data
 def test_small_encoders_are_read_but_are_no_vgg(tmp_path):
     torch = pytest.importorskip("torch")
-    for path in sorted((SHARED / "vgg19-small16x").glob("*.pth")):
+    for path in sorted((DATA / "vgg19-small16x").glob("*.pth")):
         expected = torch.load(path, map_location="cpu", weights_only=True)["model"]
         with open_arrays(path) as entries:
             assert set(entries) == set(expected)

@@ -1,6 +1,7 @@
-"""Where the repository is, and the data beside it that some tests need."""
+"""Where the repository is, and the data that some tests need: in NANOSTYLE_DATA, or beside the checkout."""
 
+import os
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
+DATA = Path(os.environ.get("NANOSTYLE_DATA") or ROOT.parent / "shared" / "data")

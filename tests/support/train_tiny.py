@@ -1,6 +1,7 @@
 """A small training that can be killed: `python train_tiny.py PHOTOS STYLES OUTPUT [STEPS]` trains, or goes on.
 
-For `test_trainer.py` and `bench/kill_nine.py`. It writes a checkpoint every other step, so that a kill often meets one.
+For `tests/training/test_loop.py` and `bench/robustness/kill_nine.py`. It writes a checkpoint every other step, so that
+a kill often meets one.
 """
 
 import sys

@@ -2,12 +2,12 @@
 # Everything that needs a GPU, in under nine minutes on one card: tests, sanitizer, kernels, networks. Needs CuPy and
 # PyTorch for CUDA.
 #
-#   bench/gpu_day.sh [--out DIR] [--quick] [--dry-run]
+#   bench/speed/gpu_day.sh [--out DIR] [--quick] [--dry-run]
 #
 # Each part has its own time limit. A part that fails or takes too long is reported and does not stop the others. DIR
 # (default: bench/results) gets gpu_day.json, gpu_day.md and a log for each part. --dry-run prints the commands only.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 python=$(command -v python || command -v python3) || { echo "gpu_day.sh: Python is not installed" >&2; exit 2; }
 
 out=bench/results quick=() dry=0
@@ -29,8 +29,8 @@ part sanitizer 50 compute-sanitizer --tool memcheck --error-exitcode 9 "$python"
     tests/backend/gpu/test_products.py -k "layers_of or gram or phases or adam or pooling or bytes or distance or moments"
 part racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m pytest -q tests/backend/gpu/test_kernels.py \
     tests/backend/gpu/test_products.py -k "(layers_of and residual) or gram or distance or pooling"
-part kernels 110 "$python" -m bench.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
-part networks 240 "$python" -m bench.gpu_networks "${quick[@]}" --out "$out"
+part kernels 110 "$python" -m bench.speed.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"
+part networks 240 "$python" -m bench.speed.gpu_networks "${quick[@]}" --out "$out"
 
 if ((dry)); then
     for line in "${parts[@]}"; do
@@ -71,5 +71,5 @@ for line in "${parts[@]}"; do
     echo "$result"
     printf '%s\t%s\t%d\n' "$name" "$result" $((SECONDS - begin)) >> "$out/gpu_day.tsv"
 done
-"$python" -m bench.gpu_report "$out" || failed=1
+"$python" -m bench.speed.gpu_report "$out" || failed=1
 exit "$failed"

@@ -1,4 +1,4 @@
-"""Dumoulin 2017's experiments at a small scale: `python -m bench.paper_cin --content DIR --styles DIR ...`.
+"""Dumoulin 2017's experiments at a small scale: `python -m bench.papers.dumoulin --content DIR --styles DIR ...`.
 
 (a) One network of N styles against N networks of one style, trained for as many steps: content and style loss on
     unseen photos. In the paper content is 8.7 ± 3.9 % higher, style 8.9 ± 16.5 % lower.
@@ -199,7 +199,7 @@ def main() -> None:
     options = {k: v for k, v in vars(given).items() if isinstance(v, int | float)}
     named = {"styles": list(paintings), "loss network": Path(given.loss_net).stem}
     record = {"options": options | named, "many": rows, "summary": summary}
-    with replacing(given.output / "paper_cin.json") as temporary:
+    with replacing(given.output / "dumoulin.json") as temporary:
         temporary.write_text(json.dumps(record | {"new style": added, "blend": along}, indent=1) + "\n")
 
 

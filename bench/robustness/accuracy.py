@@ -1,4 +1,4 @@
-"""How exact is the gradient of Gatys' method in float32? `python -m bench.accuracy [--loss-net vgg19]`
+"""How exact is the gradient of Gatys' method in float32? `python -m bench.robustness.accuracy [--loss-net vgg19]`
 
 The whole gradient, from the loss (content and style of VGG-19 up to relu4_1) to the pixels, is compared with float64
 over several seeds: with Winograd's algorithm in tiles of 4 (the default) and of 2, and without it. A ReLU or a
@@ -13,6 +13,7 @@ from statistics import median
 
 import numpy as np
 
+from bench.folders import RESULTS
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.cpu import conv
 from nanostyle.backend.types import Array
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> dict[str, dict[str, float]]:
     parser.add_argument("--loss-net", help="a loss network; default: VGG-19 with random weights, others for each seed")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seeds", type=int, default=9)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "accuracy.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "accuracy.json")
     given = parser.parse_args(arguments)
     found = []
     for seed in range(given.seeds):

@@ -1,4 +1,4 @@
-"""The built-in loss network against VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.compact`.
+"""The built-in loss network against VGG-19 in Gatys' method, judged by VGG-19: `python -m bench.papers.compact`.
 
 For pairs of photo and painting: content and style loss of the result with the slim network, as multiples of those of
 the result with VGG-19, after as many iterations with the same options. Also the processor time of an iteration with
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.folders import RESULTS, RUNS, from_data
 from nanostyle.backend.device import CPU
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.backend.types import Pixels
@@ -28,8 +29,6 @@ from nanostyle.models.registry import find
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.losses import layer_weights
 
-ROOT = Path(__file__).parent.parent
-DEMO = ROOT.parent / "shared" / "data" / "demo"
 PHOTOS = ("tubingen", "chelsea", "kodim08", "golden_gate", "astronaut", "lion")
 PAINTINGS = (
     "starry_night_van_gogh",
@@ -90,15 +89,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss-net", default="builtin")
     parser.add_argument("--judge", default="vgg19")
-    parser.add_argument("--data", type=Path, default=DEMO, help="a folder with the folders content and style")
+    parser.add_argument("--demo", **from_data("demo", "folder with the folders content and style"))
     parser.add_argument("--photos", nargs="+", default=PHOTOS)
     parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
     parser.add_argument("--size", type=int, default=256, help="long side")
     parser.add_argument("--iterations", type=int, default=100)
-    parser.add_argument("--cache", type=Path, default=ROOT / "runs" / "compact")
+    parser.add_argument("--cache", type=Path, default=RUNS / "compact")
     parser.add_argument("--timing", type=int, default=256, help="side of the picture for timing; 0: no timing")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "compact.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "compact.json")
     parser.add_argument("--sheet", type=Path, help="a PNG of photo, painting and both results")
     parser.add_argument("--threads", type=int)
     given = parser.parse_args()
@@ -111,8 +110,8 @@ def main() -> None:
     rows, captions = [], []
     for photo_name in given.photos:
         for painting_name in given.paintings:
-            photo = load_image(given.data / "content" / f"{photo_name}.jpg", size=given.size).pixels
-            painting = load_image(given.data / "style" / f"{painting_name}.jpg", size=given.size).pixels
+            photo = load_image(given.demo / "content" / f"{photo_name}.jpg", size=given.size).pixels
+            painting = load_image(given.demo / "style" / f"{painting_name}.jpg", size=given.size).pixels
             stem = f"{photo_name}-{painting_name}-{given.size}-{given.iterations}"
             made = {
                 name: remembered(given.cache / f"{stem}-{files[name][:12]}.npy", photo, painting, network, options)

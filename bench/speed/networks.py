@@ -1,11 +1,11 @@
-"""Stylizing, and the loss network with its gradient, against PyTorch: `python -m bench.networks`."""
+"""Stylizing, and the loss network with its gradient, against PyTorch: `python -m bench.speed.networks`."""
 
 from collections.abc import Sequence
 
 import torch
 
-from bench.pairing import CHANNELS_LAST, COMPILED, OURS, Run, Work, main
-from bench.torch_nets import Features, Transformer, perceptual_loss, pictures, tensor
+from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Run, Work, main
+from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, tensor
 from nanostyle.diagnostics.speed import (
     SIZES,
     PerceptualLoss,

@@ -1,4 +1,4 @@
-"""Put the parts of `gpu_day.sh` together, as its last step: `python -m bench.gpu_report DIR`."""
+"""Put the parts of `gpu_day.sh` together, as its last step: `python -m bench.speed.gpu_report DIR`."""
 
 import json
 import sys

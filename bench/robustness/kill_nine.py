@@ -1,6 +1,6 @@
 """Kill a training 20 times at random moments, resume each time, and compare the end with an undisturbed run.
 
-    python bench/kill_nine.py [KILLS] [SEED]
+    python -m bench.robustness.kill_nine [KILLS] [SEED]
 
 A kill may come at any moment from the start of the process on: while Python starts, between two steps, within a
 checkpoint. The training is a small one of the tests: two styles, pictures of 32 pixels, a checkpoint every other
@@ -18,10 +18,8 @@ from pathlib import Path
 
 import h5py
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from tests.support import tiny  # noqa: E402
+from bench.folders import ROOT
+from tests.support import tiny
 
 STEPS = 60
 

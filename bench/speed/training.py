@@ -1,4 +1,4 @@
-"""A whole training step, batch 4 at 256 x 256, against PyTorch: `python -m bench.training`.
+"""A whole training step, batch 4 at 256 x 256, against PyTorch: `python -m bench.speed.training`.
 
 It comprises both networks forward and backward, the features of the photos, and Adam.
 """
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from bench.networks import as_torch
-from bench.pairing import OURS, Results, Run, Work, main
-from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
+from bench.speed.networks import as_torch
+from bench.speed.pairing import OURS, Results, Run, Work, main
+from bench.speed.torch_nets import Features, Transformer, perceptual_loss, tensor
 from nanostyle.diagnostics.speed import picture, transformer, transformer_flops, vgg19, vgg_flops
 from nanostyle.nn.module import parameters
 from nanostyle.optim.adam import Adam

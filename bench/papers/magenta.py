@@ -1,7 +1,7 @@
 """The built-in network for any painting beside Magenta's released one, on pictures neither was trained on.
 
     pip install ai-edge-litert
-    python bench/magenta.py --vgg19 vgg19.h5 [--model any.h5] [--sheet sheet.png]
+    python -m bench.papers.magenta --vgg19 vgg19.h5 [--model any.h5] [--sheet sheet.png]
 
 For pairs of photo and painting: content and style loss by VGG-19 of both results, relative and without weights, and
 how often ours has the lower style loss at no higher content loss. Three scores of faults, the last two also for a
@@ -17,7 +17,6 @@ Magenta's network sees a square of 256 pixels from the painting's middle; ours s
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
@@ -26,30 +25,27 @@ from typing import Any
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from bench.compact import PAINTINGS as SOME_PAINTINGS  # noqa: E402
-from bench.compact import PHOTOS  # noqa: E402
-from nanostyle.autograd.tensor import Tensor  # noqa: E402
-from nanostyle.backend.threads import set_threads  # noqa: E402
-from nanostyle.io.atomic import replacing  # noqa: E402
-from nanostyle.io.contact_sheet import sheet  # noqa: E402
-from nanostyle.io.image_read import load_image  # noqa: E402
-from nanostyle.io.image_write import save_image  # noqa: E402
-from nanostyle.io.pictures import load_short  # noqa: E402
-from nanostyle.io.resample import resize  # noqa: E402
-from nanostyle.models.loss_network import loss_network  # noqa: E402
-from nanostyle.models.predictor import (  # noqa: E402
+from bench.folders import RESULTS, ROOT, from_data
+from bench.papers.compact import PAINTINGS as SOME_PAINTINGS
+from bench.papers.compact import PHOTOS
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.threads import set_threads
+from nanostyle.io.atomic import replacing
+from nanostyle.io.contact_sheet import sheet
+from nanostyle.io.image_read import load_image
+from nanostyle.io.image_write import save_image
+from nanostyle.io.pictures import load_short
+from nanostyle.io.resample import resize
+from nanostyle.models.loss_network import loss_network
+from nanostyle.models.predictor import (
     load_predictor,
     predict_style,
     stylize_any,
 )
-from nanostyle.nn.losses import grid_loss  # noqa: E402
-from nanostyle.training.objective import Objective  # noqa: E402
-from nanostyle.training.options import TrainOptions  # noqa: E402
+from nanostyle.nn.losses import grid_loss
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
 
-DATA = ROOT.parent / "shared" / "data"
 PAINTINGS = (*SOME_PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
 SIDE = 384  # of the photos: Magenta's transformer gives so many pixels, whatever it gets
 STYLE_SIDE = 256
@@ -112,21 +108,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "weights" / "builtin" / "any.h5")
     parser.add_argument("--vgg19", required=True, help="the judge")
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--demo", **from_data("demo", "folder with the folders content and style"))
+    parser.add_argument("--magenta", **from_data("peer-models/ghiasi-tflite", "folder of Magenta's two networks"))
     parser.add_argument("--photos", nargs="+", default=PHOTOS)
     parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
     parser.add_argument("--threads", type=int)
-    parser.add_argument("--output", type=Path, default=ROOT / "bench" / "results" / "magenta.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / "magenta.json")
     parser.add_argument("--sheet", type=Path, help="a PNG: under each photo's row of ours one of theirs")
     given = parser.parse_args()
     set_threads(given.threads)
 
     predictor = load_predictor(given.model)
-    magenta = Magenta(given.data / "peer-models" / "ghiasi-tflite", given.threads)
+    magenta = Magenta(given.magenta, given.threads)
     objective = Objective(loss_network(given.vgg19), TrainOptions())
-    folder = given.data / "demo"
-    photos = {name: load_image(folder / "content" / f"{name}.jpg", size=SIDE).pixels for name in given.photos}
-    paintings = {name: load_short(folder / "style" / f"{name}.jpg", STYLE_SIDE) for name in given.paintings}
+    photos = {name: load_image(given.demo / "content" / f"{name}.jpg", size=SIDE).pixels for name in given.photos}
+    paintings = {name: load_short(given.demo / "style" / f"{name}.jpg", STYLE_SIDE) for name in given.paintings}
     flat = np.full((256, 256, 3), 0.5, np.float32)
 
     pairs: dict[str, Any] = {}

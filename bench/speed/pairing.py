@@ -27,6 +27,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 import nanostyle
+from bench.folders import RESULTS
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.diagnostics.speed import gemm_peak, seconds_of
 from nanostyle.io.atomic import replacing
@@ -66,7 +67,7 @@ class Work:
 
 
 def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequence[str] | None = None) -> None:
-    """The command line of `bench/<script>.py`; `works` gets `--quick` and returns the works."""
+    """The command line of `bench/speed/<script>.py`; `works` gets `--quick` and returns the works."""
     options = _parser(script).parse_args(arguments)
     chosen = [work for work in works(options.quick) if options.only in work.name]
     if not chosen:
@@ -100,15 +101,14 @@ def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequen
 
 def _parser(script: str) -> argparse.ArgumentParser:
     every = thread_count()
-    results = Path(__file__).parent / "results"
-    parser = argparse.ArgumentParser(prog=f"python -m bench.{script}", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog=f"python -m bench.speed.{script}", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="small and few, to see that it works")
     parser.add_argument("--compile", action="store_true", help="torch.compile too: minutes of compiling")
     parser.add_argument("--only", default="", metavar="TEXT", help="only works whose name holds TEXT")
     parser.add_argument(
         "--threads", type=int, nargs="+", default=sorted({1, every}), help="default: 1, and all processors"
     )
-    parser.add_argument("--output", type=Path, default=results / f"{script}-cpu.json")
+    parser.add_argument("--output", type=Path, default=RESULTS / f"{script}-cpu.json")
     parser.add_argument("--peak", metavar="CONTESTANT", help=argparse.SUPPRESS)
     return parser
 
@@ -205,7 +205,7 @@ def _print(row: Mapping[str, Any]) -> None:
 
 def _peak_of(script: str, work: Work, contestant: str, options: argparse.Namespace) -> float:
     """The peak memory of a fresh process in which `contestant` does `work`, with the most threads asked for."""
-    command = [sys.executable, "-m", f"bench.{script}", "--only", work.name, "--peak", contestant]
+    command = [sys.executable, "-m", f"bench.speed.{script}", "--only", work.name, "--peak", contestant]
     command += ["--threads", str(max(options.threads)), *(["--quick"] if options.quick else [])]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.folders import RESULTS
 from nanostyle import __version__
 from nanostyle.backend.device import Device, cupy, pick_device, repeated
 from nanostyle.errors import NanostyleError
@@ -18,13 +19,11 @@ Work = Callable[[], Any]
 
 
 def parser(script: str, what: str) -> argparse.ArgumentParser:
-    """The options of `bench/<script>.py`."""
-    result = argparse.ArgumentParser(prog=f"python -m bench.{script}", description=what)
+    """The options of `bench/speed/<script>.py`."""
+    result = argparse.ArgumentParser(prog=f"python -m bench.speed.{script}", description=what)
     result.add_argument("--quick", action="store_true", help="fewer rounds, to see that it works")
     result.add_argument("--only", default="", metavar="TEXT", help="only works whose name holds TEXT")
-    result.add_argument(
-        "--out", type=Path, default=Path(__file__).parent / "results", metavar="DIR", help="default: bench/results"
-    )
+    result.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="default: bench/results")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Each CUDA kernel against PyTorch (cuDNN, cuBLAS) on one GPU: `python -m bench.kernels`.
+"""Each CUDA kernel against PyTorch (cuDNN, cuBLAS) on one GPU: `python -m bench.speed.kernels`.
 
 Results are compared first, then timed by CUDA events, within CUDA graphs, in turns. Memory-bound kernels are given as
 a share of the measured speed of a copy, matrix products as a share of the measured speed of a large product.
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpu import Work, machine, milliseconds, need_gpu, of_ours, of_torch, parser, write
+from bench.speed.gpu import Work, machine, milliseconds, need_gpu, of_ours, of_torch, parser, write
 from nanostyle.autograd.ops.conv import conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward

@@ -1,4 +1,4 @@
-"""Gatys' method, 50 iterations of L-BFGS at 384 x 384, against `torch.optim.LBFGS`: `python -m bench.gatys`.
+"""Gatys' method, 50 iterations of L-BFGS at 384 x 384, against `torch.optim.LBFGS`: `python -m bench.speed.gatys`.
 
 Both use a strong Wolfe line search and the same losses. The line searches differ in detail, so the steps differ too:
 the losses at the end must agree within 5 %.
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.networks import as_torch
-from bench.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
-from bench.torch_nets import Features, perceptual_loss, tensor
+from bench.speed.networks import as_torch
+from bench.speed.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
+from bench.speed.torch_nets import Features, perceptual_loss, tensor
 from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19, vgg_flops
 from nanostyle.methods.gatys import GatysOptions, gatys
 

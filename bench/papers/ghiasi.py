@@ -1,6 +1,6 @@
 """Do unseen paintings come out as well as trained ones? Figure 5 of Ghiasi 2017 at a small scale.
 
-    python bench/ghiasi.py [--counts 16 64 256 700] [--steps 4000] [--width 0.25] [--size 128] ...
+    python -m bench.papers.ghiasi [--counts 16 64 256 700] [--steps 4000] [--width 0.25] [--size 128] ...
 
 One network is trained for each number of styles, all else equal. Measured over photos that no training saw, by
 relative losses without weights: content and style loss for trained styles and for unseen paintings; the same along
@@ -14,7 +14,6 @@ out if its name shares a word with a test painting's: it may be another picture 
 import argparse
 import json
 import re
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -23,36 +22,33 @@ from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
-from nanostyle.autograd.tensor import Tensor  # noqa: E402
-from nanostyle.backend.device import CPU, pick_device  # noqa: E402
-from nanostyle.io.atomic import replacing  # noqa: E402
-from nanostyle.io.contact_sheet import sheet  # noqa: E402
-from nanostyle.io.image_write import save_image  # noqa: E402
-from nanostyle.io.pictures import (  # noqa: E402
+from bench.folders import RESULTS, RUNS, from_data
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import CPU, pick_device
+from nanostyle.io.atomic import replacing
+from nanostyle.io.contact_sheet import sheet
+from nanostyle.io.image_write import save_image
+from nanostyle.io.pictures import (
     find_pictures,
     load_short,
     style_files,
 )
-from nanostyle.methods.predict import train_predict  # noqa: E402
-from nanostyle.methods.style_map import (  # noqa: E402
+from nanostyle.methods.predict import train_predict
+from nanostyle.methods.style_map import (
     predicted_vectors,
     style_map,
 )
-from nanostyle.models.loss_network import loss_network  # noqa: E402
-from nanostyle.models.predictor import (  # noqa: E402
+from nanostyle.models.loss_network import loss_network
+from nanostyle.models.predictor import (
     Predictor,
     load_backbone,
     load_predictor,
     predict_style,
     stylize_any,
 )
-from nanostyle.training.objective import Objective  # noqa: E402
-from nanostyle.training.options import TrainOptions  # noqa: E402
+from nanostyle.training.objective import Objective
+from nanostyle.training.options import TrainOptions
 
-DATA = ROOT.parent / "shared" / "data"
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHOWN = (4, 8)  # photos and paintings on the sheet and along the strengths
 
@@ -172,10 +168,10 @@ def table(results: Mapping[str, Any]) -> str:
 def main() -> None:
     """Train, measure and write, for each count."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--photos", type=Path, default=DATA / "photos")
-    parser.add_argument("--styles", type=Path, default=DATA / "styles")
-    parser.add_argument("--test-photos", type=Path, default=DATA / "demo" / "content")
-    parser.add_argument("--test-styles", type=Path, default=DATA / "demo" / "style")
+    parser.add_argument("--photos", **from_data("photos", "photos to train on"))
+    parser.add_argument("--styles", **from_data("styles", "styles to train on"))
+    parser.add_argument("--test-photos", **from_data("demo/content", "photos to test with"))
+    parser.add_argument("--test-styles", **from_data("demo/style", "paintings to test with"))
     parser.add_argument("--loss-net", default="vgg19")
     parser.add_argument("--judge", default="", help="the network that measures; default: as --loss-net")
     parser.add_argument("--backbone", default="", help="default: as --loss-net")
@@ -190,8 +186,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="where to train: cpu or cuda; measured is on the CPU")
     parser.add_argument("--model", type=Path, help="measure this network alone; --counts says of how many styles it is")
     work = "folder for models, checkpoints and contact sheets"
-    parser.add_argument("--work", type=Path, default=ROOT / "runs" / "ghiasi", help=work)
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "ghiasi.json")
+    parser.add_argument("--work", type=Path, default=RUNS / "ghiasi", help=work)
+    parser.add_argument("--output", type=Path, default=RESULTS / "ghiasi.json")
     a = parser.parse_args()
 
     options = TrainOptions(

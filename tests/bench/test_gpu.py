@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import gpu_networks, gpu_report
+from bench.speed import gpu_networks, gpu_report
 from tests.support.paths import ROOT
 
-SCRIPT = ROOT / "bench" / "gpu_day.sh"
+SCRIPT = ROOT / "bench" / "speed" / "gpu_day.sh"
 
 
 def run(*command):
@@ -41,13 +41,13 @@ def test_gpu_day_refuses_what_it_does_not_know(given):
 
 @pytest.mark.parametrize("script", ["kernels", "gpu_networks"])
 def test_without_a_gpu_one_line_says_so(script, tmp_path, monkeypatch):
-    missing = run(sys.executable, "-m", f"bench.{script}", "--out", str(tmp_path))
+    missing = run(sys.executable, "-m", f"bench.speed.{script}", "--out", str(tmp_path))
     if missing.returncode == 0:
         pytest.skip("there is a GPU")
     assert missing.stderr.splitlines()[-1:] == missing.stderr.splitlines()
     assert missing.stderr.startswith("bench: ")
     assert not any(tmp_path.iterdir())
-    assert run(sys.executable, "-m", f"bench.{script}", "--precision", "fp64").returncode == 2
+    assert run(sys.executable, "-m", f"bench.speed.{script}", "--precision", "fp64").returncode == 2
 
 
 def test_gpu_day_needs_a_gpu(tmp_path):

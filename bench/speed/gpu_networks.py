@@ -1,4 +1,4 @@
-"""Stylizing, a training step and Gatys' closure on one GPU, against PyTorch: `python -m bench.gpu_networks`.
+"""Stylizing, a training step and Gatys' closure on one GPU, against PyTorch: `python -m bench.speed.gpu_networks`.
 
 PyTorch runs as its users run it: channels_last, eager and under `torch.compile`, in float16 (autocast in training) or
 with TF32. Stylizing is compiled with CUDA graphs (`reduce-overhead`; `max-autotune` takes minutes more). Before
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.gpu import Work, machine, milliseconds, need_gpu, parser, write
+from bench.speed.gpu import Work, machine, milliseconds, need_gpu, parser, write
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import Device, repeated
 from nanostyle.diagnostics.speed import PerceptualLoss, picture, transformer, vgg19
@@ -110,7 +110,7 @@ def exactly(torch: Any, work: Work) -> Any:
 
 def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """A pass of the transformer, from a picture on the device to a picture on the device."""
-    from bench.torch_nets import Transformer, tensor
+    from bench.speed.torch_nets import Transformer, tensor
 
     for name, (H, W) in STYLIZING.items():
         net, photo = transformer(), picture(1, H, W)
@@ -148,7 +148,7 @@ def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
 
 def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """A whole step at 256 x 256, batch 4: both networks forward and backward, and Adam."""
-    from bench.torch_nets import Features, Transformer, perceptual_loss, tensor
+    from bench.speed.torch_nets import Features, Transformer, perceptual_loss, tensor
 
     # PyTorch's side has the papers' losses.
     options, batch, size = TrainOptions(grid_weight=0), 4, 256
@@ -209,7 +209,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
 def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """Loss and gradient of a picture of 512 x 512: one evaluation of Gatys' method."""
-    from bench.torch_nets import Features, perceptual_loss, tensor
+    from bench.speed.torch_nets import Features, perceptual_loss, tensor
 
     network, (H, W) = vgg19(), (512, 512)
     photo = picture(1, H, W)
