@@ -82,7 +82,7 @@ def files(tmp_path_factory):
     for name, words in {
         "johnson": ["--mode", "feedforward", "--styles", PAINTING, "--norm", "batch", "--ema", 0.9],
         "dumoulin": ["--mode", "cin", "--styles", PAINTING, "--storage", "uint8"],
-        "ghiasi": ["--mode", "predict", "--styles", PICTURES, "--backbone", "conv"],
+        "ghiasi": ["--mode", "predict", "--styles", PICTURES, "--backbone", "conv", "--storage", "kmeans8"],
     }.items():
         nanostyle("train", "--content", PICTURES, *TRAIN, *words, "-o", folder / f"{name}.h5")
     paths = [*sorted((ROOT / "weights" / "builtin").glob("*.h5")), *sorted(folder.rglob("*.h5"))]
@@ -135,10 +135,13 @@ def test_storages(files):
         for name, (shape, dtype, attributes) in datasets.items():
             if name.startswith("extras/"):
                 continue
-            packed = storage == "uint8" and name.endswith("/weight")
-            assert dtype == ("uint8" if packed else "float32" if storage == "uint8" else storage), (path, name)
-            assert set(attributes) == ({"scale", "offset"} if packed else set()), (path, name)
-            assert all(v.shape == shape[-1:] and v.dtype == "float32" for v in attributes.values())
+            in_8_bits = storage in ("uint8", "kmeans8")
+            packed = in_8_bits and name.endswith("/weight")
+            assert dtype == ("uint8" if packed else "float32" if in_8_bits else storage), (path, name)
+            names = {"scale", "offset"} if storage == "uint8" else {"table"}
+            assert set(attributes) == (names if packed else set()), (path, name)
+            sides = shape[-1:] if storage == "uint8" else (256,)
+            assert all(v.shape == sides and v.dtype == "float32" for v in attributes.values())
     assert seen == set(table)
 
 

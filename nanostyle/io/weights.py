@@ -2,8 +2,9 @@
 
 Root attributes say what the file is (`format`, `version`, `kind`, `config` as JSON, `source`, `license`); there is one
 dataset per parameter, `conv1_1/weight` (K, K, Cin, Cout) and `conv1_1/bias` (Cout,). Parameters are stored as float32,
-as float16, or in 8 bits: q·scale + offset, with one scale and offset per output channel as attributes of the dataset.
-Datasets under `extras/` hold anything else (optimizer state, thumbnails) exactly as it was given.
+as float16, or in 8 bits: q·scale + offset, with one scale and offset per output channel as attributes of the dataset,
+or table[q], with a table of 256 values as an attribute. Datasets under `extras/` hold anything else (optimizer state,
+thumbnails) exactly as it was given.
 """
 
 import json
@@ -18,12 +19,13 @@ import numpy as np
 
 from nanostyle.errors import quoted
 from nanostyle.io.atomic import write
+from nanostyle.io.quantize import CLUSTERS, cluster, quantize
 from nanostyle.io.untrusted import reading
 
 FORMAT = "nanostyle"
 VERSION = 1
 
-Storage: TypeAlias = Literal["float32", "float16", "uint8"] | None
+Storage: TypeAlias = Literal["float32", "float16", "uint8", "kmeans8"] | None
 
 # What the kinds of files are, in words.
 _WORDS = {
@@ -67,8 +69,9 @@ class WeightFile:
 def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage = "float32") -> None:
     """Write `weights` to `path`, atomically.
 
-    `storage` says how the parameters are kept: "float32", "float16" (an eighth of a percent of error), "uint8" (each
-    `…/weight` in 8 bits, at most half a 255th of its channel's range of error; the rest float32), or None: as they are.
+    `storage` says how the parameters are kept: "float32"; "float16" (an eighth of a percent of error); "uint8" (each
+    `…/weight` in 8 bits, at most half a 255th of its channel's range of error; the rest float32); "kmeans8" (each
+    `…/weight` in 8 bits, as the 256 values that fit it best; the rest float32); or None: as they are.
 
     Raises
     ------
@@ -109,6 +112,9 @@ def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> N
     if storage == "uint8" and name.endswith("/weight"):
         file[name], scale, offset = quantize(array)
         file[name].attrs["scale"], file[name].attrs["offset"] = scale, offset
+    elif storage == "kmeans8" and name.endswith("/weight"):
+        file[name], table = cluster(array)
+        file[name].attrs["table"] = table
     elif storage is None or array.dtype.kind != "f":
         file[name] = array
     else:
@@ -117,15 +123,6 @@ def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> N
         if not np.isfinite(stored).all():
             raise ValueError(f"is too large for {stored.dtype}")
         file[name] = stored
-
-
-def quantize(array: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`array` (…, M) in 8 bits: q (…, M), scale (M,), offset (M,), with array ≈ q·scale + offset."""
-    axes = tuple(range(array.ndim - 1))
-    low, high = array.min(axes).astype(np.float32), array.max(axes).astype(np.float32)
-    scale = (high - low) / np.float32(255)
-    steps = np.divide(array - low, scale, out=np.zeros(array.shape, np.float32), where=scale > 0)
-    return np.rint(steps).clip(0, 255).astype(np.uint8), scale, low
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -239,6 +236,11 @@ def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
             raise ValueError(f"{quoted(name)} needs a scale and an offset for each output channel")
         with np.errstate(over="ignore", invalid="ignore"):
             array = array * scale + offset
+    elif "table" in dataset.attrs:
+        table = _attribute(dataset, "table", "f")
+        if array.dtype != np.uint8 or table.dtype != np.float32 or table.shape != (CLUSTERS,):
+            raise ValueError(f"{quoted(name)} needs indices of 8 bits and a table of {CLUSTERS} numbers")
+        array = table[array]
     if array.dtype.kind == "f":
         array = array.astype(np.float64 if array.dtype.itemsize > 4 else np.float32, copy=False)
     if not np.isfinite(array).all():

@@ -24,7 +24,7 @@ from nanostyle.nn.module import freeze, move, set_state, state
 IDENTITY = "photo"
 """The name of the style that gives the photo back."""
 
-Storage = Literal["float32", "float16", "uint8"]
+Storage = Literal["float32", "float16", "uint8", "kmeans8"]
 
 _KIND = "transformer"
 _THUMBNAIL = "thumbnails/{}"
@@ -48,7 +48,7 @@ class Model:
     source, license : str
         Where it comes from, and under what terms.
     storage : str
-        How the file keeps the numbers: float32, float16 or uint8.
+        How the file keeps the numbers: float32, float16, uint8 or kmeans8.
     """
 
     net: TransformerNet
@@ -83,9 +83,9 @@ class Model:
 def storage_of(config: Mapping[str, Any]) -> Storage:
     """How a model file says that it keeps its numbers; ValueError if it says nothing of the kind."""
     match config["storage"]:
-        case "float32" | "float16" | "uint8" as storage:
+        case "float32" | "float16" | "uint8" | "kmeans8" as storage:
             return storage
-    raise ValueError("its storage must be float32, float16 or uint8")
+    raise ValueError("its storage must be float32, float16, uint8 or kmeans8")
 
 
 def save_model(path: str | os.PathLike[str], model: Model) -> None:

@@ -5,12 +5,20 @@ from collections.abc import Collection
 from pathlib import Path
 
 # Networks known by name: their files, and the command that makes or gets one.
-FILES = {"builtin": "loss.h5", "vgg16": "vgg16.h5", "vgg19": "vgg19.h5", "any": "any.h5", "styles": "styles.h5"}
-LOSS_NETWORKS, TRAINED = ("builtin", "vgg16", "vgg19"), ("any", "styles")
+FILES = {
+    "builtin": "loss.h5",
+    "vgg16": "vgg16.h5",
+    "vgg19": "vgg19.h5",
+    "vgg19-torchvision": "vgg19-torchvision.h5",
+    "any": "any.h5",
+    "styles": "styles.h5",
+}
+LOSS_NETWORKS, TRAINED = ("builtin", "vgg16", "vgg19", "vgg19-torchvision"), ("any", "styles")
 _COMMANDS = {
     "builtin": "nanostyle weights fetch vgg19",
     "vgg16": "nanostyle weights fetch vgg16",
     "vgg19": "nanostyle weights fetch vgg19",
+    "vgg19-torchvision": "nanostyle weights fetch vgg19-torchvision",
     "any": "nanostyle train --mode predict",
     "styles": "nanostyle train --mode cin",
 }

@@ -103,7 +103,7 @@ class TrainOptions:
     checkpoint_every: int = field(default=500, metadata={"help": "Steps between checkpoints."})
     storage: Storage = field(
         default="float32",
-        metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16", "uint8")},
+        metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16", "uint8", "kmeans8")},
     )
     license: str = field(
         default="not stated", metadata={"help": "Terms under which the model may be used; written into it."}

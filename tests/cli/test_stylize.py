@@ -276,7 +276,7 @@ def test_weights_info(folder):
 def test_weights_that_are_there_are_not_fetched_again(folder):
     there = folder / "vgg19.h5"
     shutil.copy(folder / "loss.h5", there)
-    offline = ["weights", "fetch", "vgg19", "--url", "http://127.0.0.1:9/vgg19.pth", "-o", there]
+    offline = ["weights", "fetch", "vgg19-torchvision", "--url", "http://127.0.0.1:9/vgg19.pth", "-o", there]
     result = run(*offline, cwd=folder)
     assert result.returncode == 0 and "is there already" in result.stdout, result.stderr
     failed(run(*offline, "--overwrite", cwd=folder), "cannot fetch http://127.0.0.1:9")

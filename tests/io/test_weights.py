@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from nanostyle.cli.weights import describe
 from nanostyle.io.atomic import sha256
-from nanostyle.io.weights import WeightFile, load_weights, quantize, save_weights
+from nanostyle.io.quantize import cluster, quantize
+from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.models.loss_network import load_features
 from nanostyle.models.registry import FILES, cache_folder, find
 from nanostyle.nets.vgg_config import check_features
@@ -358,3 +359,39 @@ def test_describe(path):
     assert said["storage"] == "float32"
     assert said["sha256"] == sha256(path)
     assert json.loads(said["preprocessing"]) == CONFIG["preprocess"]
+
+
+# --- k-means ----------------------------------------------------------------------------------------------------
+
+
+def test_clusters_are_better_than_equal_steps_and_are_exact_the_second_time():
+    weight = np.random.default_rng(0).standard_normal((3, 3, 16, 32)).astype(np.float32) ** 3
+    indices, table = cluster(weight)
+    again, same = cluster(table[indices])
+    np.testing.assert_array_equal(same[again], table[indices])
+    step = (weight.max() - weight.min()) / 255
+    equal = np.rint((weight - weight.min()) / step) * step + weight.min()
+    assert ((table[indices] - weight) ** 2).mean() < ((equal - weight) ** 2).mean() / 4
+
+
+@given(st.lists(st.sampled_from([0.0, -1.5, 3e-9, 7e8]), max_size=12))
+def test_few_values_are_kept_exactly(values):
+    array = np.float32(values)
+    indices, table = cluster(array)
+    np.testing.assert_array_equal(table[indices], array)
+    assert table.shape == (256,) and indices.dtype == np.uint8
+
+
+def test_clustered_weights_are_saved_and_loaded(tmp_path):
+    save_weights(tmp_path / "k.h5", small(), storage="kmeans8")
+    for name, array in load_features(tmp_path / "k.h5").parameters.items():
+        np.testing.assert_array_equal(array, small().parameters[name])  # each has fewer than 256 values
+
+
+@pytest.mark.parametrize("table", [np.zeros(255, np.float32), np.zeros(256, np.float64), np.full(256, np.nan, "f4")])
+def test_a_wrong_table_is_refused(tmp_path, table):
+    path = tmp_path / "k.h5"
+    save_weights(path, small(), storage="kmeans8")
+    with h5py.File(path, "r+") as file:
+        file["conv1_1/weight"].attrs["table"] = table
+    assert "conv1_1/weight" in refusal(path)

