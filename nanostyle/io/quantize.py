@@ -43,7 +43,7 @@ def _lloyd(values: np.ndarray) -> np.ndarray:
     """The centers of k-means for `values` in rising order: each is the mean of the values that are nearest to it."""
     total = np.concatenate([[0.0], np.cumsum(values)])
     # Centers are best spread by the cube root of the density (Panter and Dite 1951): begin near that.
-    heights, edges = np.histogram(values, 16 * CLUSTERS)
+    heights, edges = np.histogram(values, max(CLUSTERS, min(values.size // 64, 4 * CLUSTERS)))
     spread = np.cumsum(np.cbrt(heights))
     centers = np.interp((np.arange(CLUSTERS) + 0.5) / CLUSTERS * spread[-1], spread, edges[1:])
     before = None
