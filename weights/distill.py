@@ -78,8 +78,8 @@ def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int
     for picture in pictures:
         with no_grad():
             found = teacher.features(Tensor(picture[None]), names)
-        for name, z in found.items():
-            flat = z.data[0].reshape(-1, z.shape[3])
+        for name, feature in found.items():
+            flat = feature.data[0].reshape(-1, feature.shape[3])
             places[name].append(rng.integers(len(flat), size=_PATCHES))
             aims[name].append(flat[places[name][-1]])
     for name, width in zip(names, widths, strict=True):
@@ -174,7 +174,7 @@ def fit_maps(teacher: LossNetwork, slim: LossNetwork, pictures: Sequence[Pixels]
 def features(network: LossNetwork, picture: Pixels, layer: str) -> np.ndarray:
     """`(H, W, C)`: what `network` has at `layer` for one picture."""
     with no_grad():
-        return network.features(Tensor(picture[None]), [layer])[layer].data[0]
+        return np.asarray(network.features(Tensor(picture[None]), [layer])[layer].data[0])
 
 
 def convolutions(layers: Sequence[str]) -> list[str]:
@@ -224,7 +224,7 @@ class Material:
     def batch(self, step: int, journeys: Sequence[np.ndarray]) -> np.ndarray:
         """`(N, SIZE, SIZE, 3)`: one journey, its painting first, and two pictures with noise or blended."""
         rng = np.random.default_rng([self.seed, _STEP, step])
-        journey = journeys[rng.integers(len(journeys))]
+        journey = journeys[int(rng.integers(len(journeys)))]
         stops = [0, *rng.choice(np.arange(1, len(journey)), 3, replace=False)]
         return np.concatenate([journey[stops].astype(np.float32) / 255, self.odd(step, rng)])
 
@@ -241,7 +241,7 @@ class Material:
 
 def to_bytes(x: np.ndarray) -> np.ndarray:
     """Pictures in 0..1 in 8 bits."""
-    return np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(x, 0, 1) * 255), np.uint8)
 
 
 def losses(

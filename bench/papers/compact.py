@@ -54,7 +54,7 @@ def remembered(file: Path, photo: Pixels, painting: Pixels, network: LossNetwork
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing(file) as temporary, temporary.open("wb") as stream:
             np.save(stream, stylized(photo, painting, network, options))
-    return np.load(file)
+    return np.asarray(np.load(file), np.float32)
 
 
 def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: LossNetwork) -> dict[str, Losses]:

@@ -44,7 +44,8 @@ class Experiment:
         order = rng.permutation(len(photos))
         self.test = [photos[i] for i in sorted(order[: given.test])]
         self.photos = [photos[i] for i in sorted(order[given.test :])]
-        self.folder, self.steps = given.output, given.steps
+        self.folder: Path = given.output
+        self.steps: int = given.steps
         self.options = TrainOptions(
             batch=given.batch,
             size=given.size,

@@ -17,7 +17,9 @@ Magenta's network sees a square of 256 pixels from the painting's middle; ours s
 
 import argparse
 import json
+import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -69,7 +71,8 @@ class Magenta:
 
     def __call__(self, photo: Pixels, style: Pixels) -> Pixels:
         """The photo in that style."""
-        return self._run(self._transform, photo[None], style)[0][: photo.shape[0], : photo.shape[1]]
+        (made,) = self._run(self._transform, photo[None], style)
+        return np.asarray(made[: photo.shape[0], : photo.shape[1]])
 
     def _run(self, interpreter: Interpreter, *inputs: Pixels) -> Pixels:
         slots = interpreter.get_input_details()
@@ -81,7 +84,7 @@ class Magenta:
         for slot, value in zip(slots, inputs, strict=True):
             interpreter.set_tensor(slot["index"], value.astype(np.float32))
         interpreter.invoke()
-        return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+        return np.asarray(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
 
 
 def grain(pixels: Pixels) -> float:
@@ -93,7 +96,7 @@ def grain(pixels: Pixels) -> float:
 
 def weave(pixels: Pixels) -> float:
     """How far colors follow the grid of 4 x 4 pixels: the deviation of the means by place, in thousandths."""
-    return 1000 * grid_loss(Tensor(pixels[None])).item() ** 0.5
+    return 1000 * math.sqrt(grid_loss(Tensor(pixels[None])).item())
 
 
 def border(pixels: Pixels) -> float:
@@ -130,8 +133,8 @@ def main() -> None:
     for name, painting in paintings.items():
         ours, theirs = predict_style(predictor, painting, name=name), magenta.style(painting)
         contestants: dict[str, Callable[[Pixels], Pixels]] = {
-            "nanostyle": lambda photo, style=ours: stylize_any(predictor, photo, style),
-            "magenta": lambda photo, style=theirs: magenta(photo, style),
+            "nanostyle": partial(stylize_any, predictor, style=ours),
+            "magenta": partial(magenta, style=theirs),
         }
         targets = objective.grams(painting[None])
         column = []

@@ -73,7 +73,8 @@ def main() -> None:
         whole, broken = Path(folder) / "whole.h5", Path(folder) / "broken.h5"
         begun = time.monotonic()
         process = start(data, whole)
-        process.stdout.readline()  # the first step
+        if process.stdout:
+            process.stdout.readline()  # the first step
         startup = time.monotonic() - begun
         process.communicate()
         duration = time.monotonic() - begun

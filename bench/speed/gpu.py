@@ -74,7 +74,7 @@ def _short(value: Any) -> str:
 
 def of_ours(cp: Any, work: Work) -> Work:
     """`work`, recorded as a CUDA graph."""
-    recorded = repeated(work, Device("cuda"))
+    recorded: Work = repeated(work, Device("cuda"))
     recorded()
     recorded()
     cp.cuda.get_current_stream().synchronize()
@@ -92,7 +92,8 @@ def of_torch(torch: Any, work: Work) -> Work:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         work()
-    return graph.replay
+    replay: Work = graph.replay
+    return replay
 
 
 def milliseconds(torch: Any, works: Sequence[Work], rounds: int, times: int = 10) -> list[float]:

@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def copy_speed(cp: Any, torch: Any) -> float:
     """GB/s of a copy within the device's memory, read and written."""
     a, b = (torch.empty(1 << 28, dtype=torch.float32, device="cuda") for _ in range(2))
-    return 2 * a.nbytes / milliseconds(torch, [lambda: b.copy_(a)], 9)[0] / 1e6
+    bytes_moved: int = 2 * a.nbytes
+    return bytes_moved / milliseconds(torch, [lambda: b.copy_(a)], 9)[0] / 1e6
 
 
 def matrix_speed(torch: Any, precision: str) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Run, Work, main
+from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, tensor
 from nanostyle.diagnostics.speed import (
     SIZES,
@@ -37,7 +37,7 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
             return lambda: {"picture": stylize(net, photo)}
         model, x = as_torch(Transformer(net).eval(), tensor(photo), contestant)
 
-        def run() -> dict:
+        def run() -> Results:
             with torch.inference_mode():
                 return {"picture": pictures(model(x))}
 
@@ -57,7 +57,7 @@ def _gradient(size: str, H: int, W: int) -> Work:
         aim, grams = tensor(targets.aim), [torch.from_numpy(G) for G in targets.grams.values()]
         x.requires_grad_(True)
 
-        def run() -> dict:
+        def run() -> Results:
             x.grad = None
             loss = perceptual_loss(model(x), aim, grams, {"content": 1, "style": 1})
             loss.backward()

@@ -19,7 +19,7 @@ def tensor(x: np.ndarray) -> torch.Tensor:
 
 def pictures(x: torch.Tensor) -> np.ndarray:
     """The inverse of `tensor`: `(N, C, H, W)` to `(N, H, W, C)`."""
-    return x.detach().permute(0, 2, 3, 1).numpy()
+    return np.asarray(x.detach().permute(0, 2, 3, 1))
 
 
 def _convolution(weight: np.ndarray, bias: np.ndarray, **options: Any) -> nn.Conv2d:

