@@ -14,8 +14,9 @@ from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, sha256
+from nanostyle.io.formats import WRITABLE
 from nanostyle.io.image_read import Picture, load_image
-from nanostyle.io.image_write import WRITABLE, check_writable, save_image
+from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.io.pictures import find_pictures
 from nanostyle.io.resample import resize
 from nanostyle.methods.colors import keep_colors

@@ -12,7 +12,7 @@ from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
 from nanostyle.cli.terminal import Progress
 from nanostyle.io.atomic import sha256
 from nanostyle.io.untrusted import reading
-from nanostyle.io.weights import _EXTRAS, datasets, load_weights
+from nanostyle.io.weights import EXTRAS, datasets, load_weights
 from nanostyle.models.download import PUBLISHED, fetch
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import load_features
@@ -26,7 +26,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         weights = load_features(path)
     config = weights.config
     with reading(path), h5py.File(path, "r") as file:
-        stored = {str(item.dtype) for name, item in datasets(file) if not name.startswith(_EXTRAS)}
+        stored = {str(item.dtype) for name, item in datasets(file) if not name.startswith(EXTRAS)}
     pre = config.get("preprocess")
     return {
         "file": str(path),

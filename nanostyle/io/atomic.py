@@ -1,4 +1,4 @@
-"""Writing a file so that a crash leaves the old one or the new one, never half of one."""
+"""Atomic writes: a crash leaves the old file or the new one, never half of one."""
 
 import hashlib
 import os
@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# In the names of files that are being written: whatever has it, and is old, a run that was killed has left.
+from nanostyle.errors import with_hint
+
+# Stands in the name of a file while it is written; an old file with it was left by a run that was killed.
 _UNFINISHED = ".nanostyle-unfinished-"
-_MOST = 80  # characters of the file's own name in them: a file system takes 255
+_MOST = 80  # characters of the file's own name that follow: a file system takes 255
 
 
 @contextmanager
@@ -53,9 +55,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write(path: str | os.PathLike[str], data: bytes | memoryview | str) -> None:
-    """Make `data` (text: as UTF-8) the content of the file `path`, whole or not at all. Raises as `replacing` does."""
+    """Write `data` (text as UTF-8) to the file `path`, whole or not at all. Raises as `replacing` does."""
     with replacing(path) as temporary, _telling(Path(path)):
-        # Names of files may hold bytes that are no text.
+        # Text can hold names of files, and these bytes that are no text.
         temporary.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
@@ -75,13 +77,13 @@ def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> No
     if not path.parent.is_dir():
         raise NotADirectoryError(f"cannot write {path}: {path.parent} is a file, not a folder; choose another output")
     with suppress(_Probed), replacing(path):
-        raise _Probed  # opens the door that `write` will use, and leaves everything as it was
+        raise _Probed  # the temporary file could be made, as `write` will; it is removed again
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already; choose another name or pass --overwrite")
+        raise with_hint(FileExistsError(f"{path} exists already"), "choose another name or pass {overwrite}")
 
 
 def remove_unfinished(folder: Path, name: str = "") -> None:
-    """Remove what a run that was killed has left in `folder`: of the file `name`, else of any."""
+    """Remove the temporary files that a killed run left in `folder`: those of the file `name`, else all."""
     path = Path(name)
     begin = f"{_UNFINISHED}{path.stem[:_MOST]}." if name else _UNFINISHED
     for left in folder.iterdir():
@@ -97,7 +99,7 @@ class _Probed(Exception):
 
 @contextmanager
 def _telling(path: Path) -> Iterator[None]:
-    """What the system says of a file that cannot be written, with the name that the user knows."""
+    """Turn an error of the system into one that names the file as the user knows it."""
     try:
         yield
     except OSError as error:

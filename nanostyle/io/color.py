@@ -1,4 +1,4 @@
-"""Modes, bit depths and color profiles to RGB in 0..1."""
+"""Colors: whatever modes, bit depths and color profiles a file has become sRGB in 0..1."""
 
 import contextlib
 import io
@@ -13,7 +13,7 @@ _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def plain(image: Image.Image) -> Image.Image:
     """The picture in one of the modes that resample well: L, LA, RGB, RGBA, CMYK, LAB, or F for the deep grays."""
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep_gray(image)
@@ -41,7 +41,8 @@ def _deep_gray(image: Image.Image) -> Image.Image:
     return Image.fromarray(gray)
 
 
-def _check_floats(image: Image.Image, name: str) -> None:
+def check_floats(image: Image.Image, name: str) -> None:
+    """Raise ValueError if a picture of floats holds NaN, infinity, or values far outside of 0..1."""
     values = np.asarray(image)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinite values; repair it or save it as 8-bit PNG")
@@ -53,7 +54,7 @@ def _check_floats(image: Image.Image, name: str) -> None:
         )
 
 
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Drop alpha, bring colors to sRGB: through the color profile if usable, else by plain conversion."""
     if image.mode == "F":
         return image
@@ -84,7 +85,7 @@ def _through_profile(image: Image.Image, data: bytes | None) -> Image.Image:
     ).apply(image)
 
 
-def _from_image(image: Image.Image) -> np.ndarray:
+def from_image(image: Image.Image) -> np.ndarray:
     """(H, W, 3) of a mode RGB or F picture, (H, W) of mode L; float32 in 0..1."""
     if image.mode == "F":
         return np.repeat(np.clip(np.asarray(image), 0, 1)[..., None], 3, axis=2)

@@ -1,22 +1,28 @@
-"""Pictures with captions on one sheet: in a grid, or scattered over a map."""
+"""Contact sheets: pictures with captions, in a grid or scattered over a map."""
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from nanostyle.backend.types import Pixels
 from nanostyle.io.resample import fitted, resize
+
+_Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+_Words: TypeAlias = tuple[str, float, float, int, str]
 
 
 def sheet(
-    rows: Sequence[Sequence[np.ndarray | None]],
+    rows: Sequence[Sequence[Pixels | None]],
     *,
     row_labels: Sequence[str] = (),
     column_labels: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
     cell: int = 256,
-) -> np.ndarray:
+) -> Pixels:
     """A contact sheet: (H, W, 3) float32 pixels in 0..1, a grid of pictures on white.
 
     `rows` hold (H, W, 3) pictures, each scaled to a long side of `cell`; they may differ in length, and None
@@ -52,35 +58,31 @@ def sheet(
                 y, x = top + (height - h) // 2, left + (width - w) // 2
                 canvas[y : y + h, x : x + w] = np.clip(thumb, 0, 1)
 
-    ink = Image.new("L", (lefts[-1], tops[-1]))
-    draw = ImageDraw.Draw(ink)
-
-    def write(text: str, x: float, y: float, room: int, anchor: str) -> None:
-        draw.text((x, y), _printable(text, font, room), fill=255, font=font, anchor=anchor)
-
+    # Each text with its place, the room for it in pixels, and which of its points stands at that place.
+    words: list[_Words] = []
     for text, left, width in zip(column_labels, lefts, widths, strict=False):
-        write(text, left + width / 2, (tops[0] + gap // 2) / 2, width, "mm")
+        words.append((text, left + width / 2, (tops[0] + gap // 2) / 2, width, "mm"))
     for text, top, height in zip(row_labels, tops, heights, strict=False):
-        write(text, gap + margin, top + height / 2, margin, "rm")
+        words.append((text, gap + margin, top + height / 2, margin, "rm"))
     for texts, top, height in zip(captions, tops, heights, strict=False):
         for text, left, width in zip(texts, lefts, widths, strict=False):
-            write(text, left + width / 2, top + height + line / 2, width, "mm")
-    return _printed(canvas, ink)
+            words.append((text, left + width / 2, top + height + line / 2, width, "mm"))
+    return _lettered(canvas, words, font)
 
 
 def scatter(
-    pictures: Sequence[np.ndarray | None],
-    positions: np.ndarray,
+    pictures: Sequence[Pixels | None],
+    positions: npt.NDArray[Any],
     *,
     captions: Sequence[str],
     cell: int = 112,
     side: int = 1200,
-) -> np.ndarray:
-    """A map: (side, side, 3) float32 pixels in 0..1, `pictures` on white, each where `positions` (n, 2) say.
+) -> Pixels:
+    """A map: (side, side, 3) float32 pixels in 0..1, `pictures` on white, each at its place in `positions` (n, 2).
 
-    Positions are right and down, in any unit; they are scaled to fill the sheet, both axes alike. Pictures, scaled to a
-    long side of `cell`, that would cover one another are pushed apart. A caption stands below each; where there is no
-    picture it stands alone.
+    Positions count to the right and down, in any unit; they are scaled to fill the sheet, both axes alike. Pictures
+    are scaled to a long side of `cell`, and pushed apart where they would cover one another. A caption stands below
+    each picture, or alone where the picture is None.
 
     Raises
     ------
@@ -97,8 +99,7 @@ def scatter(
     centers = _spread(positions, box, side)
 
     canvas = np.ones((side, side, 3), dtype=np.float32)
-    ink = Image.new("L", (side, side))
-    draw = ImageDraw.Draw(ink)
+    words: list[_Words] = []
     for thumb, (x, y), text in zip(thumbs, centers, captions, strict=True):
         below = y
         if thumb is not None:
@@ -106,18 +107,18 @@ def scatter(
             top, left = int(y - line / 2 - h / 2), int(x - w / 2)
             canvas[top : top + h, left : left + w] = np.clip(thumb, 0, 1)
             below = top + h + line / 2
-        draw.text((x, below), _printable(text, font, cell), fill=255, font=font, anchor="mm")
-    return _printed(canvas, ink)
+        words.append((text, x, below, cell, "mm"))
+    return _lettered(canvas, words, font)
 
 
-def _spread(positions: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+def _spread(positions: npt.NDArray[Any], box: npt.NDArray[Any], side: int) -> npt.NDArray[Any]:
     """`positions` in pixels of a square of `side`, moved no more than it takes to keep boxes of size `box` apart."""
     extent = max(float(np.ptp(positions, axis=0).max(initial=0)), 1e-12)
     middle = (positions.max(axis=0) + positions.min(axis=0)) / 2
     # Boxes at one and the same place must part in some direction: a spiral has one for each.
     turn = 2.4 * np.arange(len(positions))
     nudge = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    centers = side / 2 + (positions - middle) / extent * (side - box.max()) + nudge
+    centers: npt.NDArray[Any] = side / 2 + (positions - middle) / extent * (side - box.max()) + nudge
     for _ in range(200):
         apart = centers[:, None] - centers
         overlap = box - np.abs(apart)
@@ -131,22 +132,28 @@ def _spread(positions: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
     return centers
 
 
-def _font(cell: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """The font for captions of pictures of `cell` pixels, and the height of its lines."""
+def _font(cell: int) -> tuple[_Font, int]:
+    """Font and line height for the captions of pictures of `cell` pixels."""
     font = ImageFont.load_default(size=max(11, cell // 14))
     return font, round(1.5 * font.getbbox("Äg")[3])
 
 
-def _printed(canvas: np.ndarray, ink: Image.Image) -> np.ndarray:
-    return canvas * (1 - np.asarray(ink, dtype=np.float32)[..., None] / 255)
+def _lettered(canvas: Pixels, words: Sequence[_Words], font: _Font) -> Pixels:
+    """`canvas` with the words on it in black."""
+    ink = Image.new("L", (canvas.shape[1], canvas.shape[0]))
+    draw = ImageDraw.Draw(ink)
+    for text, x, y, room, anchor in words:
+        draw.text((x, y), _printable(text, font, room), fill=255, font=font, anchor=anchor)
+    lettered: Pixels = canvas * (1 - np.asarray(ink, dtype=np.float32)[..., None] / np.float32(255))
+    return lettered
 
 
 def _starts(first: int, extents: Sequence[int], gap: int) -> list[int]:
-    """Where each of `extents` begins when they follow one another, `gap` between; last, where it all ends."""
+    """The starts of `extents` laid one after another, `gap` apart, and the end of the last."""
     return [first, *(first + int(end) for end in np.cumsum([extent + gap for extent in extents]))]
 
 
-def _printable(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: int) -> str:
+def _printable(text: str, font: _Font, room: int) -> str:
     text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     if font.getlength(text) <= room:
         return text

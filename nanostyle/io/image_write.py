@@ -1,4 +1,4 @@
-"""Pictures into files."""
+"""Writing pictures."""
 
 import io
 import json
@@ -8,26 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from nanostyle.io.atomic import check_target, write
-from nanostyle.io.recipe import _recipe_options
+from nanostyle.io.formats import HOLDS_ALPHA, WRITERS
+from nanostyle.io.recipe import recipe_options
 from nanostyle.io.resample import fitted, resize
-
-_WRITERS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".webp": "WEBP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-}
-WRITABLE = frozenset(_WRITERS)
-_HOLDS_ALPHA = frozenset({"PNG", "WEBP", "TIFF"})
-
-
-# --- writing ------------------------------------------------------------------------------------------------
 
 
 def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -38,7 +25,7 @@ def check_writable(path: str | os.PathLike[str], *, overwrite: bool = False) -> 
     ValueError
         The suffix names no format that can be written.
     OSError
-        As `files.check_target` says.
+        As `atomic.check_target` says.
     """
     path = Path(path)
     _format_of(path)
@@ -53,7 +40,7 @@ def save_image(
     recipe: Mapping[str, Any] | None = None,
     quality: int = 95,
 ) -> None:
-    """Write (H, W, 3) `pixels` (sRGB, clipped to 0..1, rounded to the nearest of 256 steps); the suffix says how.
+    """Write (H, W, 3) `pixels`, sRGB, clipped to 0..1, in 256 steps; the suffix of `path` sets the format.
 
     The file appears whole or not at all. `alpha` (H, W) is kept by PNG, WebP and TIFF; JPEG and BMP show the
     picture on white. `recipe`, a dict that JSON can hold, travels in a PNG text chunk, the JPEG comment or the
@@ -72,9 +59,9 @@ def save_image(
     image = _to_image(pixels)
     if alpha is not None:
         image = _with_alpha(image, alpha)
-        if kind not in _HOLDS_ALPHA:
+        if kind not in HOLDS_ALPHA:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    options = _recipe_options(kind, json.dumps(dict(recipe))) if recipe is not None else {}
+    options = recipe_options(kind, json.dumps(dict(recipe))) if recipe is not None else {}
     if kind in ("JPEG", "WEBP"):
         options["quality"] = quality
     if kind == "JPEG":
@@ -93,7 +80,7 @@ def save_image(
 
 
 def thumbnail_jpeg(pixels: np.ndarray, side: int = 128, quality: int = 85) -> bytes:
-    """A small JPEG file of (H, W, 3) `pixels`, its long side `side` or less; `decode` reads it back."""
+    """A small JPEG file of (H, W, 3) `pixels`, its long side `side` or less; `decode_image` reads it back."""
     height, width = pixels.shape[:2]
     if side < max(height, width):
         pixels = resize(pixels, fitted((height, width), side))
@@ -103,10 +90,10 @@ def thumbnail_jpeg(pixels: np.ndarray, side: int = 128, quality: int = 85) -> by
 
 
 def _format_of(path: Path) -> str:
-    kind = _WRITERS.get(path.suffix.lower())
+    kind = WRITERS.get(path.suffix.lower())
     if kind is None:
         got = f"ends in {path.suffix}" if path.suffix else "has no suffix"
-        raise ValueError(f"cannot write {path}: its name {got}, expected one of {' '.join(_WRITERS)}")
+        raise ValueError(f"cannot write {path}: its name {got}, expected one of {' '.join(WRITERS)}")
     return kind
 
 
@@ -127,7 +114,8 @@ def _to_image(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(_to_uint8(pixels))
 
 
-def _to_uint8(values: np.ndarray) -> np.ndarray:
+def _to_uint8(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if np.isnan(values).any():
         raise ValueError(f"a picture of shape {values.shape} holds NaN: the computation that made it went astray")
-    return (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    steps: npt.NDArray[np.uint8] = (np.clip(values, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return steps

@@ -1,4 +1,4 @@
-"""Collections of pictures: folders, style files, samples."""
+"""Collections of pictures: folders, files of styles, samples for previews."""
 
 import os
 from collections.abc import Sequence
@@ -8,11 +8,12 @@ from PIL import Image
 
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
-from nanostyle.io.image_read import _READ_SUFFIXES, load_image
+from nanostyle.io.formats import READABLE
+from nanostyle.io.image_read import load_image
 
 
 def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """Every picture in `folder` and its subfolders, by suffix in any case, sorted; hidden ones are left out.
+    """The pictures in `folder` and its subfolders, sorted: files with a suffix of `READABLE`, none of them hidden.
 
     Raises
     ------
@@ -29,18 +30,24 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     found = [
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _READ_SUFFIXES
+        if path.suffix.lower() in READABLE
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and path.is_file()
     ]
     if not found:
-        known = " ".join(sorted(_READ_SUFFIXES))
+        known = " ".join(sorted(READABLE))
         raise FileNotFoundError(f"no pictures in {folder} or below it; looked for {known}")
     return sorted(found, key=lambda path: path.as_posix())
 
 
-def _sides(file: Path) -> tuple[int, int]:
-    """Both sides of a picture by its header: a few bytes where decoding reads megabytes."""
+def sides(file: Path) -> tuple[int, int]:
+    """Both sides of a picture by its header: a few bytes where decoding reads megabytes.
+
+    Raises
+    ------
+    ValueError
+        It is not a picture, or its header is damaged.
+    """
     try:
         with Image.open(file) as image:
             return image.size
@@ -49,9 +56,9 @@ def _sides(file: Path) -> tuple[int, int]:
 
 
 def style_files(sources: Sequence[str | os.PathLike[str]], *, taken: Sequence[str] = ()) -> dict[str, Path]:
-    """The style pictures that `sources`, files and folders, stand for: name (the file's stem) to file, in order.
+    """The style pictures in `sources`, which are files and folders: name (the file's stem) to file, in order.
 
-    A second style of a name, and one whose name is among those `taken`, has a number added: `wave-2`.
+    A name that occurs twice, or is in `taken`, gets a number: `wave-2`.
 
     Raises
     ------
@@ -71,8 +78,8 @@ def style_files(sources: Sequence[str | os.PathLike[str]], *, taken: Sequence[st
 
 
 def load_short(file: Path, size: int) -> Pixels:
-    """The whole picture in `file` with its short side at `size` pixels. Raises as `image.load` does."""
-    short, long = sorted(_sides(file))
+    """The whole picture in `file` with its short side at `size` pixels. Raises as `load_image` does."""
+    short, long = sorted(sides(file))
     return load_image(file, size=max(size, round(long * size / short))).pixels
 
 

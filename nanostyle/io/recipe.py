@@ -1,4 +1,4 @@
-"""The recipe that a result carries."""
+"""Recipes: how a result was made, written into the picture itself as JSON."""
 
 import json
 import os
@@ -6,16 +6,17 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-from nanostyle.io.image_read import _READERS, _decoding, _opened
+from nanostyle.io.decoding import decoding, opened
+from nanostyle.io.formats import READERS
 
 _EXIF_DESCRIPTION = 0x010E
 _RECIPE = "nanostyle"
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """The recipe that `save` put into the picture at `path`, or None; raises as `load` does."""
-    with _opened(path) as file, _decoding(str(path)):
-        image = Image.open(file, formats=list(_READERS))
+    """The recipe that `save_image` put into the picture at `path`, or None; raises as `load_image` does."""
+    with opened(path) as file, decoding(str(path)):
+        image = Image.open(file, formats=list(READERS))
         text = _recipe_text(image)
     try:
         recipe = json.loads(text) if text else None
@@ -34,7 +35,8 @@ def _recipe_text(image: Image.Image) -> str | None:
     return text.removeprefix(_RECIPE) if text.startswith(_RECIPE + " ") else None
 
 
-def _recipe_options(kind: str, text: str) -> dict[str, Any]:
+def recipe_options(kind: str, text: str) -> dict[str, Any]:
+    """What Pillow's `save` needs to write a recipe, as the JSON `text`, into a file of the format `kind`."""
     if kind == "PNG":
         chunks = PngImagePlugin.PngInfo()
         chunks.add_itxt(_RECIPE, text)

@@ -1,9 +1,12 @@
-"""Resampling of pictures."""
+"""Resampling of pictures: Lanczos with antialiasing."""
+
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-# --- resampling ---------------------------------------------------------------------------------------------
+from nanostyle.backend.types import Pixels
 
 
 def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -21,7 +24,7 @@ def fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pixels:
     """Resample (…, H, W, C) to `size` = (height, width): Lanczos with antialiasing, float32.
 
     Every channel stays within its own range: Lanczos would overshoot at edges.
@@ -44,6 +47,7 @@ def resize(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(np.reshape(resized, (*planes.shape[:-2], height, width)), -3, -1))
 
 
-def _resample(plane: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    resized = Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS)
-    return np.clip(np.asarray(resized), plane.min(), plane.max())
+def _resample(plane: Pixels, size: tuple[int, int]) -> Pixels:
+    resized = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS))
+    clipped: Pixels = np.clip(resized, plane.min(), plane.max())
+    return clipped

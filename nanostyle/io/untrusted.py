@@ -1,4 +1,4 @@
-"""Reading files that nobody vouches for."""
+"""Reading untrusted files: one clear line for whatever a damaged or hostile file makes its reader raise."""
 
 import os
 import struct
@@ -25,7 +25,7 @@ _DAMAGE = (
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn whatever a damaged or hostile file makes its reader raise into one line that names the file.
+    """Turn the errors of a reader into one line that names the file `path`.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
     OSError
         The system could not read it: a missing permission, a fault of the disk.
     ValueError
-        For everything else that the block raises.
+        The block raised anything else that damage leads to.
     """
     path = Path(path)
     if path.is_dir():
@@ -51,7 +51,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    """What the error says, in one line of bounded length: some libraries quote the bytes they cannot read."""
+    """The error in one line of bounded length: some libraries quote the bytes they cannot read."""
     text = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     said = " ".join(text[:600].split())
     return said if isinstance(error, ValueError | OSError) else f"it is damaged ({type(error).__name__}: {said})"

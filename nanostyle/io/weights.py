@@ -1,4 +1,4 @@
-"""Networks on disk, as HDF5 that describes itself.
+"""Weights files: HDF5 that describes its own network.
 
 Root attributes say what the file is (`format`, `version`, `kind`, `config` as JSON, `source`, `license`); there is one
 dataset per parameter, `conv1_1/weight` (K, K, Cin, Cout) and `conv1_1/bias` (Cout,). Parameters are stored as float32,
@@ -32,11 +32,11 @@ _WORDS = {
     "features": "a loss network",
     "transformer": "a model of `nanostyle train`",
     "predictor": "a model for any painting",
-    "style": "a style of --save-style",
+    "style": "a saved style",
     "checkpoint": "the checkpoint of a training",
 }
 
-_EXTRAS = "extras/"
+EXTRAS = "extras/"
 # HDF5 keeps at most 64 KiB of attribute with an object.
 _MAX_TEXT = 60_000
 # HDF5's own filters, compiled into every build: deflate, shuffle, Fletcher's checksum. Others load code as plugins.
@@ -45,13 +45,13 @@ _OWN_FILTERS = {1, 2, 3}
 
 @dataclass
 class WeightFile:
-    """What a file of weights holds.
+    """The contents of a weights file.
 
     kind        "features" (a loss network), "transformer", "predictor", or what a caller names it
     config      the network's description, JSON values only
     parameters  name -> array; read from a file: float32 (or float64, where stored so), contiguous, read-only
     source      where the weights come from, in words
-    license     under what terms
+    license     the terms of use
     extras      name -> array of any dtype but objects, kept bit for bit
     """
 
@@ -92,14 +92,14 @@ def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: 
             except ValueError as error:
                 raise ValueError(f"cannot write {path}: {name} {error}") from error
         for name, array in weights.extras.items():
-            file[_EXTRAS + name] = array
+            file[EXTRAS + name] = array
         file.flush()
         data = file.id.get_file_image()
     write(path, data)
 
 
 def _write_text(file: h5py.File, name: str, text: str) -> None:
-    """Of fixed length: text of variable length is kept in HDF5's global heap, which can hang a reader when damaged."""
+    """Write text of fixed length: that of variable length is in HDF5's global heap, whose damage can hang a reader."""
     raw = text.encode()
     if len(raw) > _MAX_TEXT:
         raise ValueError(f"the {name} takes {len(raw)} bytes, at most {_MAX_TEXT}; arrays belong into extras")
@@ -147,8 +147,8 @@ def load_weights(path: str | os.PathLike[str], kind: str | tuple[str, ...] | Non
         for name, dataset in datasets(file):
             if dataset.nbytes != dataset.id.get_storage_size() or dataset.nbytes > size:
                 raise ValueError(f"{quoted(name)} is not all there, or is packed; the file is damaged")
-            if name.startswith(_EXTRAS):
-                weights.extras[name.removeprefix(_EXTRAS)] = np.asarray(dataset[()])
+            if name.startswith(EXTRAS):
+                weights.extras[name.removeprefix(EXTRAS)] = np.asarray(dataset[()])
             else:
                 weights.parameters[name] = _read_parameter(name, dataset)
     return weights
@@ -166,9 +166,9 @@ def _opened(path: str | os.PathLike[str]) -> h5py.File:
 
 
 def datasets(file: h5py.File) -> Iterator[tuple[str, h5py.Dataset]]:
-    """Each dataset of an HDF5 file and its path; what a hostile file could do harm with is a ValueError.
+    """Each dataset of an HDF5 file and its path; anything a hostile file could do harm with is a ValueError.
 
-    That is: links out of the file, virtual and external datasets, filters that are plugins, arrays of objects, and
+    Refused are links out of the file, virtual and external datasets, filters that are plugins, arrays of objects, and
     groups that contain themselves (every object is met once, which bounds the walk by the size of the file).
     """
     met = set()
@@ -250,5 +250,5 @@ def _read_parameter(name: str, dataset: h5py.Dataset) -> np.ndarray:
 
 
 def _is_channels(value: np.ndarray, array: np.ndarray) -> bool:
-    """Is `value` one float32 for each channel (the last axis) of `array`?"""
+    """Whether `value` is one float32 for each channel (the last axis) of `array`."""
     return array.ndim > 0 and value.dtype == np.float32 and value.shape == array.shape[-1:]

@@ -18,7 +18,7 @@ from nanostyle.backend.threads import thread_count
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import load_image
-from nanostyle.io.pictures import _sides
+from nanostyle.io.pictures import sides
 
 # What a random stream is for: the number after the seed in its seed, so that streams never meet.
 _ORDER, _CROP = 1, 2
@@ -109,7 +109,7 @@ class Pictures:
 
     def _crop(self, file: Path, rng: np.random.Generator) -> Pixels:
         size = self._size
-        short, long = sorted(_sides(file))
+        short, long = sorted(sides(file))
         if short < size:
             raise ValueError(f"{file} is too small: {short} pixels, a crop needs {size}; use a smaller --size")
         target = rng.integers(size, min(short, round(_ZOOM * size)) + 1)

@@ -501,14 +501,16 @@ def test_huge_pictures_are_refused_before_decoding(tmp_path):
     path = tmp_path / "huge.png"
     path.write_bytes(png_header(16000, 10000))
     with pytest.raises(
-        ValueError, match=r"huge\.png is too large: 16000 x 10000 pixels, the limit is 150000000; .*--size"
-    ):
+        ValueError, match=r"huge\.png is too large: 16000 x 10000 pixels, the limit is 150000000"
+    ) as caught:
         load_image(path, size=100)
+    assert "{size} comes too late" in caught.value.hint
     path.write_bytes(png_header(100_000, 100_000))
-    with pytest.raises(ValueError, match=r"huge\.png is too large: .*10000000000.*limit.*--size comes too late"):
+    with pytest.raises(ValueError, match=r"huge\.png is too large: .*10000000000.*limit") as caught:
         load_image(path)
+    assert "{size} comes too late" in caught.value.hint
     path.write_bytes(png_header(30, 20))
-    with pytest.raises(ValueError, match=r"30 x 20 pixels, the limit is 500;"):
+    with pytest.raises(ValueError, match=r"30 x 20 pixels, the limit is 500"):
         load_image(path, max_pixels=500)
 
 
@@ -698,7 +700,7 @@ def test_recipe_of_a_bad_file(tmp_path):
 def test_any_json_recipe_returns(recipe):
     for kind in ("PNG", "JPEG", "WEBP", "TIFF"):
         data = io.BytesIO()
-        Image.new("RGB", (1, 1)).save(data, kind, **recipe_module._recipe_options(kind, json.dumps(recipe)))
+        Image.new("RGB", (1, 1)).save(data, kind, **recipe_module.recipe_options(kind, json.dumps(recipe)))
         assert json.loads(recipe_module._recipe_text(Image.open(data)) or "null") == recipe
 
 
@@ -718,8 +720,9 @@ def test_check_writable_leaves_no_trace(tmp_path):
 def test_check_writable_refuses(tmp_path):
     file = tmp_path / "file.png"
     file.write_bytes(b"old")
-    with pytest.raises(FileExistsError, match=r"file\.png exists already; choose another name or pass --overwrite"):
+    with pytest.raises(FileExistsError, match=r"file\.png exists already$") as caught:
         check_writable(file)
+    assert caught.value.hint == "choose another name or pass {overwrite}"
     with pytest.raises(FileNotFoundError, match=r"there is no folder .*missing; make it first"):
         check_writable(tmp_path / "missing" / "a.png")
     with pytest.raises(NotADirectoryError, match=r"file\.png is a file, not a folder"):

@@ -307,7 +307,7 @@ def test_foreign_and_damaged_files_are_refused(finished, data, tmp_path):
     for load in (load_predictor, load_style):
         with pytest.raises(ValueError, match=r"cannot read .*cut\.h5"):
             load(cut)
-    with pytest.raises(ValueError, match="it is a model for any painting, expected a style of --save-style"):
+    with pytest.raises(ValueError, match="it is a model for any painting, expected a saved style"):
         load_style(finished)
     with pytest.raises(ValueError, match="it is the checkpoint of a training, expected a model for any painting"):
         load_predictor(training_folder(finished) / "checkpoint.h5")

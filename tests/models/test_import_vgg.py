@@ -580,34 +580,6 @@ def test_npz_headers_that_make_no_sense(write, content, message):
     assert message in refusal(write(content, "x.npz"), preprocess="caffe")
 
 
-def entry(dtype="F32", shape=(2,), place=(0, 8)):
-    return json.dumps({"conv1_1/bias": {"dtype": dtype, "shape": shape, "data_offsets": place}}).encode()
-
-
-@pytest.mark.parametrize(
-    "content, message",
-    [
-        (struct.pack("<Q", 2**63) + b"{}", "its header claims 9223372036854775808 bytes"),
-        (with_header(entry(), bytes(7)), "it is cut short"),
-        (with_header(entry(place=(0, 4)), bytes(8)), "does not fit its shape"),
-        (with_header(entry(place=(8, 0)), bytes(8)), "does not fit its shape"),
-        (with_header(entry(place=(-8, 0)), bytes(8)), "not in whole numbers"),
-        (with_header(entry(shape=(10**10, 10**10)), bytes(8)), "does not fit its shape"),
-        (with_header(entry(shape=[10**18] * 100_000), bytes(8)), "not in whole numbers"),
-        (with_header(entry(dtype="BF16"), bytes(8)), "is of type 'BF16', which is not read"),
-        (with_header(entry(dtype=["F32"]), bytes(8)), ""),
-        (with_header(entry(shape=None), bytes(8)), ""),
-        (with_header(b'{"a":' + b"[" * 100_000, b""), "recursion"),
-        (with_header(b'{"a": 3}'), ""),
-        (with_header(b'{"a": {}}'), "it is damaged (KeyError: 'shape')"),
-        (with_header(b"{\xff}"), ""),
-        (with_header(b"{}"), "none of its 0 arrays"),
-    ],
-)
-def test_safetensors_that_make_no_sense(write, content, message):
-    assert message in refusal(write(content, "x.safetensors"))
-
-
 def test_an_hdf5_file_that_unpacks_to_more_than_it_is(write, tmp_path):
     with h5py.File(tmp_path / "k.h5", "w") as file:
         file.create_dataset("block1_conv1/kernel:0", (1 << 20, 1 << 20), np.float32, chunks=(1, 1 << 10), compression=9)

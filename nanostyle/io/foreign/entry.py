@@ -1,4 +1,4 @@
-"""One array of a file of another program, and which formats are read."""
+"""An array in a file of another program, and the formats that are read."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

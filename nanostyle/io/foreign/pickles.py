@@ -68,7 +68,7 @@ def load(file: BinaryIO, storages: dict[str, Storage] | None = None) -> object:
     return _Machine(file, {} if storages is None else storages).run()
 
 
-# --- what a pickle may name ------------------------------------------------------------------------------
+# --- names that a pickle may use
 
 _STORAGES = {
     "DoubleStorage": "<f8",
@@ -142,7 +142,7 @@ _ADMITTED: dict[str, Any] = {
 
 
 def _named(module: object, name: object) -> Any:
-    """What stands for `module.name` here; nothing is ever imported."""
+    """The stand-in for `module.name`; nothing is ever imported."""
     full = f"{module}.{name}"
     if full not in _ADMITTED:
         raise PickleError(f"it would import {quoted(full)}, which is no part of a tensor; refused, nothing was run")
@@ -158,7 +158,7 @@ def _storage(reference: object) -> Storage:
     raise PickleError("a reference to data is not in the form that torch writes")
 
 
-# --- the stack machine -----------------------------------------------------------------------------------
+# --- the stack machine
 
 
 class _Machine:

@@ -1,0 +1,101 @@
+"""Opening picture files that nobody vouches for: one clear line for whatever a decoder makes of a bad one."""
+
+import contextlib
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from nanostyle.errors import with_hint
+from nanostyle.io.formats import READERS
+
+_SHRINK = "shrink it with an image editor first ({size} comes too late, it works on the decoded picture)"
+
+
+def opened(path: str | os.PathLike[str]) -> BinaryIO:
+    """The file `path`, open for reading.
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, OSError
+        There is nothing to read there.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a picture")
+    try:
+        return path.open("rb")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no picture {path}; check the name") from error
+    except OSError as error:
+        raise OSError(f"cannot read {path}: {error.strerror or error}; check the file's permissions") from error
+
+
+class _Silence:
+    """`warnings.catch_warnings` for several threads: the first one in silences, the last one out restores.
+
+    Pillow warns of broken EXIF, large pictures and the like: they do not matter here, or are errors of ours.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._caught.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._caught.close()
+
+
+_silence = _Silence()
+
+
+@contextlib.contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Turn whatever a decoder makes of a bad file into one clear ValueError that names the file."""
+    try:
+        with _silence:
+            yield
+    except UnidentifiedImageError as error:
+        known = ", ".join(READERS)
+        raise ValueError(
+            f"{name} is not a picture, or not in a format that can be read ({known}); save it as PNG or JPEG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        reason = str(error).split(",")[0]
+        raise with_hint(ValueError(f"{name} is too large: {reason}"), _SHRINK) from error
+    except Exception as error:  # decoders raise nearly anything: struct.error, SyntaxError, KeyError, zlib.error …
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{name} is damaged or cut short ({reason}); get a fresh copy of it") from error
+
+
+def identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """The picture in `file`, called `name` in errors: its format and size are known, it is not decoded yet.
+
+    Raises
+    ------
+    ValueError
+        The file is empty, is no picture of a known format, or has more than `max_pixels` pixels.
+    """
+    if file.seekable() and not file.read(1):
+        raise ValueError(f"{name} is empty (0 bytes); get a fresh copy of it")
+    with decoding(name):
+        image = Image.open(file, formats=list(READERS))
+    width, height = image.size
+    if width * height > max_pixels:
+        too_large = ValueError(f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels}")
+        raise with_hint(too_large, _SHRINK)
+    return image
