@@ -84,8 +84,8 @@ def seconds_per_iteration(networks: Mapping[str, LossNetwork], size: int, rounds
     return {name: float(median(found)) for name, found in times.items()}
 
 
-def main() -> None:
-    """Run the comparison."""
+def command_line() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loss-net", default="builtin")
     parser.add_argument("--judge", default="vgg19")
@@ -100,7 +100,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS / "compact.json")
     parser.add_argument("--sheet", type=Path, help="a PNG of photo, painting and both results")
     parser.add_argument("--threads", type=int)
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the comparison."""
+    given = command_line()
     set_threads(given.threads)
 
     networks = {"vgg19": loss_network(given.judge), "slim": loss_network(given.loss_net)}

@@ -165,8 +165,21 @@ def table(results: Mapping[str, Any]) -> str:
     return "\n".join([*lines, "", f"The photos themselves have a style loss of {results['untouched']:.3f}."])
 
 
-def main() -> None:
-    """Train, measure and write, for each count."""
+def train(a: argparse.Namespace, options: TrainOptions, styles: Mapping[str, Path], model: Path) -> None:
+    """Train a network of `styles` on the device of the command line, or go on with it."""
+    device = pick_device(a.device).use()
+    teacher = loss_network(a.loss_net, device=device)
+    backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=device)
+    for step in train_predict(
+        find_pictures(a.photos), styles, teacher, options, model, backbone=backbone, resume=True, device=device
+    ):
+        if step.step % 50 == 0:
+            print(f"\r{len(styles)} styles, step {step.step}, loss {step.loss:.3f}", end="", flush=True)
+    CPU.use()
+
+
+def command_line() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", **from_data("photos", "photos to train on"))
     parser.add_argument("--styles", **from_data("styles", "styles to train on"))
@@ -188,7 +201,12 @@ def main() -> None:
     work = "folder for models, checkpoints and contact sheets"
     parser.add_argument("--work", type=Path, default=RUNS / "ghiasi", help=work)
     parser.add_argument("--output", type=Path, default=RESULTS / "ghiasi.json")
-    a = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train, measure and write, for each count."""
+    a = command_line()
 
     options = TrainOptions(
         steps=a.steps,
@@ -218,17 +236,8 @@ def main() -> None:
     results.setdefault("untouched", judge.untouched(list(unseen.values())))
 
     missing = [n for n in sorted({min(count, len(names)) for count in a.counts}) if str(n) not in results["counts"]]
-    device = pick_device(a.device).use()
-    teacher = loss_network(a.loss_net, device=device)
     for count in [] if a.model else missing:
-        backbone = load_backbone(a.backbone or a.loss_net, seed=a.seed, device=device)
-        chosen, model = {name: files[name] for name in names[:count]}, a.work / f"{count}.h5"
-        for step in train_predict(
-            find_pictures(a.photos), chosen, teacher, options, model, backbone=backbone, resume=True, device=device
-        ):
-            if step.step % 50 == 0:
-                print(f"\r{count} styles, step {step.step}, loss {step.loss:.3f}", end="", flush=True)
-    CPU.use()
+        train(a, options, {name: files[name] for name in names[:count]}, a.work / f"{count}.h5")
     for count in missing:
         begin = time.perf_counter()
         chosen = {name: files[name] for name in names[:count]}

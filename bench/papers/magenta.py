@@ -18,7 +18,7 @@ Magenta's network sees a square of 256 pixels from the painting's middle; ours s
 import argparse
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -106,8 +106,19 @@ def border(pixels: Pixels) -> float:
     return near / max(far, 1e-3)
 
 
-def main() -> None:
-    """Measure, print, write."""
+def summary(pairs: Sequence[Any], faults: Sequence[Mapping[str, Pixels]]) -> tuple[dict[str, Any], dict[str, int]]:
+    """The means of both contestants over all pairs, and in how many pairs ours is better."""
+    terms = ("content", "style", "grain", "weave", "border")
+    means = {who: {t: mean(pair[who][t] for pair in pairs) for t in terms} for who in ("nanostyle", "magenta")}
+    for who, row in means.items():
+        row |= {f"{k.__name__}, flat photo": mean(k(fault[who]) for fault in faults) for k in (weave, border)}
+    lower = [pair for pair in pairs if pair["nanostyle"]["style"] < pair["magenta"]["style"]]
+    better = [pair for pair in lower if pair["nanostyle"]["content"] <= pair["magenta"]["content"]]
+    return means, {"pairs": len(pairs), "style lower": len(lower), "style lower, content no higher": len(better)}
+
+
+def command_line() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=ROOT / "weights" / "builtin" / "any.h5")
     parser.add_argument("--vgg19", required=True, help="the judge")
@@ -118,7 +129,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path, default=RESULTS / "magenta.json")
     parser.add_argument("--sheet", type=Path, help="a PNG: under each photo's row of ours one of theirs")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure, print, write."""
+    given = command_line()
     set_threads(given.threads)
 
     predictor = load_predictor(given.model)
@@ -149,13 +165,7 @@ def main() -> None:
         faults.append({who: render(flat) for who, render in contestants.items()})
         columns.append(column)
 
-    terms = ("content", "style", "grain", "weave", "border")
-    means = {who: {t: mean(p[who][t] for p in pairs.values()) for t in terms} for who in ("nanostyle", "magenta")}
-    for who, row in means.items():
-        row |= {f"{k.__name__}, flat photo": mean(k(fault[who]) for fault in faults) for k in (weave, border)}
-    lower = [p for p in pairs.values() if p["nanostyle"]["style"] < p["magenta"]["style"]]
-    better = [p for p in lower if p["nanostyle"]["content"] <= p["magenta"]["content"]]
-    counts = {"pairs": len(pairs), "style lower": len(lower), "style lower, content no higher": len(better)}
+    means, counts = summary(list(pairs.values()), faults)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with replacing(given.output) as temporary:
         settings = {"size": SIDE, "style_side": STYLE_SIDE, "model": given.model.name}
