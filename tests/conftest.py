@@ -2,6 +2,12 @@
 
 import signal
 
+from hypothesis import HealthCheck, settings
+
 # A shell starts its background jobs with Ctrl-C ignored, and so would be all that the tests start: those of Ctrl-C
 # would wait forever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes is up to the machine and what else it does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")

@@ -16,7 +16,7 @@ from nanostyle.backend.arena import Arena
 MB = 1 << 20
 KB = 1 << 10
 
-thorough = settings(max_examples=150, derandomize=True, deadline=None)
+thorough = settings(max_examples=150, derandomize=True)
 # Sizes to take in KiB, each with which of the live ones (by position) goes back before it, if any.
 histories = st.lists(st.tuples(st.integers(64, 4096), st.none() | st.integers(0, 20)), min_size=1, max_size=80)
 
@@ -233,11 +233,14 @@ def test_many_threads():
 
 
 def test_taking_from_many_free_pieces_is_quick():
-    """The bookkeeping must stay far below what fresh memory would cost (16 page faults and more)."""
+    """The bookkeeping must stay far below what fresh memory would cost (16 page faults and more).
+
+    The thread's own time is measured: what else the machine does costs nothing.
+    """
     arena = Arena()
     live = [arena.take(100 * KB + 64 * i) for i in range(1000)]
     del live[::2]
-    started = time.perf_counter()
+    started = time.thread_time()
     for _ in range(200):
         arena.take(100 * KB)
-    assert (time.perf_counter() - started) / 200 < 1e-3
+    assert (time.thread_time() - started) / 200 < 2e-4

@@ -151,7 +151,7 @@ def test_not_hdf5(tmp_path, content):
     assert "no nanostyle file" in refusal(tmp_path / "x.h5")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fraction=st.floats(0, 0.999))
 def test_cut_anywhere(path, fraction):
     whole = path.read_bytes()
@@ -160,7 +160,7 @@ def test_cut_anywhere(path, fraction):
     refusal(cut)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=200), signed=st.booleans())
 def test_random_bytes(tmp_path, content, signed):
     (tmp_path / "r.h5").write_bytes(b"\x89HDF\r\n\x1a\n" * signed + content)

@@ -21,7 +21,7 @@ from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
 from tests.support.paths import DATA
 
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no folder {DATA}: set NANOSTYLE_DATA")
-on_files = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+on_files = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 # --- state dicts ------------------------------------------------------------------------------------------------

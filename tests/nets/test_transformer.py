@@ -63,7 +63,7 @@ def test_width_scales_channels_but_not_the_colors():
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     H=st.integers(1, 21),
     W=st.integers(1, 21),

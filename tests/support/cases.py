@@ -10,7 +10,7 @@ from tests.support import reference
 __all__ = ["CASES", "Case", "Size", "quick", "reference_of", "sizes", "strided"]
 
 # Few examples each: there are dozens of rows. The same ones in every run, so that a failure is never a surprise.
-quick = settings(max_examples=12, derandomize=True, deadline=None)
+quick = settings(max_examples=12, derandomize=True)
 
 sizes = st.builds(
     Size,

@@ -16,7 +16,7 @@ from nanostyle.backend.dispatch import reference_only
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.threads import set_threads, thread_count
 
-quick = settings(derandomize=True, deadline=None, max_examples=60)
+quick = settings(derandomize=True, max_examples=60)
 
 
 @pytest.fixture(params=[4, 2])

@@ -11,7 +11,7 @@ from nanostyle.autograd.ops.norm import scale_and_shift
 from nanostyle.backend.cpu import blocking
 from nanostyle.backend.threads import set_threads, thread_count
 
-quick = settings(max_examples=200, derandomize=True, deadline=None)
+quick = settings(max_examples=200, derandomize=True)
 
 OPS = "nanostyle.autograd.ops."
 MODULES = [

@@ -25,7 +25,7 @@ from tests.cuda_on_cpu.compare import check, compare, down, dtypes, normal, on_g
 
 pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
-drawn = settings(max_examples=20, deadline=None)
+drawn = settings(max_examples=20)
 modes = st.sampled_from(["zero", "reflect", "edge"])
 
 

@@ -19,7 +19,7 @@ from tests.cuda_on_cpu.compare import check, check_products, compare, compare_pr
 
 pytestmark = pytest.mark.skipif(bool(emulator.no_gpu), reason=str(emulator.no_gpu))
 
-drawn = settings(max_examples=15, deadline=None)
+drawn = settings(max_examples=15)
 
 # Blocks that count as enough for a GPU: with 1, small pictures too are worked on in large blocks.
 enough = st.sampled_from([1, 8, 264])
