@@ -24,7 +24,7 @@ from nanostyle.io.atomic import replacing
 from nanostyle.io.pictures import find_pictures, load_short, style_files
 from nanostyle.methods.cin import add_style
 from nanostyle.models.loss_network import loss_network
-from nanostyle.models.multistyle import load_model
+from nanostyle.models.multistyle import load_multistyle
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.training.loop import train
 from nanostyle.training.objective import Objective
@@ -85,7 +85,7 @@ class Experiment:
 
     def measure(self, model: Path, shares: Mapping[str, float], painting: Path) -> Losses:
         """The losses on the test photos, in a blend of the model's styles, against `painting`."""
-        trained = load_model(model)
+        trained = load_multistyle(model)
         rows = {trained.row(name): share for name, share in shares.items()}
         targets = self.objective.grams(load_short(painting, self.options.style_side)[None])
         losses: Losses = {"content": [], "style": []}

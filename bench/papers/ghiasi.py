@@ -43,8 +43,6 @@ from nanostyle.models.predictor import (
     Predictor,
     load_backbone,
     load_predictor,
-    predict_style,
-    stylize_any,
 )
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
@@ -77,10 +75,10 @@ class Judge:
 
     def losses(self, predictor: Predictor, painting: Pixels, photos: Sequence[Pixels], strength: float = 1) -> Losses:
         """Content and style loss in the style of `painting`: means over the photos."""
-        style = predict_style(predictor, painting, name="")
+        style = predictor.style(painting, name="")
         targets = self.objective.grams(painting[None])
         found = [
-            self.objective.measure(Tensor(stylize_any(predictor, p, style, strength=strength)[None]), p[None], targets)
+            self.objective.measure(Tensor(predictor.render(p, style, strength=strength)[None]), p[None], targets)
             for p in photos
         ]
         return mean(found)
@@ -125,7 +123,7 @@ def examine(predictor: Predictor, judge: Judge, learned: Mapping[str, Pixels], u
         f"{strength:.1f}": mean([judge.losses(predictor, painting, few_photos, strength) for painting in few])
         for strength in STRENGTHS
     }
-    styles = [predict_style(predictor, painting, name=name) for name, painting in unseen.items()]
+    styles = [predictor.style(painting, name=name) for name, painting in unseen.items()]
     plane = style_map(predicted_vectors(styles), list(unseen))
     return {
         "learned": judge.over(predictor, list(learned.values())),
@@ -140,8 +138,8 @@ def draw(predictor: Predictor, photos: Mapping[str, Pixels], paintings: Mapping[
     """Photos x unseen paintings."""
     some = list(photos.values())[: SHOWN[0]]
     shown = dict(list(paintings.items())[: SHOWN[1]])
-    styles = [predict_style(predictor, painting, name=name) for name, painting in shown.items()]
-    rows = [[photo, *(stylize_any(predictor, photo, style) for style in styles)] for photo in some]
+    styles = [predictor.style(painting, name=name) for name, painting in shown.items()]
+    rows = [[photo, *(predictor.render(photo, style) for style in styles)] for photo in some]
     return sheet([[None, *shown.values()], *rows], column_labels=["", *shown], cell=192)
 
 

@@ -39,11 +39,7 @@ from nanostyle.io.image_write import save_image
 from nanostyle.io.pictures import load_short
 from nanostyle.io.resample import resize
 from nanostyle.models.loss_network import loss_network
-from nanostyle.models.predictor import (
-    load_predictor,
-    predict_style,
-    stylize_any,
-)
+from nanostyle.models.predictor import load_predictor
 from nanostyle.nn.losses import grid_loss
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
@@ -147,9 +143,9 @@ def main() -> None:
     pairs: dict[str, Any] = {}
     columns, faults = [], []
     for name, painting in paintings.items():
-        ours, theirs = predict_style(predictor, painting, name=name), magenta.style(painting)
+        ours, theirs = predictor.style(painting, name=name), magenta.style(painting)
         contestants: dict[str, Callable[[Pixels], Pixels]] = {
-            "nanostyle": partial(stylize_any, predictor, style=ours),
+            "nanostyle": predictor.renderer(ours),
             "magenta": partial(magenta, style=theirs),
         }
         targets = objective.grams(painting[None])

@@ -10,8 +10,8 @@ from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.training import _watch, _weights, content_option, output_option, resume_option, style_weight_option
 from nanostyle.io.pictures import find_pictures, style_files
 from nanostyle.methods.cin import add_style as train_new_styles
+from nanostyle.models.base import IDENTITY
 from nanostyle.models.loss_network import loss_network
-from nanostyle.models.multistyle import IDENTITY
 from nanostyle.training.options import TrainOptions
 
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
 
-from nanostyle.backend.device import Device
 from nanostyle.cli.options import overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.errors import NanostyleError
@@ -16,10 +16,10 @@ from nanostyle.io.atomic import check_target, write
 from nanostyle.io.pictures import find_pictures, load_short, samples, style_files
 from nanostyle.methods.evaluate import Pixels, evaluate
 from nanostyle.methods.gatys import GatysOptions
-from nanostyle.models.load import trained_model
+from nanostyle.models.base import IDENTITY, TrainedModel
+from nanostyle.models.load import load_model
 from nanostyle.models.loss_network import loss_network
-from nanostyle.models.multistyle import IDENTITY, Model, stylize
-from nanostyle.models.predictor import Predictor, predict_style, stylize_any
+from nanostyle.models.multistyle import Model
 
 
 @click.command("evaluate")
@@ -73,7 +73,7 @@ def evaluate_command(
     """
     if json_file is not None:
         check_target(json_file, overwrite=overwrite)
-    trained = trained_model(model, device=runtime.device)
+    trained = load_model(model, device=runtime.device)
     files = style_files(styles)
     if isinstance(trained, Model):
         files = {name: file for name, file in files.items() if name in trained.styles}
@@ -90,7 +90,7 @@ def evaluate_command(
     if not runtime.quiet:
         click.echo(f"{'style':<32}{'content':>9}{'style':>9}{'loss':>9}{'Gatys':>9}")
     for score in evaluate(
-        _renderer(trained, paintings, runtime.device),
+        _renderer(trained, paintings),
         samples(find_pictures(content), count, size),
         paintings,
         loss_network(loss_net, device=runtime.device),
@@ -106,11 +106,9 @@ def evaluate_command(
         write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
 
 
-def _renderer(
-    trained: Model | Predictor, paintings: dict[str, Pixels], device: Device
-) -> Callable[[str, Pixels], Pixels]:
+def _renderer(trained: TrainedModel[Any], paintings: dict[str, Pixels]) -> Callable[[str, Pixels], Pixels]:
     """From a style's name and a photo to the picture."""
-    if isinstance(trained, Model):
-        return lambda name, photo: stylize(trained, photo, styles=[name], device=device)
-    styles = {name: predict_style(trained, painting, name=name) for name, painting in paintings.items()}
-    return lambda name, photo: stylize_any(trained, photo, styles[name])
+    styles = {
+        name: trained.style(name if trained.styles else painting, name=name) for name, painting in paintings.items()
+    }
+    return lambda name, photo: trained.render(photo, styles[name])

@@ -13,9 +13,8 @@ from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.io.pictures import style_files
 from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.style_map import CELL, predicted_vectors, row_vectors, style_map
-from nanostyle.models.load import trained_model
+from nanostyle.models.load import load_model
 from nanostyle.models.multistyle import Model
-from nanostyle.models.predictor import predict_style
 from nanostyle.models.registry import built_in
 
 
@@ -42,7 +41,7 @@ def style_map_command(
     if path is None:
         raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
     check_writable(output, overwrite=overwrite)
-    trained = trained_model(path, device=runtime.device)
+    trained = load_model(path, device=runtime.device)
     if isinstance(trained, Model):
         if art:
             raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")
@@ -54,7 +53,7 @@ def style_map_command(
         styles, pictures = [], []
         for name, file in files.items():
             pixels = load_image(file).pixels
-            styles.append(predict_style(trained, pixels, name=name))
+            styles.append(trained.style(pixels, name=name))
             # Whole, hundreds of them would fill the memory.
             pictures.append(resize(pixels, fitted(pixels.shape[:2], CELL)))
         vectors, names = predicted_vectors(styles), list(files)

@@ -9,7 +9,7 @@ from nanostyle.cli.runtime import Runtime, common
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.methods.style_sheet import style_sheet
-from nanostyle.models.multistyle import load_model
+from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.registry import TRAINED, find
 
 
@@ -32,13 +32,13 @@ def styles(
 ) -> None:
     """List the styles of MODEL, by default those of the built-in one; with --sheet, draw one picture in all of them."""
     model = find(model, TRAINED)
-    trained = load_model(model, device=runtime.device)
+    trained = load_multistyle(model, device=runtime.device)
     if photo is None:
         for name in trained.styles:
             click.echo(name)
         return
     check_writable(output, overwrite=overwrite)
-    drawn = style_sheet(trained, load_image(photo, size=size).pixels, device=runtime.device)
+    drawn = style_sheet(trained, load_image(photo, size=size).pixels)
     save_image(output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles})
     if not runtime.quiet:
         click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)

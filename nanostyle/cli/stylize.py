@@ -21,11 +21,11 @@ from nanostyle.io.pictures import find_pictures
 from nanostyle.io.resample import resize
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
-from nanostyle.methods.masks import Mask, composed, mask_of, region_shares
-from nanostyle.models.load import trained_model
+from nanostyle.methods.masks import Mask, by_region, mask_of
+from nanostyle.models.base import TrainedModel
+from nanostyle.models.load import load_model
 from nanostyle.models.loss_network import default_loss_network, loss_network
-from nanostyle.models.multistyle import Model, renderer
-from nanostyle.models.predictor import Predictor, Style, blend, load_style, predict_style, save_style, stylize_any
+from nanostyle.models.predictor import Predictor
 from nanostyle.models.registry import LOSS_NETWORKS, TRAINED, built_in, find
 
 
@@ -205,15 +205,14 @@ def _method(values: dict[str, Any], runtime: Runtime) -> Method:
     path = find(model or ("any" if paintings or saved else "styles"), TRAINED)
     if wish in ("cin", "feedforward") and paintings and values["model"] is None:
         raise click.UsageError(f"stylize: method {wish} needs a model that knows the painting; name it with --model")
-    trained = trained_model(path, device=runtime.device)
+    trained = load_model(path, device=runtime.device)
     if isinstance(trained, Predictor) and (missing := [name for name in styles if not Path(name).exists()]):
         raise click.UsageError(
             f"stylize: {path} takes --style-image ART, or a FILE of --save-style; there is no file {missing[0]}"
         )
-    if isinstance(trained, Predictor):
-        method = _any(trained, path, values, regions)
-    else:
-        method = _trained(trained, path, values, regions, runtime)
+    if paintings and not isinstance(trained, Predictor):
+        raise click.UsageError(f"stylize: {path} knows the styles {', '.join(trained.styles)}; name one with --style")
+    method = _one_pass(trained, path, values, regions)
     if wish not in ("auto", method.facts["method"]):
         raise click.UsageError(f"stylize: {path} is a model of method {method.facts['method']}, not {wish}")
     if values["save_style"] and not isinstance(trained, Predictor):
@@ -259,50 +258,25 @@ def _gatys(values: dict[str, Any], regions: list[Mask], runtime: Runtime) -> Met
     return Method(f"method gatys, loss network {path}", facts, stages)
 
 
-def _trained(model: Model, path: Path, values: dict[str, Any], regions: list[Mask], runtime: Runtime) -> Method:
-    if values["style_images"]:
-        raise click.UsageError(f"stylize: {path} knows the styles {', '.join(model.styles)}; name one with --style")
-
-    def rendered(styles: Sequence[str], weights: Sequence[float] = ()) -> Callable[[Pixels], Pixels]:
-        return renderer(model, styles=styles, weights=weights, strength=values["strength"], device=runtime.device)
-
-    if regions:
-        render = _by_region([rendered([name]) for name in values["styles"]] or [rendered([])], regions)
-    else:
-        render = rendered(values["styles"], values["weights"])
-    return _one_pass("cin" if model.net.styled_layers else "feedforward", path, values, render)
-
-
-def _any(predictor: Predictor, path: Path, values: dict[str, Any], regions: list[Mask]) -> Method:
-    styles = [
-        *(predict_style(predictor, load_image(p).pixels, name=p.stem) for p in values["style_images"]),
-        *(load_style(name) for name in values["styles"]),
-    ]
-    blended = blend(styles, values["weights"])
-    if values["save_style"]:
-        save_style(values["save_style"], blended)
-
-    def rendered(style: Style) -> Callable[[Pixels], Pixels]:
-        return lambda photo: stylize_any(predictor, photo, style, strength=values["strength"])
-
-    render = _by_region([rendered(style) for style in styles], regions) if regions else rendered(blended)
-    return _one_pass("predict", path, values, render)
-
-
-def _by_region(each: Sequence[Callable[[Pixels], Pixels]], regions: list[Mask]) -> Callable[[Pixels], Pixels]:
-    """A picture of several, in each of which one style is everywhere."""
-    return lambda photo: composed(photo, [render(photo) for render in each], region_shares(regions, photo.shape[:2]))
-
-
-def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[Pixels], Pixels]) -> Method:
+def _one_pass(model: TrainedModel[Any], path: Path, values: dict[str, Any], regions: list[Mask]) -> Method:
     """A method that is one pass of a trained network."""
+    painted = [model.style(load_image(p).pixels, name=p.stem) for p in values["style_images"]]
+    styles = [*painted, *(model.style(name) for name in values["styles"])] or [model.style()]
+    blended = model.blend(styles, values["weights"])
+    if values["save_style"] and isinstance(model, Predictor):
+        blended.save(values["save_style"], overwrite=True)
+    strength = values["strength"]
+    if regions:
+        render = by_region([model.renderer(style, strength=strength) for style in styles], regions)
+    else:
+        render = model.renderer(blended, strength=strength)
 
     def stages(picture: Picture) -> Iterator[Stage]:
         pixels = render(picture.pixels)
         yield Stage(1, 1, "", lambda: pixels, {})
 
     facts = {
-        "method": name,
+        "method": model.kind,
         "model": path.name,
         "model_sha256": sha256(path),
         "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
@@ -310,7 +284,7 @@ def _one_pass(name: str, path: Path, values: dict[str, Any], render: Callable[[P
         "masks": [path.name for path in values["masks"]],
         "strength": values["strength"],
     }
-    return Method(f"method {name}, model {path}", facts, stages)
+    return Method(f"method {model.kind}, model {path}", facts, stages)
 
 
 def _stylize_one(path: Path, picture: Picture, target: Path, method: Method, runtime: Runtime, *, colors: str) -> None:

@@ -12,8 +12,8 @@ from nanostyle.io.pictures import find_pictures, style_files
 from nanostyle.methods.cin import train_cin
 from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.predict import train_predict
+from nanostyle.models.base import IDENTITY
 from nanostyle.models.loss_network import loss_network
-from nanostyle.models.multistyle import IDENTITY
 from nanostyle.models.predictor import load_backbone
 from nanostyle.training.options import TrainOptions
 

@@ -10,7 +10,8 @@ from nanostyle.backend.device import CPU, Device
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
-from nanostyle.models.multistyle import IDENTITY, Model, load_model
+from nanostyle.models.base import IDENTITY
+from nanostyle.models.multistyle import Model, load_multistyle
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import _is_row, freeze, parameters, set_state, state
@@ -104,7 +105,7 @@ def add_style(
 
 def _of_many_styles(model: str | Path) -> Model:
     """The model in that file, which must be one of several styles."""
-    base = load_model(model)
+    base = load_multistyle(model)
     if base.net.config["norm"] != "conditional":
         raise NanostyleError(f"{model} is a network of one style; only those of train --mode cin take new ones")
     return base

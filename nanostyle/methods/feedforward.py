@@ -9,7 +9,7 @@ import numpy as np
 from nanostyle.backend.device import CPU, Device
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
-from nanostyle.models.multistyle import load_model
+from nanostyle.models.multistyle import load_multistyle
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import set_state, state
@@ -35,7 +35,7 @@ def train_feedforward(
     `network` is the loss network, on the same device. If the options name a model to `start_from`, norm, upsample and
     width are that model's; NanostyleError if it is not one of a single style.
     """
-    base = load_model(options.start_from).net if options.start_from else None
+    base = load_multistyle(options.start_from).net if options.start_from else None
     if base and base.config["arch"] != "johnson":
         raise NanostyleError(
             f"{options.start_from} is not a network of one style; start from one of --mode feedforward"

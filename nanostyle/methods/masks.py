@@ -1,10 +1,11 @@
 """Styles by region: a mask for each style, white where it is to be, black where not, gray in part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from nanostyle.backend.types import Pixels
 from nanostyle.io.image_read import Picture
 from nanostyle.io.resample import resize
 
@@ -15,7 +16,9 @@ Mask = npt.NDArray[np.float32]
 def mask_of(picture: Picture) -> Mask:
     """The brightness of a picture, the mean of its channels; what is transparent is black."""
     mask: Mask = picture.pixels.mean(axis=-1)
-    return mask if picture.alpha is None else mask * picture.alpha
+    if picture.alpha is not None:
+        mask = mask * picture.alpha
+    return mask
 
 
 def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -24,17 +27,25 @@ def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[n
     Where the masks have more than 1 together, each has its part of it.
     """
     fitted = np.stack([np.clip(resize(mask[..., None], size)[..., 0], 0, 1) for mask in masks])
-    return fitted / np.maximum(fitted.sum(axis=0), 1)
+    shares: npt.NDArray[np.float32] = fitted / np.maximum(fitted.sum(axis=0), 1)
+    return shares
 
 
-def composed(
-    photo: npt.NDArray[np.float32], results: Sequence[npt.NDArray[np.float32]], parts: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def composed(photo: Pixels, results: Sequence[Pixels], parts: npt.NDArray[np.float32]) -> Pixels:
     """The photo `(H, W, 3)` and its `results` in each style, mixed pixel by pixel in the `parts` of `region_shares`."""
     mixed = photo * (1 - parts.sum(axis=0))[..., None]
     for result, part in zip(results, parts, strict=True):
         mixed += result * part[..., None]
     return mixed
+
+
+def by_region(renders: Sequence[Callable[[Pixels], Pixels]], masks: Sequence[Mask]) -> Callable[[Pixels], Pixels]:
+    """From a photo to a picture of several, in each of which one style is everywhere: each where its mask says."""
+    return lambda photo: composed(photo, [render(photo) for render in renders], region_shares(masks, _size(photo)))
+
+
+def _size(pixels: Pixels) -> tuple[int, int]:
+    return pixels.shape[0], pixels.shape[1]
 
 
 def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Mask]:

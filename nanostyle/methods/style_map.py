@@ -7,13 +7,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.device import to_host
+from nanostyle.backend.types import Pixels
 from nanostyle.io.contact_sheet import scatter
 from nanostyle.io.image_read import decode_image
-from nanostyle.models.multistyle import IDENTITY, Model
-from nanostyle.models.predictor import Style
+from nanostyle.models.multistyle import Model
+from nanostyle.models.style import Style
 from nanostyle.nn.module import parameters
 
-Pixels = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.floating]
 
 
@@ -114,7 +114,7 @@ def row_vectors(model: Model) -> tuple[Vectors, list[str], list[Pixels | None]]:
     """
     if model.net.config["norm"] != "conditional":
         raise ValueError("style map: this is a model of one style; expected one of several, or a prediction network")
-    names = [name for name in model.styles if name != IDENTITY]
+    names = model.paintings
     values = [
         to_host(p.data) for name, p in parameters(model.net).items() if name.endswith(("/norm/gamma", "/norm/beta"))
     ]

@@ -1,19 +1,21 @@
 """A contact sheet of one photo in every style of a model."""
 
-from nanostyle.backend.device import CPU, Device
+from typing import Any
+
+from nanostyle.backend.types import Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import decode_image
-from nanostyle.models.multistyle import IDENTITY, Model, Pixels, stylize
+from nanostyle.models.base import IDENTITY, TrainedModel
 
 
-def style_sheet(model: Model, pixels: Pixels, *, cell: int = 256, device: Device = CPU) -> Pixels:
+def style_sheet(model: TrainedModel[Any], pixels: Pixels, *, cell: int = 256) -> Pixels:
     """A contact sheet of one picture in every style of the model, each with the painting's thumbnail above it."""
-    paintings = [name for name in model.styles if name != IDENTITY]
+    paintings = model.paintings
     thumbnails = [
         decode_image(model.thumbnails[name], name=f"the thumbnail of {name}") if name in model.thumbnails else None
         for name in paintings
     ]
-    results = [stylize(model, pixels, styles=[name], device=device) for name in paintings]
+    results = [model.render(pixels, name) for name in paintings]
     across = min(len(paintings), 6)
     rows: list[list[Pixels | None]] = []
     captions: list[list[str]] = []

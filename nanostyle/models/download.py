@@ -140,7 +140,9 @@ class _Part:
         headers = {"User-Agent": f"nanostyle/{__version__}"}
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": self.mark.read_text()}
-        return urllib.request.urlopen(urllib.request.Request(self.url, headers=headers), timeout=_TIMEOUT)
+        request = urllib.request.Request(self.url, headers=headers)
+        response: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_TIMEOUT)
+        return response
 
     def _start(self, response: http.client.HTTPResponse) -> int:
         """The place in the file of the answer's first byte: 0 where the server sends it all."""

@@ -1,15 +1,17 @@
 """From a name or a file to a trained network that is ready for use."""
 
 import os
+from typing import Any
 
 from nanostyle.backend.device import CPU, Device
 from nanostyle.io.weights import load_weights
-from nanostyle.models.multistyle import Model, load_model
-from nanostyle.models.predictor import Predictor, load_predictor
+from nanostyle.models.base import TrainedModel
+from nanostyle.models.multistyle import load_multistyle
+from nanostyle.models.predictor import load_predictor
 from nanostyle.models.registry import TRAINED, find
 
 
-def trained_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Model | Predictor:
+def load_model(path: str | os.PathLike[str], *, device: Device = CPU) -> TrainedModel[Any]:
     """The trained network in `path` (or `any`, `styles`): of one style, many, or for any painting; onto `device`.
 
     Raises
@@ -22,4 +24,4 @@ def trained_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Mode
     path = find(path, TRAINED)
     if load_weights(path, ("transformer", "predictor")).kind == "predictor":
         return load_predictor(path, device=device)
-    return load_model(path, device=device)
+    return load_multistyle(path, device=device)

@@ -1,37 +1,47 @@
-"""Trained transformer networks on disk: the network, the names and thumbnails of its styles, its recipe."""
+"""Transformer networks of one style or many, and their files: the network, its styles, thumbnails and recipe."""
 
 import difflib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, repeated, to_host
-from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from nanostyle.models.base import IDENTITY, Storage, TrainedModel
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
-from nanostyle.nn.losses import normalized
 from nanostyle.nn.module import freeze, move, set_state, state
-
-IDENTITY = "photo"
-"""The name of the style that gives the photo back."""
-
-Storage = Literal["float32", "float16", "uint8", "kmeans8"]
 
 _KIND = "transformer"
 _THUMBNAIL = "thumbnails/{}"
 
 
-@dataclass
-class Model:
+@dataclass(frozen=True)
+class Mix:
+    """Styles of a network as one: how much of each row of gamma and beta.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    shares : tuple
+        Row and share of each style, in the order in which they were named; the shares sum to 1.
+    """
+
+    name: str
+    shares: tuple[tuple[int, float], ...]
+
+
+@dataclass(eq=False)
+class Model(TrainedModel[Mix]):
     """A trained network and what a person wants to know of it.
 
     Attributes
@@ -49,6 +59,10 @@ class Model:
         Where it comes from, and under what terms.
     storage : str
         How the file keeps the numbers: float32, float16, uint8 or kmeans8.
+    device : Device
+        Where the network is.
+    path : Path or None
+        The file that it was read from.
     """
 
     net: TransformerNet
@@ -58,6 +72,13 @@ class Model:
     source: str = ""
     license: str = ""
     storage: Storage = "float32"
+    device: Device = CPU
+    path: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """`cin` for a network of many styles, `feedforward` for one of a single style."""
+        return "cin" if self.net.styled_layers else "feedforward"
 
     @property
     def has_identity(self) -> bool:
@@ -79,11 +100,46 @@ class Model:
             raise NanostyleError(f"there is no style {style!r} in this model; it has {', '.join(self.styles)}")
         return self.styles.index(style)
 
+    def style(self, wanted: str | os.PathLike[str] | Pixels | Mix | None = None, *, name: str = "") -> Mix:
+        """The style of the name `wanted`; None for the only one. See `TrainedModel.style`."""
+        if isinstance(wanted, Mix):
+            return wanted
+        if wanted is None:
+            if len(self.paintings) > 1:
+                raise ValueError(f"style: this model has {', '.join(self.paintings)}; name one or several")
+            wanted = self.paintings[0]
+        if not isinstance(wanted, str):
+            known = ", ".join(self.paintings)
+            raise NanostyleError(f"this model knows the styles {known} and takes no painting", hint="name a {style}")
+        return Mix(wanted, ((self.row(wanted), 1.0),))
+
+    def _painter(self) -> Callable[[Pixels, Mix], Pixels]:
+        def forward(x: Array, *, shares: tuple[tuple[int, float], ...]) -> Array:
+            with no_grad():
+                return self.net(Tensor(x), self.net.blend(dict(shares), x) or None).data
+
+        work = repeated(forward, self.device)
+        return lambda photo, style: to_host(work(photo[None], shares=style.shares))[0]
+
+    def _own(self, photo: Pixels) -> Mix | None:
+        return self.style(IDENTITY) if self.has_identity else None
+
+    def _mixed(self, styles: Sequence[Mix], shares: Sequence[float]) -> Mix:
+        rows: dict[int, float] = defaultdict(float)
+        for style, share in zip(styles, shares, strict=True):
+            for row, part in style.shares:
+                rows[row] += part * share
+        return Mix(" + ".join(style.name for style in styles), tuple(rows.items()))
+
+    def _bytes_per_pixel(self) -> float:
+        return transformer_pass(self.net)
+
 
 def storage_of(config: Mapping[str, Any]) -> Storage:
     """How a model file says that it keeps its numbers; ValueError if it says nothing of the kind."""
-    match config["storage"]:
-        case "float32" | "float16" | "uint8" | "kmeans8" as storage:
+    storage: Storage
+    for storage in ("float32", "float16", "uint8", "kmeans8"):
+        if config["storage"] == storage:
             return storage
     raise ValueError("its storage must be float32, float16, uint8 or kmeans8")
 
@@ -105,7 +161,7 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     save_weights(path, file, storage=model.storage)
 
 
-def load_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Model:
+def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU) -> Model:
     """Read the model in `path`, onto `device`.
 
     Raises
@@ -133,91 +189,4 @@ def load_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Model:
         if (key := _THUMBNAIL.format(i)) in file.extras
     }
     recipe = file.config.get("recipe", {})
-    return Model(net, styles, thumbnails, recipe, file.source, file.license, storage)
-
-
-Pixels = npt.NDArray[np.float32]
-
-
-def stylize(
-    model: Model,
-    pixels: Pixels,
-    *,
-    styles: Sequence[str] = (),
-    weights: Sequence[float] | None = None,
-    strength: float = 1.0,
-    device: Device = CPU,
-) -> Pixels:
-    """The picture `pixels` `(H, W, 3)`, RGB in 0..1, of any size, in one style or a blend: the same size.
-
-    Several styles are mixed as gamma and beta, in parts that sum to 1 (Dumoulin 2017, section 3.4). A `strength` below
-    1 mixes in the style `photo` in the same way, and gives back, in its part, what that style loses of this photo: so 0
-    is the photo itself. A model without it, as those of `feedforward`, has nothing to mix within the network; there the
-    result and the photo are blended pixel by pixel.
-
-    Parameters
-    ----------
-    model
-        Its network is on `device`.
-    styles
-        Names; without any, the model's only style.
-    weights
-        One per style; equal parts by default.
-    strength
-        From 0, the photo, to 1.
-
-    Raises
-    ------
-    NanostyleError
-        The model has no style of that name.
-    ValueError
-        No style is named and the model has several; weights or strength out of their range.
-    """
-    return renderer(model, styles=styles, weights=weights, strength=strength, device=device)(pixels)
-
-
-def renderer(
-    model: Model,
-    *,
-    styles: Sequence[str] = (),
-    weights: Sequence[float] | None = None,
-    strength: float = 1.0,
-    device: Device = CPU,
-) -> Callable[[Pixels], Pixels]:
-    """`stylize` for many pictures: all but the picture is settled. Raises as it does."""
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
-    shares = _shares(model, styles, weights, strength if model.has_identity else 1.0)
-    net = model.net
-    share = 1 - strength if model.has_identity else 0.0
-
-    def forward(x: Array) -> Array:
-        with no_grad():
-            y = net(Tensor(x), net.blend(shares, x) or None).data
-            if share:
-                lost = x - net(Tensor(x), net.blend({model.row(IDENTITY): 1.0}, x)).data
-                y = y + lost * np.float32(share)
-        return y
-
-    work = repeated(forward, device)
-
-    def render(pixels: Pixels) -> Pixels:
-        check_memory(device, pixels.shape[:2], transformer_pass(net))
-        result = np.clip(to_host(work(pixels[None].astype(np.float32, copy=False)))[0], 0, 1)
-        return result if model.has_identity else result * np.float32(strength) + pixels * np.float32(1 - strength)
-
-    return render
-
-
-def _shares(model: Model, styles: Sequence[str], weights: Sequence[float] | None, strength: float) -> dict[int, float]:
-    """How much of each of the model's rows; the rest of `strength` is the photo's."""
-    paintings = [name for name in model.styles if name != IDENTITY]
-    if not styles and len(paintings) > 1:
-        raise ValueError(f"style: this model has {', '.join(paintings)}; name one or several")
-    chosen = list(styles) or paintings
-    shares: dict[int, float] = defaultdict(float)
-    for name, share in zip(chosen, normalized(weights, len(chosen)), strict=True):
-        shares[model.row(name)] += share * strength
-    if strength < 1:
-        shares[model.row(IDENTITY)] += 1 - strength
-    return shares
+    return Model(net, styles, thumbnails, recipe, file.source, file.license, storage, device, Path(path))

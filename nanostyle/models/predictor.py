@@ -1,41 +1,40 @@
-"""Style prediction on disk: a trained prediction network, and single styles that it has predicted."""
+"""Networks that take up the style of any painting, the styles that they predict, and the files of both."""
 
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, repeated, to_device, to_host
-from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.io.resample import resize
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from nanostyle.models.base import Storage, TrainedModel
 from nanostyle.models.loss_network import load_features
-from nanostyle.models.multistyle import Storage, storage_of
+from nanostyle.models.multistyle import storage_of
 from nanostyle.models.registry import find
+from nanostyle.models.style import Embedding, Style, load_style
 from nanostyle.nets.cost import transformer_pass
-from nanostyle.nets.predictor import EMBEDDING, Backbone, ConvBackbone, PredictionNet, VggBackbone
+from nanostyle.nets.predictor import Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg_config import check_features
-from nanostyle.nn.losses import normalized
 from nanostyle.nn.module import freeze, move, set_state, state
 
-_KIND, _STYLE_KIND = "predictor", "style"
+_KIND = "predictor"
 _BACKBONE = "predictor/backbone/"
-_THUMBNAIL = "thumbnail"
 SMALLEST, LARGEST = 16, 4096
 
 
-@dataclass
-class Predictor:
+@dataclass(eq=False)
+class Predictor(TrainedModel[Style]):
     """A trained prediction network and what a person wants to know of it.
 
     Attributes
@@ -50,8 +49,12 @@ class Predictor:
         Where it comes from, and under what terms.
     storage
         How the file keeps the numbers: float32, float16 or uint8.
-    device : str
-        Where the network is: `cpu` or `cuda`.
+    device : Device
+        Where the network is.
+    path : Path or None
+        The file that it was read from.
+    styles, thumbnails
+        None: it takes any painting.
     """
 
     net: PredictionNet
@@ -61,6 +64,9 @@ class Predictor:
     license: str = ""
     storage: Storage = "float32"
     device: Device = CPU
+    path: Path | None = None
+    styles: list[str] = field(default_factory=list, init=False)
+    thumbnails: Mapping[str, bytes] = field(default_factory=dict, init=False)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -71,8 +77,57 @@ class Predictor:
             digest.update(to_host(value).astype(np.float32).tobytes())
         return digest.hexdigest()[:16]
 
+    @property
+    def kind(self) -> str:
+        """`predict`."""
+        return "predict"
+
+    def style(self, wanted: str | os.PathLike[str] | Pixels | Style | None = None, *, name: str = "") -> Style:
+        """The style of a painting `(H, W, 3)`, or one that was saved. See `TrainedModel.style`.
+
+        Whatever the size of the painting, it is looked at in the size of the training.
+        """
+        if wanted is None:
+            raise ValueError("style: this model takes any painting, got none")
+        if isinstance(wanted, np.ndarray):
+            return Style(name, self._embedding(wanted), self.fingerprint, thumbnail_jpeg(wanted))
+        if not isinstance(wanted, Style):
+            if not Path(wanted).exists():
+                raise NanostyleError(
+                    f"this model takes paintings and saved styles, and there is no file {wanted}",
+                    hint="give a painting with {style_image}, or the file of a saved style",
+                )
+            wanted = load_style(wanted)
+        return wanted
+
+    def blend(
+        self,
+        styles: Sequence[str | os.PathLike[str] | Pixels | Style | None],
+        weights: Sequence[float] | None = None,
+    ) -> Style:
+        """A mixture of `styles`, which are embeddings, in parts of `weights`. See `TrainedModel.blend`."""
+        found = [self.style(wanted) for wanted in styles]
+        if other := [style for style in found if style.model != found[0].model]:
+            raise NanostyleError(
+                f"style {other[0].name!r} was predicted by another model than {found[0].name!r};"
+                " predict both from their pictures with one model"
+            )
+        return super().blend(found, weights)
+
+    def renderer(
+        self, style: str | os.PathLike[str] | Pixels | Style | None = None, *, strength: float = 1.0
+    ) -> Callable[[Pixels], Pixels]:
+        """`render` for many photos. See `TrainedModel.renderer`; NanostyleError for a style of another model."""
+        found = self.style(style)
+        if found.model != self.fingerprint:
+            raise NanostyleError(
+                f"style {found.name!r} was predicted by another model ({found.model}, this one is"
+                f" {self.fingerprint}); predict it again from its picture, or name that model"
+            )
+        return super().renderer(found, strength=strength)
+
     @cached_property
-    def render(self) -> Callable[[Array, Array], Array]:
+    def _forward(self) -> Callable[[Array, Array], Array]:
         """From photos `(N, H, W, 3)` and embeddings `(N, 100)` to pictures."""
 
         def forward(photos: Array, embeddings: Array) -> Array:
@@ -81,30 +136,31 @@ class Predictor:
 
         return repeated(forward, self.device)
 
+    def _painter(self) -> Callable[[Pixels, Style], Pixels]:
+        return lambda photo, style: to_host(self._forward(photo[None], style.embedding[None]))[0]
 
-@dataclass(frozen=True)
-class Style:
-    """A style as a prediction network sees it.
+    def _own(self, photo: Pixels) -> Style:
+        return Style("photo", self._embedding(photo), self.fingerprint)
 
-    Attributes
-    ----------
-    name : str
-        For people.
-    embedding : array
-        `(100,)`, float32.
-    model : str
-        The `fingerprint` of the network that it belongs to.
-    thumbnail : bytes
-        A small JPEG file of the painting; empty if there is none.
-    license : str
-        Terms of the painting, in words.
-    """
+    def _mixed(self, styles: Sequence[Style], shares: Sequence[float]) -> Style:
+        embedding = np.array(shares, np.float32) @ np.stack([style.embedding for style in styles])
+        return Style(" + ".join(style.name for style in styles), embedding, self.fingerprint)
 
-    name: str
-    embedding: npt.NDArray[np.float32]
-    model: str
-    thumbnail: bytes = b""
-    license: str = "not stated"
+    def _between(self, own: Style, style: Style, strength: float) -> Style:
+        embedding = own.embedding + np.float32(strength) * (style.embedding - own.embedding)
+        return Style(style.name, embedding, self.fingerprint)
+
+    def _bytes_per_pixel(self) -> float:
+        return transformer_pass(self.net.transformer)
+
+    def _embedding(self, pixels: Pixels) -> Embedding:
+        pixels = _middle(pixels)
+        scale = self.style_size / min(pixels.shape[:2])
+        height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
+        with no_grad():
+            x = to_device(resize(pixels, (height, width))[None], self.device)
+            embedding: Embedding = to_host(self.net.predictor.embed(Tensor(x)).data)[0]
+        return embedding
 
 
 def load_backbone(name: str | os.PathLike[str], *, seed: int = 0, device: Device = CPU) -> Backbone:
@@ -175,7 +231,7 @@ def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU) -> Pre
     freeze(net)
     move(net, device)
     recipe = file.config.get("recipe", {})
-    return Predictor(net, size, recipe, file.source, file.license, storage, device)
+    return Predictor(net, size, recipe, file.source, file.license, storage, device, Path(path))
 
 
 def _read(path: str | os.PathLike[str], file: WeightFile, device: Device) -> PredictionNet:
@@ -193,107 +249,6 @@ def _read(path: str | os.PathLike[str], file: WeightFile, device: Device) -> Pre
 
 def _not_a_predictor(path: str | os.PathLike[str], reason: Exception) -> ValueError:
     return ValueError(f"cannot read {path}: its description is not that of a prediction network ({reason})")
-
-
-def save_style(path: str | os.PathLike[str], style: Style) -> None:
-    """Write `style` to `path`, atomically: a few kilobytes. Raises as `save_weights` does."""
-    config = {"name": style.name, "model": style.model}
-    extras = {_THUMBNAIL: np.frombuffer(style.thumbnail, np.uint8)}
-    file = WeightFile(_STYLE_KIND, config, {"embedding": style.embedding}, "nanostyle", style.license, extras)
-    save_weights(path, file)
-
-
-def load_style(path: str | os.PathLike[str]) -> Style:
-    """Read the style in `path`; whether it is one of the network at hand shows when it is used.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        It is damaged, or holds no style.
-    """
-    file = load_weights(path, _STYLE_KIND)
-    embedding = file.parameters.get("embedding")
-    name, model = (file.config.get(key) for key in ("name", "model"))
-    if embedding is None or embedding.shape != (EMBEDDING,) or not (isinstance(name, str) and isinstance(model, str)):
-        raise ValueError(f"cannot read {path}: expected a name, a model and an embedding of {EMBEDDING} numbers")
-    thumbnail = file.extras.get(_THUMBNAIL, np.zeros(0, np.uint8)).tobytes()
-    return Style(name, embedding.astype(np.float32, copy=False), model, thumbnail, file.license)
-
-
-Pixels = npt.NDArray[np.float32]
-
-
-def predict_style(predictor: Predictor, painting: Pixels, *, name: str) -> Style:
-    """The style of `painting` `(H, W, 3)`, RGB in 0..1, of any size; it is looked at in the size of the training."""
-    return Style(name, _embedding(predictor, painting), predictor.fingerprint, thumbnail_jpeg(painting))
-
-
-def blend(styles: Sequence[Style], weights: Sequence[float] | None = None) -> Style:
-    """A mixture of `styles` in parts of `weights` (equal by default), which are scaled to sum to 1.
-
-    Raises
-    ------
-    NanostyleError
-        The styles belong to different networks.
-    ValueError
-        There is none, or the weights are not one of 0 or more for each, one of them above 0.
-    """
-    if not styles:
-        raise ValueError("style: expected one style or several to blend, got none")
-    if other := [style for style in styles if style.model != styles[0].model]:
-        raise NanostyleError(
-            f"style {other[0].name!r} was predicted by another model than {styles[0].name!r};"
-            " predict both from their pictures with one model"
-        )
-    shares = normalized(weights, len(styles))
-    if len(styles) == 1:
-        return styles[0]
-    embedding = np.array(shares, np.float32) @ np.stack([style.embedding for style in styles])
-    return Style(" + ".join(style.name for style in styles), embedding, styles[0].model)
-
-
-def stylize_any(predictor: Predictor, photo: Pixels, style: Style, *, strength: float = 1.0) -> Pixels:
-    """`photo` `(H, W, 3)`, RGB in 0..1, of any size, in `style`: a picture of the same size.
-
-    A `strength` below 1 mixes the embedding with that of the photo itself (Ghiasi 2017, section 4.4), and gives back,
-    in its part, what the network loses of the photo in its own style: so 0 is the photo itself.
-
-    Raises
-    ------
-    NanostyleError
-        The style was predicted by another network.
-    ValueError
-        The strength is not from 0 to 1.
-    """
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
-    if style.model != predictor.fingerprint:
-        raise NanostyleError(
-            f"style {style.name!r} was predicted by another model ({style.model}, this one is"
-            f" {predictor.fingerprint}); predict it again from its picture, or name that model"
-        )
-    photo = photo.astype(np.float32, copy=False)
-    check_memory(predictor.device, photo.shape[:2], transformer_pass(predictor.net.transformer))
-
-    def render(embedding: npt.NDArray[np.float32]) -> Pixels:
-        return to_host(predictor.render(photo[None], embedding[None]))[0]
-
-    if strength == 1:
-        return np.clip(render(style.embedding), 0, 1)
-    own, part = _embedding(predictor, photo), np.float32(strength)
-    lost = photo - render(own)
-    return np.clip(render(own + part * (style.embedding - own)) + (1 - part) * lost, 0, 1)
-
-
-def _embedding(predictor: Predictor, pixels: Pixels) -> npt.NDArray[np.float32]:
-    pixels = _middle(pixels)
-    scale = predictor.style_size / min(pixels.shape[:2])
-    height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
-    with no_grad():
-        x = to_device(resize(pixels, (height, width))[None], predictor.device)
-        return to_host(predictor.net.predictor.embed(Tensor(x)).data)[0]
 
 
 def _middle(pixels: Pixels) -> Pixels:

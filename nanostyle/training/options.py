@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nanostyle.models.multistyle import Storage
+from nanostyle.models.base import Storage
 
 _ABOVE_0 = ("batch", "size", "lr", "norm_rate", "lr_decay", "clip", "preview_every", "checkpoint_every")
 _FROM_0 = (

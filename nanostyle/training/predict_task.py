@@ -15,7 +15,7 @@ from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.pictures import load_short
-from nanostyle.models.multistyle import IDENTITY
+from nanostyle.models.base import IDENTITY
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.nets.cost import loss_gradient, training_step
 from nanostyle.nets.predictor import PredictionNet, VggBackbone

@@ -14,7 +14,8 @@ from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_write import thumbnail_jpeg
-from nanostyle.models.multistyle import IDENTITY, Model, save_model
+from nanostyle.models.base import IDENTITY
+from nanostyle.models.multistyle import Model, save_model
 from nanostyle.nets.cost import training_step
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import _is_row, move, set_state, state

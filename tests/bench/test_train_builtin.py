@@ -7,7 +7,7 @@ import pytest
 from nanostyle.cli import command
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
-from nanostyle.models.multistyle import load_model
+from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.predictor import load_predictor
 from tests.support import tiny
 from weights import train_builtin
@@ -41,7 +41,7 @@ def test_a_recipe_trains_and_is_published(model, data, tmp_path):
         before = f"any-{len(train_builtin.RECIPES[model]) - 1}.h5"
         assert (recipe["start_from"], recipe["width"]) == (before, 0.25)
     else:
-        assert sorted(load_model(published).styles) == sorted(["photo", *train_builtin.SIXTEEN])
+        assert sorted(load_multistyle(published).styles) == sorted(["photo", *train_builtin.SIXTEEN])
 
 
 def test_a_painting_that_is_missing_is_named(data, tmp_path):

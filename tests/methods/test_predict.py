@@ -21,16 +21,11 @@ from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.methods.predict import train_predict
 from nanostyle.models.predictor import (
     Predictor,
-    Style,
-    blend,
     load_backbone,
     load_predictor,
-    load_style,
-    predict_style,
     save_predictor,
-    save_style,
-    stylize_any,
 )
+from nanostyle.models.style import Style, load_style, save_style
 from nanostyle.nets.predictor import PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn.module import parameters, state
@@ -241,8 +236,8 @@ def test_a_model_comes_back_as_it_was_written(predictor, tmp_path):
     assert (again.recipe, again.source, again.license) == (predictor.recipe, predictor.source, predictor.license)
     assert again.recipe["paintings"] == 7
     assert not any(p.requires_grad for p in parameters(again.net).values())
-    photo, style = some_picture(), predict_style(predictor, some_picture(1), name="a")
-    np.testing.assert_array_equal(stylize_any(again, photo, style), stylize_any(predictor, photo, style))
+    photo, style = some_picture(), predictor.style(some_picture(1), name="a")
+    np.testing.assert_array_equal(again.render(photo, style), predictor.render(photo, style))
 
 
 @pytest.mark.parametrize(("storage", "part", "tolerance"), [("float16", 0.75, 0.01), ("uint8", 0.5, 0.05)])
@@ -252,7 +247,7 @@ def test_smaller_files_give_nearly_the_same_picture(predictor, finished, tmp_pat
     assert small.storage == storage
     assert (tmp_path / "small.h5").stat().st_size < part * finished.stat().st_size
     photo, painting = some_picture(), some_picture(1)
-    a, b = (stylize_any(p, photo, predict_style(p, painting, name="a")) for p in (predictor, small))
+    a, b = (p.render(photo, p.style(painting, name="a")) for p in (predictor, small))
     assert np.abs(a - b).mean() < tolerance
 
 
@@ -327,9 +322,9 @@ def test_a_parameter_that_is_missing_is_named(finished, tmp_path):
 
 @pytest.mark.parametrize("size", [(40, 52), (33, 17), (8, 64), (1, 300)])
 def test_a_photo_of_any_size_keeps_its_size(predictor, size):
-    style = predict_style(predictor, some_picture(1, 50, 31), name="a")
+    style = predictor.style(some_picture(1, 50, 31), name="a")
     for strength in (0.5, 1):
-        result = stylize_any(predictor, some_picture(0, *size), style, strength=strength)
+        result = predictor.render(some_picture(0, *size), style, strength=strength)
         assert result.shape == (*size, 3)
         assert result.dtype == np.float32
         assert 0 <= result.min() <= result.max() <= 1
@@ -351,26 +346,26 @@ def test_one_painting_is_enough(data, tmp_path):
 
 def test_strength_goes_from_the_photo_to_the_painting_s_style(predictor):
     photo = some_picture()
-    own, other = (predict_style(predictor, p, name="") for p in (photo, some_picture(1)))
-    ends = [stylize_any(predictor, photo, style) for style in (own, other)]
-    np.testing.assert_allclose(stylize_any(predictor, photo, other, strength=0), photo, atol=1e-6)
-    np.testing.assert_array_equal(stylize_any(predictor, photo, other, strength=1), ends[1])
-    halfway = stylize_any(predictor, photo, blend([own, other])) + (photo - ends[0]) / 2
-    np.testing.assert_allclose(stylize_any(predictor, photo, other, strength=0.5), halfway.clip(0, 1), atol=1e-5)
+    own, other = (predictor.style(p, name="") for p in (photo, some_picture(1)))
+    ends = [predictor.render(photo, style) for style in (own, other)]
+    np.testing.assert_allclose(predictor.render(photo, other, strength=0), photo, atol=1e-6)
+    np.testing.assert_array_equal(predictor.render(photo, other, strength=1), ends[1])
+    halfway = predictor.render(photo, predictor.blend([own, other])) + (photo - ends[0]) / 2
+    np.testing.assert_allclose(predictor.render(photo, other, strength=0.5), halfway.clip(0, 1), atol=1e-5)
     assert np.abs(ends[0] - ends[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_strength_is_from_0_to_1(predictor, strength):
-    style = predict_style(predictor, some_picture(), name="a")
+    style = predictor.style(some_picture(), name="a")
     with pytest.raises(ValueError, match="strength: expected a number from 0 to 1"):
-        stylize_any(predictor, some_picture(), style, strength=strength)
+        predictor.render(some_picture(), style, strength=strength)
 
 
 def test_a_painting_is_looked_at_in_the_size_of_the_training(predictor, data):
     small = load_short(find_pictures(data[1])[0], predictor.style_size)
     large = resize(small, (4 * small.shape[0], 4 * small.shape[1]))
-    a, b = (predict_style(predictor, p, name="").embedding for p in (small, large))
+    a, b = (predictor.style(p, name="").embedding for p in (small, large))
     unscaled = predictor.net.predictor.embed(large[None]).data[0]
     assert np.linalg.norm(a - b) < 0.1 * np.linalg.norm(a - unscaled)
 
@@ -378,40 +373,40 @@ def test_a_painting_is_looked_at_in_the_size_of_the_training(predictor, data):
 def test_of_a_long_strip_the_middle_is_looked_at(predictor):
     square = some_picture(1, 40, 160)
     strip = np.concatenate([np.zeros((40, 3000, 3), np.float32), square, np.ones((40, 3000, 3), np.float32)], axis=1)
-    a, b = (predict_style(predictor, p, name="").embedding for p in (square, strip))
+    a, b = (predictor.style(p, name="").embedding for p in (square, strip))
     np.testing.assert_array_equal(a, b)
 
 
 def test_a_blend_is_the_weighted_mean(predictor):
-    a, b = (predict_style(predictor, some_picture(s), name=f"style{s}") for s in (1, 2))
-    mixed = blend([a, b], [3, 1])
+    a, b = (predictor.style(some_picture(s), name=f"style{s}") for s in (1, 2))
+    mixed = predictor.blend([a, b], [3, 1])
     np.testing.assert_allclose(mixed.embedding, 0.75 * a.embedding + 0.25 * b.embedding, atol=1e-6)
     assert mixed.name == "style1 + style2"
-    np.testing.assert_array_equal(blend([a, b], [1, 0]).embedding, a.embedding)
-    assert blend([a]) is a
+    np.testing.assert_array_equal(predictor.blend([a, b], [1, 0]).embedding, a.embedding)
+    assert predictor.blend([a]) is a
 
 
 def test_blends_that_make_no_sense_are_refused(predictor):
-    a = predict_style(predictor, some_picture(1), name="a")
+    a = predictor.style(some_picture(1), name="a")
     with pytest.raises(ValueError, match="got none"):
-        blend([])
+        predictor.blend([])
     for weights in ([1], [0, 0], [1, -1]):
         with pytest.raises(ValueError, match="weight: expected"):
-            blend([a, a], weights)
+            predictor.blend([a, a], weights)
     with pytest.raises(ValueError, match="weight: expected"):
-        blend([a], [0])
+        predictor.blend([a], [0])
     with pytest.raises(NanostyleError, match="'b' was predicted by another model than 'a'"):
-        blend([a, replace(a, name="b", model="0" * 16)])
+        predictor.blend([a, replace(a, name="b", model="0" * 16)])
 
 
 def test_a_saved_style_gives_the_same_picture(predictor, tmp_path):
-    style = replace(predict_style(predictor, some_picture(1), name="Große Welle"), license="CC0")
+    style = replace(predictor.style(some_picture(1), name="Große Welle"), license="CC0")
     save_style(tmp_path / "wave.h5", style)
     again = load_style(tmp_path / "wave.h5")
     assert (again.name, again.model, again.license) == ("Große Welle", predictor.fingerprint, "CC0")
     assert decode_image(again.thumbnail).shape == (40, 52, 3)
     photo = some_picture()
-    np.testing.assert_array_equal(stylize_any(predictor, photo, again), stylize_any(predictor, photo, style))
+    np.testing.assert_array_equal(predictor.render(photo, again), predictor.render(photo, style))
     assert (tmp_path / "wave.h5").stat().st_size < 20_000
 
 
@@ -419,9 +414,9 @@ def test_a_style_of_another_model_is_refused(predictor, data, tmp_path):
     list(training(data, tmp_path / "other.h5", steps=1, seed=5))
     other = load_predictor(tmp_path / "other.h5")
     assert other.fingerprint != predictor.fingerprint
-    style = predict_style(other, some_picture(), name="wave")
+    style = other.style(some_picture(), name="wave")
     with pytest.raises(NanostyleError, match="style 'wave' was predicted by another model"):
-        stylize_any(predictor, some_picture(), style)
+        predictor.render(some_picture(), style)
 
 
 GOOD = {"name": "a", "model": "0" * 16}

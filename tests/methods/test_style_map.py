@@ -7,7 +7,7 @@ from nanostyle.io.contact_sheet import scatter
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.methods.style_map import CELL, predicted_vectors, row_vectors, style_map
 from nanostyle.models.multistyle import Model
-from nanostyle.models.predictor import Style
+from nanostyle.models.style import Style
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn.module import parameters
 from tests.support import tiny

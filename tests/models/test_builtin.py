@@ -11,7 +11,7 @@ from nanostyle.io.weights import load_weights
 from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import default_loss_network, loss_network
-from nanostyle.models.predictor import load_predictor, predict_style, stylize_any
+from nanostyle.models.predictor import load_predictor
 from nanostyle.models.registry import find
 from nanostyle.nn.losses import grid_loss
 from tests.support.networks import REAL_VGG19, needs_real_vgg19
@@ -89,7 +89,7 @@ def test_what_it_calls_style_vgg19_calls_style(tmp_path):
 
 def any_painting(pixels):
     predictor = load_predictor(BUILTIN / "any.h5")
-    return stylize_any(predictor, pixels, predict_style(predictor, painting(256), name="painting"))
+    return predictor.render(pixels, predictor.style(painting(256), name="painting"))
 
 
 def test_a_photo_of_one_color_comes_out_in_one_color():

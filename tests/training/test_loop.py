@@ -22,7 +22,7 @@ from nanostyle.io.weights import load_weights, save_weights
 from nanostyle.methods.cin import add_style, train_cin
 from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.style_sheet import style_sheet
-from nanostyle.models.multistyle import load_model, save_model, stylize
+from nanostyle.models.multistyle import load_multistyle, save_model
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import parameters, state
 from nanostyle.training import loop as loop_module
@@ -63,7 +63,7 @@ def assert_same_end(output, other):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             assert value.tobytes() == theirs[name].tobytes(), name
-    models = load_model(output), load_model(other)
+    models = load_multistyle(output), load_multistyle(other)
     for name, value in state(models[0].net).items():
         assert value.tobytes() == state(models[1].net)[name].tobytes(), name
 
@@ -163,7 +163,7 @@ def test_gamma_and_beta_go_faster(data, tmp_path):
         run = training(*data, output, steps=1, norm_rate=factor)
         list(run)
         moved[factor] = checkpoint(output).parameters
-    start = TransformerNet(load_model(tmp_path / "1.h5").net.config, np.random.default_rng(0))
+    start = TransformerNet(load_multistyle(tmp_path / "1.h5").net.config, np.random.default_rng(0))
     for name, parameter in parameters(start).items():
         way = {factor: np.abs(moved[factor][name] - parameter.data).max() for factor in moved}
         assert way[10] == pytest.approx(way[1] * (1 if name.endswith("/weight") else 10), rel=0.01), name
@@ -173,11 +173,11 @@ def test_the_model_is_the_average_of_the_weights(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=6, ema=0.99))
     end = checkpoint(output)
-    model = state(load_model(output).net)
+    model = state(load_multistyle(output).net)
     assert all((model[name] == end.extras[f"average/{name}"]).all() for name in model)
     assert any((model[name] != end.parameters[name]).any() for name in model)
     list(training(*data, tmp_path / "plain.h5", steps=6, ema=0))
-    plain = state(load_model(tmp_path / "plain.h5").net)
+    plain = state(load_multistyle(tmp_path / "plain.h5").net)
     assert all((plain[name] == end.parameters[name]).all() for name in plain)
 
 
@@ -473,16 +473,16 @@ def test_nan_that_comes_back_every_time_is_given_up_with_a_reason(data, tmp_path
 
 
 def pictures_of(path, styles):
-    model = load_model(path)
+    model = load_multistyle(path)
     photo = tiny.picture(np.random.default_rng(8), 33, 42)
-    shown = [stylize(model, photo, styles=[name]) for name in styles]
-    shown.append(stylize(model, photo, styles=styles, weights=[1, 3], strength=0.6))
+    shown = [model.render(photo, name) for name in styles]
+    shown.append(model.render(photo, model.blend(styles, [1, 3]), strength=0.6))
     return hashlib.sha256(b"".join(pixels.tobytes() for pixels in shown)).hexdigest()
 
 
 @pytest.mark.parametrize("storage", ["float32", "float16", "uint8"])
 def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, tmp_path, storage):
-    old = load_model(finished)
+    old = load_multistyle(finished)
     old.storage = storage
     save_model(tmp_path / "old.h5", old)
     before = pictures_of(tmp_path / "old.h5", ["00", "01"])
@@ -492,12 +492,12 @@ def test_add_style_leaves_the_old_styles_as_they_are_to_the_bit(data, finished, 
     output = tmp_path / "new.h5"
     steps = list(add_style(tmp_path / "old.h5", photos, {"fresh": painting}, tiny.loss_network(), options, output))
     assert len(steps) == 4
-    new = load_model(output)
+    new = load_multistyle(output)
     assert new.styles == ["photo", "00", "01", "fresh"]
     assert new.thumbnails.keys() == {"00", "01", "fresh"}
     assert new.storage == ("float32" if storage == "uint8" else storage)
     assert pictures_of(output, ["00", "01"]) == before
-    saved = state(load_model(tmp_path / "old.h5").net)
+    saved = state(load_multistyle(tmp_path / "old.h5").net)
     for name, value in state(new.net).items():
         assert value[: len(saved[name])].tobytes() == saved[name].tobytes(), name
     # The new row has learned something, and differs from where it began.
@@ -538,7 +538,7 @@ def test_start_from_begins_with_a_trained_model(data, finished, tmp_path):
     options = TrainOptions(steps=0, batch=2, size=32, width=1.0, start_from=str(finished), **tiny.LAYERS)
     output = tmp_path / "more.h5"
     list(train_cin(photos, {"01": styles[1], "fresh": new}, tiny.loss_network(), options, output))
-    base, more = load_model(finished), load_model(output)
+    base, more = load_multistyle(finished), load_multistyle(output)
     assert more.styles == ["photo", "01", "fresh"]
     assert more.recipe["options"]["start_from"] == finished.name
     assert more.recipe["options"]["width"] == base.net.config["width"] == 0.125
@@ -554,7 +554,7 @@ def test_start_from_of_one_style(data, finished, tmp_path):
     list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
     further = TrainOptions(steps=0, batch=1, size=32, start_from=str(tmp_path / "one.h5"), **tiny.LAYERS)
     list(train_feedforward(photos, styles[1], network, further, tmp_path / "two.h5"))
-    one, two = (load_model(tmp_path / name) for name in ("one.h5", "two.h5"))
+    one, two = (load_multistyle(tmp_path / name) for name in ("one.h5", "two.h5"))
     assert one.net.config == two.net.config
     for name, value in state(one.net).items():
         np.testing.assert_array_equal(state(two.net)[name], value, err_msg=name)
@@ -570,7 +570,7 @@ def test_start_from_of_one_style(data, finished, tmp_path):
 
 
 def test_a_model_file_says_what_it_is(finished):
-    model = load_model(finished)
+    model = load_multistyle(finished)
     assert model.styles == ["photo", "00", "01"]
     assert model.recipe["mode"] == "cin"
     assert model.recipe["options"]["batch"] == 2
@@ -582,11 +582,11 @@ def test_a_model_file_says_what_it_is(finished):
 
 
 def test_float16_halves_the_file_and_hardly_changes_the_picture(finished, tmp_path):
-    model = load_model(finished)
+    model = load_multistyle(finished)
     model.storage = "float16"
     save_model(tmp_path / "half.h5", model)
     photo = tiny.picture(np.random.default_rng(8), 33, 42)
-    a, b = (stylize(load_model(path), photo, styles=["01"]) for path in (finished, tmp_path / "half.h5"))
+    a, b = (load_multistyle(path).render(photo, "01") for path in (finished, tmp_path / "half.h5"))
     assert np.abs(a - b).max() < 0.01
     assert (tmp_path / "half.h5").stat().st_size < 0.75 * finished.stat().st_size
 
@@ -609,15 +609,15 @@ def test_a_model_file_that_contradicts_itself_is_refused(finished, tmp_path, spo
     spoil(file)
     save_weights(tmp_path / "bad.h5", file)
     with pytest.raises(ValueError, match=r"cannot read .*bad.h5: its description is not that of a model"):
-        load_model(tmp_path / "bad.h5")
+        load_multistyle(tmp_path / "bad.h5")
 
 
 def test_blends_are_normalized_and_strength_goes_to_the_photo_style(finished):
-    model = load_model(finished)
+    model = load_multistyle(finished)
     photo = tiny.picture(np.random.default_rng(8), 30, 41)
 
-    def of(*styles, **options):
-        return stylize(model, photo, styles=styles, **options)
+    def of(*styles, weights=None, strength=1.0):
+        return model.render(photo, model.blend(styles, weights) if styles else None, strength=strength)
 
     assert of("00").shape == photo.shape
     np.testing.assert_array_equal(of("00", "01", weights=[1, 3]), of("00", "01", weights=[0.25, 0.75]))
@@ -638,16 +638,16 @@ def test_a_feedforward_model_blends_its_result_with_the_photo(data, tmp_path):
     photos, styles = map(find_pictures, data)
     options = TrainOptions(steps=2, batch=1, size=32, width=0.125, **tiny.LAYERS)
     list(train_feedforward(photos, styles[0], tiny.loss_network(), options, tmp_path / "one.h5"))
-    model = load_model(tmp_path / "one.h5")
+    model = load_multistyle(tmp_path / "one.h5")
     photo = tiny.picture(np.random.default_rng(8), 30, 41)
-    full = stylize(model, photo)
-    np.testing.assert_array_equal(stylize(model, photo, styles=["00"]), full)
-    np.testing.assert_array_equal(stylize(model, photo, strength=0), photo)
-    np.testing.assert_allclose(stylize(model, photo, strength=0.25), 0.25 * full + 0.75 * photo, atol=1e-6)
+    full = model.render(photo)
+    np.testing.assert_array_equal(model.render(photo, "00"), full)
+    np.testing.assert_array_equal(model.render(photo, strength=0), photo)
+    np.testing.assert_allclose(model.render(photo, strength=0.25), 0.25 * full + 0.75 * photo, atol=1e-6)
 
 
 def test_the_sheet_shows_every_style(finished):
-    model = load_model(finished)
+    model = load_multistyle(finished)
     sheet = style_sheet(model, tiny.picture(np.random.default_rng(8), 30, 41), cell=64)
     assert sheet.ndim == 3 and sheet.shape[1] > 3 * 64 and sheet.std() > 0.05
 

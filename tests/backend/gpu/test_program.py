@@ -29,8 +29,8 @@ from nanostyle.io.resample import resize
 from nanostyle.io.weights import load_weights
 from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
-from nanostyle.models.multistyle import Model, renderer, stylize
-from nanostyle.models.predictor import Predictor, predict_style, stylize_any
+from nanostyle.models.multistyle import Model
+from nanostyle.models.predictor import Predictor
 from nanostyle.nets.cost import loss_gradient, transformer_pass
 from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
@@ -136,12 +136,13 @@ TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2}
 def test_stylizing_once_and_again(arch, options, precision):
     """The first picture just runs, the second is recorded, the third launches the recording; then another size."""
     model = Model(net=transformer(arch, **options), styles=["photo", "a", "b"] if "styles" in options else ["a"])
-    how = {"styles": ["a", "b"], "weights": [1, 3], "strength": 0.8} if "styles" in options else {}
+    style, strength = (model.blend(["a", "b"], [1, 3]), 0.8) if "styles" in options else (None, 1.0)
     photos = [tiny.picture(np.random.default_rng(i), *size) for i, size in enumerate([(21, 18)] * 4 + [(12, 16)])]
     with on_cpu():
-        wanted = [stylize(model, photo, **how) for photo in photos]
+        wanted = [model.render(photo, style, strength=strength) for photo in photos]
     move(model.net, GPU)
-    render = renderer(model, **how, device=GPU)
+    model.device = GPU
+    render = model.renderer(style, strength=strength)
     for photo, want in zip(photos, wanted, strict=True):
         got = render(photo)
         assert got.dtype == np.float32
@@ -157,12 +158,12 @@ def test_any_style(precision):
     predictor = Predictor(net, 32)
     painting, photo = tiny.picture(np.random.default_rng(1), 33, 40), tiny.picture(np.random.default_rng(2), 20, 24)
     with on_cpu():
-        want = stylize_any(predictor, photo, predict_style(predictor, painting, name="a"))
+        want = predictor.render(photo, predictor.style(painting, name="a"))
     move(net, GPU)
     predictor = Predictor(net, 32, device=GPU)
     for _ in range(3):
-        style = predict_style(predictor, painting, name="a")
-        close(stylize_any(predictor, photo, style), want, TOLERANCE[precision])
+        style = predictor.style(painting, name="a")
+        close(predictor.render(photo, style), want, TOLERANCE[precision])
 
 
 @pytest.mark.parametrize(("optimizer", "by_region"), [("lbfgs", False), ("lbfgs", True), ("adam", False)])
@@ -335,14 +336,14 @@ def test_running_averages_of_batch_norm_move_once_a_step(data, tmp_path):
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
 def test_what_does_not_fit_is_refused_with_a_size_that_does(cp, monkeypatch):
-    model = Model(net=transformer("johnson"), styles=["a"])
+    model = Model(net=transformer("johnson"), styles=["a"], device=GPU)
     move(model.net, GPU)
     photo = tiny.picture(np.random.default_rng(0), 40, 64)
     each = transformer_pass(model.net)
     monkeypatch.setattr(cp.cuda.runtime, "free", int(20 * 32 * each) + 1)
     with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use --size 32, or --device cpu"):
-        stylize(model, photo, device=GPU)
-    assert stylize(model, resize(photo, (20, 32)), device=GPU).shape == (20, 32, 3)
+        model.render(photo)
+    assert model.render(resize(photo, (20, 32))).shape == (20, 32, 3)
 
 
 @pytest.mark.skipif(emulator.REAL, reason="the stand-in counts to the byte")
@@ -355,7 +356,7 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
     layers = [*tiny.LAYERS["content_layers"], *tiny.LAYERS["style_layers"]]
     photo = np.zeros((128, 160, 3), np.float32)
     move(net, GPU)
-    model = Model(net=net, styles=["a"])
+    model = Model(net=net, styles=["a"], device=GPU)
     objective = Objective(network, TrainOptions(**tiny.LAYERS))
     task = StyleTask("feedforward", net, {"a": photo}, objective, device=GPU)
     closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, GPU)
@@ -365,7 +366,7 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
 
     with np.errstate(all="ignore"):
         used = [
-            peak(lambda: stylize(model, photo, device=GPU)),
+            peak(lambda: model.render(photo)),
             peak(lambda: closure(pixels)),
             peak(lambda: task.losses(pixels, **inputs, own=False)[0].backward()),
         ]

@@ -1,0 +1,204 @@
+"""A trained network as one thing, of whatever kind it is: what methods, API and command line work with."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from nanostyle.backend.device import Device
+from nanostyle.backend.memory import check_memory
+from nanostyle.backend.types import Pixels
+from nanostyle.io.atomic import sha256
+from nanostyle.nn.losses import normalized
+
+IDENTITY = "photo"
+"""The name of the style that gives the photo back."""
+
+Storage = Literal["float32", "float16", "uint8", "kmeans8"]
+"""How a model file keeps its numbers."""
+
+S = TypeVar("S")
+"""A style as one kind of network understands it."""
+
+
+class TrainedModel(ABC, Generic[S]):
+    """A network that stylizes in one pass: of one style, of many, or for any painting.
+
+    Strength and blends are defined here, once, for all kinds.
+
+    Attributes
+    ----------
+    kind : str
+        The method that trains such a network: `feedforward`, `cin` or `predict`.
+    styles : list of str
+        The names of the styles that it knows; none for a network that takes any painting.
+    thumbnails : mapping
+        A small JPEG file of the painting, by the style's name; not every style has one.
+    device : Device
+        Where the network is.
+    path : Path or None
+        The file that it was read from.
+    recipe : dict
+        How it was trained: options, losses; JSON values only.
+    source, license : str
+        Where it comes from, and under what terms.
+    """
+
+    styles: list[str]
+    thumbnails: Mapping[str, bytes]
+    device: Device
+    path: Path | None
+    recipe: dict[str, Any]
+    source: str
+    license: str
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The method that trains such a network: `feedforward`, `cin` or `predict`."""
+
+    @property
+    def paintings(self) -> list[str]:
+        """The names of the styles that come from paintings: all but the photo's own."""
+        return [name for name in self.styles if name != IDENTITY]
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the model's file, in hexadecimal; empty if it was not read from one."""
+        return sha256(self.path) if self.path else ""
+
+    def describe(self) -> dict[str, Any]:
+        """What the model is, in values that JSON can hold."""
+        return {
+            "kind": self.kind,
+            "file": self.path.name if self.path else "",
+            "sha256": self.sha256,
+            "styles": self.styles,
+            "source": self.source,
+            "license": self.license,
+            "recipe": self.recipe,
+        }
+
+    # --- styles -----------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def style(self, wanted: "str | os.PathLike[str] | Pixels | S | None" = None, *, name: str = "") -> S:
+        """The style that `wanted` stands for, as this network understands it.
+
+        Parameters
+        ----------
+        wanted
+            The name of a style of the model; the file of a saved style; the pixels `(H, W, 3)` of a painting, RGB in
+            0..1; a style of this model. A model of one style needs none.
+        name
+            What to call the style of a painting.
+
+        Raises
+        ------
+        NanostyleError
+            The model has no such style, or takes no paintings, or the style belongs to another model.
+        ValueError
+            None is wanted, and the model has several.
+        """
+
+    def blend(
+        self,
+        styles: "Sequence[str | os.PathLike[str] | Pixels | S | None]",
+        weights: Sequence[float] | None = None,
+    ) -> S:
+        """A mixture of `styles` in parts of `weights` (equal by default), which are scaled to sum to 1.
+
+        Raises
+        ------
+        ValueError
+            There is no style, or the weights are not one of 0 or more for each, one of them above 0.
+        NanostyleError
+            As `style` does.
+        """
+        if not styles:
+            raise ValueError("style: expected one style or several to blend, got none")
+        found = [self.style(wanted) for wanted in styles]
+        shares = normalized(weights, len(found))
+        return found[0] if len(found) == 1 else self._mixed(found, shares)
+
+    # --- pictures ---------------------------------------------------------------------------------------------------
+
+    def render(
+        self,
+        photo: Pixels,
+        style: "str | os.PathLike[str] | Pixels | S | None" = None,
+        *,
+        strength: float = 1.0,
+    ) -> Pixels:
+        """`photo` `(H, W, 3)`, RGB in 0..1, of any size, in `style`: a picture of the same size, in 0..1.
+
+        A `strength` below 1 mixes in the photo's own style, and gives back, in its part, what the network loses of the
+        photo in that style: so 0 is the photo itself (Dumoulin 2017, section 3.4; Ghiasi 2017, section 4.4). Where the
+        network knows no style that gives the photo back, result and photo are mixed pixel by pixel.
+
+        Parameters
+        ----------
+        style
+            As in `TrainedModel.style`.
+        strength
+            From 0, the photo, to 1, the whole style.
+
+        Raises
+        ------
+        NanostyleError
+            As `style` does.
+        ValueError
+            As `style` does; or the strength is not from 0 to 1.
+        """
+        return self.renderer(style, strength=strength)(photo)
+
+    def renderer(
+        self,
+        style: "str | os.PathLike[str] | Pixels | S | None" = None,
+        *,
+        strength: float = 1.0,
+    ) -> Callable[[Pixels], Pixels]:
+        """`render` for many photos: style and strength are settled here, and bad ones refused."""
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
+        wanted, paint = self.style(style), self._painter()
+        part, rest = np.float32(strength), np.float32(1 - strength)
+
+        def render(photo: Pixels) -> Pixels:
+            photo = photo.astype(np.float32, copy=False)
+            check_memory(self.device, (photo.shape[0], photo.shape[1]), self._bytes_per_pixel())
+            if strength == 1:
+                return np.clip(paint(photo, wanted), 0, 1)
+            own = self._own(photo)
+            if own is None:
+                return np.clip(paint(photo, wanted), 0, 1) * part + photo * rest
+            lost = photo - paint(photo, own)
+            return np.clip(paint(photo, self._between(own, wanted, strength)) + rest * lost, 0, 1)
+
+        return render
+
+    # --- what each kind brings --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _painter(self) -> Callable[[Pixels, S], Pixels]:
+        """From a photo and a style to the network's output: a new function for each renderer, not cut to 0..1."""
+
+    @abstractmethod
+    def _own(self, photo: Pixels) -> S | None:
+        """The style in which the network gives `photo` back; None if it knows none."""
+
+    @abstractmethod
+    def _mixed(self, styles: Sequence[S], shares: Sequence[float]) -> S:
+        """Two or more styles in parts of `shares`, which sum to 1."""
+
+    def _between(self, own: S, style: S, strength: float) -> S:
+        """The style that lies at `strength` on the way from the photo's own to `style`."""
+        return self._mixed([style, own], [strength, 1 - strength])
+
+    @abstractmethod
+    def _bytes_per_pixel(self) -> float:
+        """What a pass takes of a GPU's memory, for each pixel of the photo."""
