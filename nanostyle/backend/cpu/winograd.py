@@ -53,7 +53,8 @@ def blocks(N: int, rows: int, columns: int, bytes_per_tile: int, most: int = MOS
     tiles = max(FEWEST, min(BLOCK_BYTES // bytes_per_tile, most, half))
     across = -(-columns // WIDE)
     down = -(-rows // max(1, tiles * across // columns))
-    down += N * across * down % 2 if down > 1 else 0  # or the last one would be one thread's alone
+    if 1 < down < rows:
+        down += N * across * down % 2  # or the last one would be one thread's alone
     return [
         Block(n, top, bottom - top, left, right - left)
         for n in range(N)

@@ -412,3 +412,13 @@ def test_adjoint_is_the_transpose_of_forward(tile, stride, upsample, pad):
     there = matrix(forward(tile, stride, upsample, pad), H, outputs)
     back = matrix(adjoint(tile, stride, upsample, pad), outputs, H)
     np.testing.assert_allclose(back, there.T, atol=1e-5)
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 80), st.integers(1, 1 << 17), st.sampled_from([64, 512]))
+def test_blocks_cover_each_tile_once_and_none_is_empty(N, rows, columns, bytes_per_tile, most):
+    """Three rows of 33 tiles were cut into four blocks once, one of them empty: a photo of 512 x 40 could not be had."""
+    met = np.zeros((N, rows, columns), int)
+    for n, top, height, left, width in winograd.blocks(N, rows, columns, bytes_per_tile, most):
+        assert height > 0 and width > 0
+        met[n, top : top + height, left : left + width] += 1
+    assert (met == 1).all()
