@@ -70,7 +70,11 @@ def decode_image(data: bytes, *, name: str = "the picture in memory") -> np.ndar
 
 
 def _read(file: BinaryIO, name: str, size: int | None, max_pixels: int) -> Picture:
-    image = identify(file, name, max_pixels)
+    return read_image(identify(file, name, max_pixels), name, size, max_pixels)
+
+
+def read_image(image: Image.Image, name: str, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The picture that Pillow has opened, as `load_image` reads it; errors call it `name`."""
     width, height = image.size
     target_height, target_width = (height, width) if size is None else fitted((height, width), size)
     if target_height * target_width > max_pixels:

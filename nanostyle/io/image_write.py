@@ -56,11 +56,9 @@ def save_image(
     """
     path = Path(path)
     kind = _format_of(path)
-    image = _to_image(pixels)
-    if alpha is not None:
-        image = _with_alpha(image, alpha)
-        if kind not in HOLDS_ALPHA:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = to_image(pixels, alpha)
+    if alpha is not None and kind not in HOLDS_ALPHA:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     options = recipe_options(kind, json.dumps(dict(recipe))) if recipe is not None else {}
     if kind in ("JPEG", "WEBP"):
         options["quality"] = quality
@@ -95,6 +93,12 @@ def _format_of(path: Path) -> str:
         got = f"ends in {path.suffix}" if path.suffix else "has no suffix"
         raise ValueError(f"cannot write {path}: its name {got}, expected one of {' '.join(WRITERS)}")
     return kind
+
+
+def to_image(pixels: np.ndarray, alpha: np.ndarray | None = None) -> Image.Image:
+    """A PIL image of (H, W, 3) `pixels` in 0..1, with `alpha` (H, W) if there is one, in steps of 8 bits."""
+    image = _to_image(pixels)
+    return image if alpha is None else _with_alpha(image, alpha)
 
 
 def _with_alpha(image: Image.Image, alpha: np.ndarray) -> Image.Image:

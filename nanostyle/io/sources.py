@@ -1,0 +1,82 @@
+"""Pictures as a program hands them over: files, PIL images and arrays."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from nanostyle.backend.types import Pixels
+from nanostyle.io.image_read import Picture, load_image, read_image
+from nanostyle.io.resample import fitted, resize
+
+Source: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
+"""A path, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`: uint8, or floats in 0..1, RGB in sRGB."""
+
+
+def read_source(source: Source | Picture, *, size: int | None = None) -> Picture:
+    """The picture that `source` stands for, with a long side of `size` pixels if one is given.
+
+    Raises
+    ------
+    FileNotFoundError, OSError
+        There is no such file, or it cannot be read.
+    TypeError
+        `source` is none of the things that a picture can be.
+    ValueError
+        The file is not a picture; the array has another shape or type, is empty, holds NaN or leaves 0..1.
+    """
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, Image.Image):
+        return read_image(source.copy(), name_of(source) or "the PIL image", size)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, size)
+    if isinstance(source, str | os.PathLike):
+        return load_image(source, size=size)
+    raise TypeError(f"picture: expected a path, a PIL image or an array, got {type(source).__name__}")
+
+
+def name_of(source: object) -> str:
+    """The name of the file that `source` comes from; empty where it comes from none."""
+    if isinstance(source, Image.Image):
+        source = getattr(source, "filename", "") or ""
+    return Path(source).name if isinstance(source, str | os.PathLike) else ""
+
+
+def _from_array(array: npt.NDArray[Any], size: int | None) -> Picture:
+    values = _checked(array)
+    if values.ndim == 2:
+        values = np.repeat(values[..., None], 3, axis=2)
+    pixels, alpha = np.ascontiguousarray(values[..., :3]), None
+    if values.shape[2] == 4 and values[..., 3].min() < 1:
+        alpha = np.ascontiguousarray(values[..., 3])
+    original = (values.shape[0], values.shape[1])
+    if size is not None:
+        pixels, alpha = _resized(pixels, alpha, fitted(original, size))
+    return Picture(pixels, alpha, original)
+
+
+def _checked(array: npt.NDArray[Any]) -> Pixels:
+    """The array in float32, 0..1."""
+    if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
+        raise ValueError(f"picture: expected an array (H, W), (H, W, 3) or (H, W, 4), got one of shape {array.shape}")
+    if array.dtype == np.uint8:
+        return array.astype(np.float32) / np.float32(255)
+    if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
+        values = array.astype(np.float32)
+        if not (values.min() >= 0 and values.max() <= 1):
+            raise ValueError(f"picture: expected floats from 0 to 1, got {values.min():.4g} to {values.max():.4g}")
+        return values
+    raise ValueError(f"picture: expected an array of uint8, or of floats from 0 to 1, got {array.dtype}")
+
+
+def _resized(pixels: Pixels, alpha: Pixels | None, size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
+    """Both at another size; colors count by their alpha, so that what is transparent leaves no rim."""
+    if alpha is None:
+        return resize(pixels, size), None
+    weight = resize(alpha[..., None], size)
+    colors = resize(pixels * alpha[..., None], size)
+    return np.clip(colors / np.maximum(weight, 1e-6), 0, 1), weight[..., 0]

@@ -1,0 +1,93 @@
+"""A stylized picture, and how far a stylization is."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from nanostyle.backend.types import Pixels
+from nanostyle.io.image_write import check_writable, save_image, to_image
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A stylized picture with its recipe.
+
+    Attributes
+    ----------
+    pixels : array
+        `(H, W, 3)`, RGB in sRGB, float32, 0..1.
+    alpha : array or None
+        `(H, W)`, float32, 0..1: the photo's; None if it is opaque.
+    recipe : dict
+        How the picture was made, in values that JSON can hold: version, photo, method, model, styles, options.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None
+    recipe: dict[str, Any]
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture as a PIL image: RGB, or RGBA where it has alpha."""
+        return to_image(self.pixels, self.alpha)
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> Path:
+        """Write the picture with its recipe to `path`, whole or not at all; the suffix names the format.
+
+        Parameters
+        ----------
+        path
+            PNG, JPEG, WebP, TIFF or BMP. JPEG and BMP show a transparent picture on white; BMP holds no recipe.
+        overwrite
+            Whether a file of that name may be replaced.
+        quality
+            1 to 100, for JPEG and WebP.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists, and `overwrite` is False.
+        ValueError
+            The suffix names no format that can be written.
+        OSError
+            The folder is missing or cannot be written to, or the disk is full.
+        """
+        check_writable(path, overwrite=overwrite)
+        save_image(path, self.pixels, alpha=self.alpha, recipe=self.recipe, quality=quality)
+        return Path(path)
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """How far a stylization is.
+
+    Attributes
+    ----------
+    done, total : int
+        Steps done and steps planned. Gatys' method ends earlier where nothing is left to gain.
+    loss : float or None
+        gatys: the sum of the terms.
+    terms : dict
+        gatys: the terms of the loss, weighted, by name: `content`, `style`, `tv`.
+    """
+
+    done: int
+    total: int
+    loss: float | None
+    terms: dict[str, float]
+    _make: Callable[[], Result] = field(repr=False)
+
+    @cached_property
+    def picture(self) -> Result:
+        """The picture so far, in the size of the result; after the last step the result itself."""
+        return self._make()

@@ -1,0 +1,314 @@
+"""Styles made ready for photos: which method, which model, regions, colors and the recipe are settled here, once."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from nanostyle import __version__
+from nanostyle.backend.device import Device, pick_device
+from nanostyle.backend.threads import set_threads
+from nanostyle.backend.types import Pixels
+from nanostyle.errors import NanostyleError
+from nanostyle.io.atomic import sha256
+from nanostyle.io.image_read import Picture
+from nanostyle.io.resample import resize
+from nanostyle.io.sources import Source, name_of, read_source
+from nanostyle.methods.colors import keep_colors
+from nanostyle.methods.gatys import Step, gatys
+from nanostyle.methods.masks import by_region, mask_of
+from nanostyle.methods.request import OF_GATYS, OF_TRAINED, StylizeOptions
+from nanostyle.methods.result import Progress, Result
+from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
+from nanostyle.models.base import TrainedModel
+from nanostyle.models.load import load_model
+from nanostyle.models.loss_network import default_loss_network, loss_network
+from nanostyle.models.registry import LOSS_NETWORKS, TRAINED, built_in, find
+
+Model: TypeAlias = str | os.PathLike[str] | TrainedModel[Any]
+
+
+class Stylizer:
+    """One style or a blend, ready for any number of photos: model and paintings are read once.
+
+    Parameters
+    ----------
+    style
+        One style or a list of them: the name of a style of a model (`starry_night_van_gogh`); a painting (a path, a
+        PIL image or an array); a saved style (a `Style`, or the path of its `.h5` file). A model of one style needs
+        none.
+    model
+        A trained model: `any`, `styles`, a path, or what `load_model` returns. None: a built-in one that fits.
+    options, changes
+        A `StylizeOptions`, and fields of it by name; the fields of `GatysOptions` may be named as well.
+
+    Attributes
+    ----------
+    options : StylizeOptions
+        As they were given.
+    method : str
+        `predict`, `cin`, `feedforward` or `gatys`.
+    title : str
+        Method and network, in words.
+    model : TrainedModel or None
+        The trained model; None for gatys.
+    style : object or None
+        The blend of the styles, as the model understands it; None for gatys. That of a network for any painting is
+        a `Style`, which can be saved.
+    device : Device
+        Where it computes.
+    facts : dict
+        What the recipe says of method and style.
+
+    Raises
+    ------
+    NanostyleError
+        The styles, the model and the options do not fit together; the message names what does not.
+    FileNotFoundError, OSError, ValueError
+        A file cannot be read, or a value is outside its range.
+
+    Examples
+    --------
+    >>> from nanostyle import Stylizer
+    >>> stylizer = Stylizer(["scream_munch", "udnie_picabia"], weights=[3, 1], size=64)
+    >>> [stylizer.stylize(photo).pixels.shape for photo in ["docs/pictures/photo.jpg"]]
+    [(43, 64, 3)]
+    """
+
+    def __init__(
+        self,
+        style: Wanted | Sequence[Wanted] | None = None,
+        *,
+        model: Model | None = None,
+        options: StylizeOptions | None = None,
+        **changes: Any,
+    ) -> None:
+        self.options = (options or StylizeOptions()).changed(changes)
+        wanted = as_list(style)
+        kinds = [kind_of(one) for one in wanted]
+        self._check_request(wanted, kinds, model)
+        if self.options.threads is not None:
+            set_threads(self.options.threads)
+        self.device = self._device_for(model).use()
+        self._regions = [mask_of(read_source(mask)) for mask in self.options.masks]
+        self.model: TrainedModel[Any] | None = None
+        self.style: Any = None
+        network = self._choose(kinds, model)
+        if network is None:
+            self._prepare_gatys(wanted)
+        else:
+            self._prepare_one_pass(network, wanted, kinds)
+
+    # --- photos -----------------------------------------------------------------------------------------------------
+
+    def stylize(self, photo: Source | Picture, *, name: str = "") -> Result:
+        """The photo in the style. Parameters and errors are those of `steps`."""
+        *_, last = self.steps(photo, name=name)
+        return last.picture
+
+    def steps(self, photo: Source | Picture, *, name: str = "") -> Generator[Progress, None, None]:
+        """Stylize a photo; yields a `Progress` after each step, the last one with the result. Closing it cancels.
+
+        Parameters
+        ----------
+        photo
+            A path, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)` of uint8 or of floats in 0..1.
+        name
+            What the recipe calls it. Default: the name of its file.
+
+        Raises
+        ------
+        FileNotFoundError, OSError, TypeError, ValueError
+            The photo cannot be read, or is too small for the layers of the loss network.
+        NanostyleError
+            The photo does not fit into the memory of the GPU; or gatys diverged, and the last picture is still good.
+        """
+        picture = read_source(photo, size=self.options.size)
+        name = name or name_of(photo)
+        for done, total, loss, terms, facts, pixels in self._work(picture.pixels):
+            make = partial(self._result, picture, name, pixels, facts)
+            yield Progress(done, total, loss, terms, make)
+
+    def render(self, pixels: Pixels) -> Pixels:
+        """One pass over `pixels` `(H, W, 3)`, RGB in 0..1, float32: the picture alone, for video and the camera.
+
+        Raises
+        ------
+        NanostyleError
+            The method is gatys, which is not one pass.
+        """
+        if self._render is None:
+            raise NanostyleError("render: method gatys is not one pass", hint="use steps, or another {method}")
+        made = self._render(pixels)
+        return keep_colors(made, pixels) if self.options.colors == "content" else made
+
+    def _result(self, picture: Picture, name: str, made: Callable[[], Pixels], facts: dict[str, Any]) -> Result:
+        # An unfinished coarse level is smaller than the photo.
+        height, width = picture.pixels.shape[:2]
+        pixels = resize(made(), (height, width))
+        if self.options.colors == "content":
+            pixels = keep_colors(pixels, picture.pixels)
+        recipe = {
+            "nanostyle": __version__,
+            "photo": name,
+            "colors": self.options.colors,
+            "device": self.device.name,
+            **self.facts,
+            **facts,
+        }
+        return Result(pixels, picture.alpha, recipe)
+
+    # --- what is asked for ------------------------------------------------------------------------------------------
+
+    def _check_request(self, wanted: Sequence[Wanted], kinds: Sequence[str], model: Model | None) -> None:
+        options = self.options
+        if not wanted and model is None:
+            raise NanostyleError("style: expected one, got none", hint="add {style_image} ART, or {style} NAME")
+        if "name" in kinds and "painting" in kinds:
+            raise NanostyleError("style: expected paintings, or names of a model's styles, got both")
+        count = len(wanted) or 1  # a model of one style need not have it named
+        if options.masks and len(options.masks) != count:
+            raise NanostyleError(
+                f"mask: expected one for each of {count} styles, got {len(options.masks)}",
+                hint="give a {mask} for each of the styles, in their order",
+            )
+        if options.weights and len(options.weights) != count:
+            raise NanostyleError(
+                f"weight: expected one for each of {count} styles, in their order, got {len(options.weights)}"
+            )
+
+    def _device_for(self, model: Model | None) -> Device:
+        if isinstance(model, TrainedModel):
+            if self.options.device not in ("auto", model.device.name):
+                raise ValueError(f"device: the model is on {model.device}, got {self.options.device!r}")
+            return model.device
+        return pick_device(self.options.device, self.options.precision)
+
+    def _choose(self, kinds: Sequence[str], model: Model | None) -> TrainedModel[Any] | None:
+        """The trained model to use, None for Gatys' method; `auto` goes by the styles, the options and the model."""
+        wish = self.options.method
+        painted = bool(kinds) and set(kinds) == {"painting"}
+        chosen = self.options.chosen_names() | (
+            {"model"} if model is not None and self.options.chosen is None else set()
+        )
+        if wish == "auto" and painted and model is None and chosen & OF_GATYS:
+            wish = "gatys"
+        self._refuse_foreign(wish, chosen)
+        default = "any" if "painting" in kinds or "saved" in kinds else "styles"
+        if wish == "gatys" or (wish == "auto" and painted and model is None and built_in(default) is None):
+            if not painted:
+                raise NanostyleError("method gatys takes paintings", hint="name one with {style_image}")
+            return None
+        if wish in ("cin", "feedforward") and painted and model is None:
+            raise NanostyleError(f"method {wish} needs a model that knows the painting", hint="name one with {model}")
+        if isinstance(model, TrainedModel):
+            found = model
+        else:
+            # With no file of that name this says where it was looked for.
+            found = load_model(find(model or default, TRAINED), device=self.device)
+        if wish not in ("auto", found.kind):
+            raise NanostyleError(f"method {wish}: {_called(found)} is a model of method {found.kind}")
+        return found
+
+    @staticmethod
+    def _refuse_foreign(wish: str, chosen: frozenset[str]) -> None:
+        """Refuse an option that was chosen and that the method does not have."""
+        if wish == "gatys" and (foreign := sorted(chosen & OF_TRAINED)):
+            raise NanostyleError(
+                f"{foreign[0]} is for trained models, not for method gatys", hint=f"leave out {{{foreign[0]}}}"
+            )
+        if wish != "gatys" and (foreign := sorted(chosen & OF_GATYS)):
+            raise NanostyleError(
+                f"{foreign[0]} is an option of method gatys",
+                hint=f"leave out {{{foreign[0]}}}, or use {{method}} gatys",
+            )
+
+    # --- the two ways -----------------------------------------------------------------------------------------------
+
+    def _prepare_one_pass(self, model: TrainedModel[Any], wanted: Sequence[Wanted], kinds: Sequence[str]) -> None:
+        self.model, self.method = model, model.kind
+        self.title = f"method {model.kind}, model {model.path or model.kind}"
+        styles = [self._style_of(model, one, kind) for one, kind in zip(wanted, kinds, strict=True)] or [model.style()]
+        self.style = model.blend(styles, self.options.weights)
+        strength = self.options.strength
+        if self._regions:
+            each = [model.renderer(style, strength=strength) for style in styles]
+            self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
+        else:
+            self._render = model.renderer(self.style, strength=strength)
+        render = self._render
+        self._work = lambda pixels: _once(render(pixels))
+        self.facts = {
+            "method": model.kind,
+            "model": model.path.name if model.path else "",
+            "model_sha256": model.sha256,
+            **self._named(wanted),
+            "strength": strength,
+        }
+
+    @staticmethod
+    def _style_of(model: TrainedModel[Any], wanted: Wanted, kind: str) -> Any:
+        if kind != "painting":
+            return model.style(wanted)
+        if model.styles:
+            raise NanostyleError(
+                f"{_called(model)} knows the styles {', '.join(model.styles)}", hint="name one with {style}"
+            )
+        return model.style(read_source(wanted).pixels, name=Path(name_of(wanted)).stem)  # type: ignore[arg-type]
+
+    def _prepare_gatys(self, wanted: Sequence[Wanted]) -> None:
+        options = self.options
+        self._render = None
+        self.method = "gatys"
+        styles = [read_source(one).pixels for one in wanted]  # type: ignore[arg-type]
+        path = find(options.loss_net, LOSS_NETWORKS) if options.loss_net else default_loss_network()
+        self.title = f"method gatys, loss network {path}"
+        network = loss_network(path, pooling=options.pooling, padding=options.padding, device=self.device)
+
+        def work(pixels: Pixels) -> Generator[_Stage, None, None]:
+            steps = gatys(
+                pixels,
+                styles,
+                network,
+                options.gatys,
+                style_weights=options.weights,
+                masks=self._regions,
+                device=self.device,
+            )
+            for step in steps:
+                facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
+                yield step.iteration, step.iterations, step.loss, step.terms, facts, partial(_pixels_of, step)
+
+        self._work = work
+        self.facts = {
+            "method": "gatys",
+            **self._named(wanted),
+            "loss_net": path.name,
+            "loss_net_sha256": sha256(path),
+            **dataclasses.asdict(options.gatys),
+        }
+
+    def _named(self, wanted: Sequence[Wanted]) -> dict[str, Any]:
+        return {
+            "styles": [recorded(one) for one in wanted],
+            "weights": list(self.options.weights),
+            "masks": [name_of(mask) for mask in self.options.masks],
+        }
+
+
+_Stage: TypeAlias = tuple[int, int, float | None, dict[str, float], dict[str, Any], Callable[[], Pixels]]
+"""Steps done and planned, loss and terms, what the recipe says of them, and the picture so far."""
+
+
+def _pixels_of(step: Step) -> Pixels:
+    return step.pixels
+
+
+def _once(pixels: Pixels) -> Generator[_Stage, None, None]:
+    yield 1, 1, None, {}, {}, lambda: pixels
+
+
+def _called(model: TrainedModel[Any]) -> str:
+    return str(model.path or f"this model of method {model.kind}")
