@@ -66,7 +66,7 @@ def stylize(
     ------
     NanostyleError
         Style, model and options do not fit together; there is not enough memory; gatys diverged.
-    FileNotFoundError, OSError
+    OSError
         A file is missing or cannot be read.
     ValueError, TypeError
         A value is outside its range, a picture is none, or there is no option of that name.
@@ -90,8 +90,6 @@ def stylize_iter(
     **changes: Any,
 ) -> Generator[Progress, None, None]:
     """`stylize` step by step: for a progress bar, a picture that grows, and cancelling.
-
-    Methods of one pass have one step, gatys one for each iteration.
 
     Parameters
     ----------
@@ -308,7 +306,7 @@ def evaluate(
 
     Raises
     ------
-    FileNotFoundError, OSError, ValueError
+    OSError, ValueError
         A file is missing or cannot be read, or a value is outside its range.
     NanostyleError
         No painting is named as a style of the model.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -95,6 +95,7 @@ class Stylizer:
         self._regions = [mask_of(read_source(mask)) for mask in self.options.masks]
         self.model: TrainedModel[Any] | None = None
         self.style: Any = None
+        self._work: Callable[[Pixels], Iterator[_Stage]]
         network = self._choose(kinds, model)
         if network is None:
             self._prepare_gatys(wanted)
