@@ -11,8 +11,9 @@ import torch
 from bench.speed.networks import as_torch
 from bench.speed.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, perceptual_loss, tensor
-from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19, vgg_flops
+from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19
 from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.nets.cost import vgg_flops
 
 
 def works(quick: bool) -> Sequence[Work]:

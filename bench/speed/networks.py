@@ -12,10 +12,9 @@ from nanostyle.diagnostics.speed import (
     picture,
     stylize,
     transformer,
-    transformer_flops,
     vgg19,
-    vgg_flops,
 )
+from nanostyle.nets.cost import transformer_flops, vgg_flops
 
 
 def works(quick: bool) -> Sequence[Work]:

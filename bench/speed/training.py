@@ -11,7 +11,8 @@ import torch
 from bench.speed.networks import as_torch
 from bench.speed.pairing import OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, Transformer, perceptual_loss, tensor
-from nanostyle.diagnostics.speed import picture, transformer, transformer_flops, vgg19, vgg_flops
+from nanostyle.diagnostics.speed import picture, transformer, vgg19
+from nanostyle.nets.cost import transformer_flops, vgg_flops
 from nanostyle.nn.module import parameters
 from nanostyle.optim.adam import Adam
 from nanostyle.training.objective import Objective

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from statistics import median
 from typing import Any
 
@@ -16,8 +17,10 @@ from nanostyle.backend.device import CPU, Device, module_of
 from nanostyle.backend.memory import empty
 from nanostyle.backend.threads import parallel, thread_count
 from nanostyle.backend.types import Array
+from nanostyle.nets.cost import transformer_flops, vgg_flops
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
 from nanostyle.nn.losses import content_loss, style_loss
 
 SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1920x1080": (1080, 1920)}
@@ -103,18 +106,15 @@ def transformer(upsample: str = "nearest", *, seed: int = 0) -> TransformerNet:
 def vgg19(*, seed: int = 0, dtype: npt.DTypeLike = np.float32, device: Device = CPU) -> LossNetwork:
     """VGG-19 to relu4_1 with random weights that keep the size of what goes through (He 2015)."""
     rng = np.random.default_rng(seed)
-    layers: list[str] = []
+    layers = vgg_layers(BLOCKS["VGG-19"])
+    layers = layers[: layers.index("relu4_1") + 1]
     parameters: dict[str, Array] = {}
-    C = 3
-    for block, (M, convolutions) in enumerate(((64, 2), (128, 2), (256, 4), (512, 1)), start=1):
-        for i in range(1, convolutions + 1):
-            layers += [f"conv{block}_{i}", f"relu{block}_{i}"]
-            parameters[f"conv{block}_{i}/weight"] = rng.standard_normal((3, 3, C, M), np.float32) * (2 / (9 * C)) ** 0.5
-            parameters[f"conv{block}_{i}/bias"] = rng.standard_normal(M, np.float32) * 0.1
-            C = M
-        layers.append(f"pool{block}")
-    preprocess = {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-    config = {"layers": layers[:-1], "padding": "zero", "pooling": "max", "preprocess": preprocess}
+    for name, shape in vgg_shapes(BLOCKS["VGG-19"]).items():
+        layer, part = name.split("/")
+        if layer in layers:
+            size = 0.1 if part == "bias" else (2 / prod(shape[:3])) ** 0.5
+            parameters[name] = rng.standard_normal(shape, np.float32) * size
+    config = {"layers": layers, "padding": "zero", "pooling": "max", "preprocess": PREPROCESS["torch"]}
     return LossNetwork(config, parameters, dtype=dtype, device=device)
 
 
@@ -150,25 +150,3 @@ class PerceptualLoss:
         loss.backward(module_of(pixels).full((), scale, loss.dtype))
         assert x.grad is not None
         return loss.data, x.grad
-
-
-# --- what they compute ------------------------------------------------------------------------------------
-
-
-def transformer_flops(net: TransformerNet, H: int, W: int) -> float:
-    """Multiplications and additions of `net` for one picture, as direct convolution takes them."""
-    grid = 1 if net.config["upsample"] == "nearest" else 4  # a transposed convolution works on the smaller picture
-    layers = [(net.conv1, 1), (net.conv2, 4), (net.conv3, 16), (net.up1, 4 * grid), (net.up2, grid), (net.output, 1)]
-    layers += [(layer, 16) for block in net.residual for layer in (block.conv1, block.conv2)]
-    return sum(2 * layer.weight.data.size * H * W / part for layer, part in layers)
-
-
-def vgg_flops(network: LossNetwork, H: int, W: int) -> float:
-    """Multiplications and additions of the convolutions of `network`, forward, for one picture."""
-    total, pixels = 0, H * W
-    for name in network.layers:
-        if name.startswith("pool"):
-            pixels //= 4
-        elif name.startswith("conv"):
-            total += 2 * network.weights[name][0].size * pixels
-    return total

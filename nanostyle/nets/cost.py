@@ -1,9 +1,12 @@
-"""How much memory the networks take on a GPU, so that what does not fit is refused before it is begun.
+"""What the networks cost, read from their lists of layers: memory on a GPU, and multiplications and additions.
 
-Bytes for each pixel of the picture. On the CPU the same work takes less: it is done in blocks.
+Memory is in bytes for each pixel of the picture, so that what does not fit is refused before it is begun. On the CPU
+the same work takes less: it is done in blocks. Multiplications and additions are those of direct convolution; the fast
+algorithms need fewer.
 """
 
 from collections.abc import Iterable
+from math import prod
 
 from nanostyle.backend.device import precision
 from nanostyle.nets.transformer import TransformerNet
@@ -15,37 +18,78 @@ _PICTURES = 40.0
 _UNFOLDED = 32
 
 
-def _of_a_number() -> int:
+def _bytes_of_a_number() -> int:
     return 2 if precision() == "fp16" else 4
 
 
-def transformer_pass(net: TransformerNet) -> float:
-    """Of a pass without gradient: where it is widest the last block's input, its convolution and its norm are there.
+# --- memory -------------------------------------------------------------------------------------------------
 
-    In a narrow network it is at the first and last layer.
+
+def transformer_pass(net: TransformerNet) -> float:
+    """Bytes per pixel of a pass of `net` without gradient.
+
+    Where a layer works, its input, its convolution and its norm are there, and in a residual block what will be added.
+    A layer from or to three channels has the other ones and its taps instead.
+
+    >>> import numpy as np
+    >>> from nanostyle.nets.transformer import transformer_config
+    >>> transformer_pass(TransformerNet(transformer_config("johnson"), np.random.default_rng(0)))
+    360.0
     """
-    widest, before = net.output.weight.shape[2], net.up2.weight.shape[2] / 4
-    return _PICTURES + _of_a_number() * max(2 * widest + before, widest + _UNFOLDED)
+    most = 0.0
+    for layer in net.layers:
+        C, M = layer.convolution.channels
+        before, after = C / layer.scale**2, M / layer.scale_out**2
+        most = max(most, before * (2 if layer.block == "last" else 1) + 2 * after)
+        if min(C, M) == 3:
+            most = max(most, max(before, after) + _UNFOLDED)
+    return _PICTURES + _bytes_of_a_number() * most
 
 
 def loss_gradient(network: LossNetwork, layers: Iterable[str]) -> float:
-    """Of the loss at `layers` of `network` and its gradient: every layer is kept, and a few of the widest beside it."""
-    deepest = max(network.layers.index(name) for name in layers)
-    numbers, widest, pixels, channels = 0.0, 0.0, 1.0, 3
-    for name in network.layers[: deepest + 1]:
-        if name.startswith("conv"):
-            channels = network.weights[name][0].shape[3]
-        if name.startswith("pool"):
-            pixels /= 4
-        if not name.startswith("relu"):  # one array with its convolution
-            numbers += channels * pixels
-        widest = max(widest, channels * pixels)
-    return _PICTURES + _of_a_number() * (numbers + max(4 * widest, widest + _UNFOLDED))
+    """Bytes per pixel of the loss at `layers` of `network` and its gradient.
+
+    Every layer is kept, and a few of the widest beside it; a ReLU is one array with its convolution.
+    """
+    wanted = set(layers)
+    names = [layer.name for layer in network.table]
+    used = network.table[: 1 + max(names.index(name) for name in wanted)]
+    kept = sum(layer.channels / layer.scale**2 for layer in used if layer.kind != "relu")
+    widest = max(layer.channels / layer.scale**2 for layer in used)
+    return _PICTURES + _bytes_of_a_number() * (kept + max(4 * widest, widest + _UNFOLDED))
 
 
 def training_step(net: TransformerNet, network: LossNetwork, layers: Iterable[str]) -> float:
-    """Of a step of training `net` with the loss at `layers` of `network`: what both keep."""
-    c32, c64, c128 = (layer.weight.shape[3] for layer in (net.conv1, net.conv2, net.conv3))
-    # Each layer's convolution and norm; residual blocks are at a quarter of the side. Then what the widest works on.
-    kept = 2 * (2 * c32 + 2 * c64 / 4 + 11 * c128 / 16) + max(3 * c32, c32 + _UNFOLDED)
-    return loss_gradient(network, layers) + _of_a_number() * kept
+    """Bytes per pixel of a step of training `net` with the loss at `layers` of `network`: what both keep.
+
+    Each layer of `net` keeps its convolution and its norm; the last one's result is a picture, which is counted
+    already. Then there is what the widest layer works on.
+    """
+    results = [layer.convolution.channels[1] / layer.scale_out**2 for layer in net.layers[:-1]]
+    kept = 2 * sum(results) + max(3 * max(results), max(results) + _UNFOLDED)
+    return loss_gradient(network, layers) + _bytes_of_a_number() * kept
+
+
+# --- multiplications and additions --------------------------------------------------------------------------
+
+
+def transformer_flops(net: TransformerNet, H: int, W: int) -> float:
+    """Multiplications and additions of `net` for one picture of `H` x `W` pixels.
+
+    A kernel meets every pixel of the result; a transposed one, every pixel of the input.
+    """
+    total = 0.0
+    for layer in net.layers:
+        scale = layer.scale if layer.convolution.transposed else layer.scale_out
+        total += 2 * prod(layer.convolution.weight.shape) * H * W / scale**2
+    return total
+
+
+def vgg_flops(network: LossNetwork, H: int, W: int) -> float:
+    """Multiplications and additions of the convolutions of `network`, forward, for one picture of `H` x `W` pixels."""
+    total = 0
+    for layer in network.table:
+        if layer.kind == "conv":
+            pixels = (H // layer.scale) * (W // layer.scale)
+            total += 2 * prod(network.weights[layer.name][0].shape) * pixels
+    return total

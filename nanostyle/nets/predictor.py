@@ -91,12 +91,7 @@ class VggBackbone:
     @property
     def width(self) -> int:
         """The number of statistics."""
-        width, channels = 0, 3
-        for name in self._network.layers:
-            if name.startswith("conv"):
-                channels = self._network.weights[name][0].shape[3]
-            width += 2 * channels * (name in self._layers)
-        return width
+        return sum(2 * row.channels for row in self._network.table if row.name in self._layers)
 
     def __call__(self, x: Any, *, training: bool = False) -> Tensor:
         """The statistics `(N, width)` of pictures `x (N, H, W, 3)`, RGB in 0..1; `training` makes no difference."""

@@ -23,8 +23,10 @@ the residual blocks; the tanh is scaled to 0..1, as pictures are. All: a picture
 mirrored at the bottom and the right, and the result cropped back.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 
@@ -32,7 +34,7 @@ from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import module_of, storage
 from nanostyle.backend.types import Array
-from nanostyle.nn.layers import Conv2d, ConvTranspose2d, Residual
+from nanostyle.nn.layers import Conv2d, ConvTranspose2d
 from nanostyle.nn.norms import BatchNorm, ConditionalInstanceNorm, InstanceNorm, Norm, PredictedNorm, Rows
 
 Style = Any | Mapping[str, Rows] | None
@@ -42,6 +44,40 @@ NORMS = {"johnson": ("instance", "batch"), "dumoulin": ("conditional",), "ghiasi
 UPSAMPLE = {"johnson": ("fractional", "nearest"), "dumoulin": ("nearest",), "ghiasi": ("nearest",)}
 
 MAX_STYLES = 10_000
+
+RESIDUAL_BLOCKS = 5
+"""As in all three papers."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer of the network and its place in it: all that a walk needs which does not run the network itself.
+
+    Attributes
+    ----------
+    name : str
+        What the names of its parameters begin with: `residual1/conv1`.
+    convolution
+        The convolution with its norm and ReLU: kernel, stride, upsample, channels, norm and relu are its attributes.
+    scale : int
+        The picture's side over that of the layer's input: 1, 2 or 4.
+    block : str
+        `first`: the input is kept; `last`: what was kept is added to the result. Between the two lies a residual block.
+    activation : str
+        What follows everything else: `tanh` (scaled to 0..1) or `sigmoid` after the last layer, else none.
+    """
+
+    name: str
+    convolution: Conv2d | ConvTranspose2d
+    scale: int
+    block: Literal["", "first", "last"] = ""
+    activation: Literal["", "tanh", "sigmoid"] = ""
+
+    @property
+    def scale_out(self) -> int:
+        """The picture's side over that of the layer's result."""
+        layer = self.convolution
+        return self.scale // layer.stride if layer.transposed else self.scale * layer.stride // layer.upsample
 
 
 def transformer_config(
@@ -91,6 +127,54 @@ def transformer_config(
     return {"arch": arch, **chosen, "width": float(width), "styles": styles, "identity": bool(identity)}
 
 
+def _layers(config: Mapping[str, Any], rng: np.random.Generator) -> list[Layer]:
+    """The layers of the network that `config` describes, in order: the table at the top of this file."""
+    arch = config["arch"]
+    c32, c64, c128 = (max(4, round(config["width"] * C)) for C in (32, 64, 128))
+    bias = arch == "johnson"
+    norm = partial(_norm, config["norm"], styles=config["styles"])
+    early = BatchNorm if arch == "ghiasi" else norm
+
+    def conv(K: int, C: int, M: int, norm: Callable[[int], Norm] | None = norm, **options: Any) -> Conv2d:
+        return Conv2d(rng, K, C, M, bias=bias, norm=norm(M) if norm else None, **options)
+
+    def up(C: int, M: int) -> Conv2d | ConvTranspose2d:
+        if config["upsample"] == "nearest":
+            return conv(3, C, M, upsample=2, relu=True)
+        return ConvTranspose2d(rng, C, M, bias=bias, norm=norm(M), relu=True)
+
+    layers: list[Layer] = []
+
+    def add(name: str, convolution: Conv2d | ConvTranspose2d, **place: Any) -> None:
+        layers.append(Layer(name, convolution, layers[-1].scale_out if layers else 1, **place))
+
+    add("conv1", conv(9, 3, c32, early, relu=True))
+    add("conv2", conv(3, c32, c64, early, stride=2, relu=True))
+    add("conv3", conv(3, c64, c128, early, stride=2, relu=True))
+    for i in range(1, RESIDUAL_BLOCKS + 1):
+        add(f"residual{i}/conv1", conv(3, c128, c128, relu=True), block="first")
+        add(f"residual{i}/conv2", conv(3, c128, c128), block="last")
+    add("up1", up(c128, c64))
+    add("up2", up(c64, c32))
+    if arch == "johnson":
+        add("output", conv(9, c32, 3, None), activation="tanh")
+    else:
+        add("output", conv(9, c32, 3), activation="sigmoid")
+    return layers
+
+
+def _norm(kind: str, C: int, *, styles: int) -> Norm:
+    match kind:
+        case "batch":
+            return BatchNorm(C)
+        case "instance":
+            return InstanceNorm(C)
+        case "conditional":
+            return ConditionalInstanceNorm(C, styles)
+        case _:
+            return PredictedNorm(C)
+
+
 class TransformerNet:
     """A picture in, the stylized picture of the same size out.
 
@@ -100,46 +184,35 @@ class TransformerNet:
         As `transformer_config` makes it.
     rng
         Where the initial weights come from.
+
+    Attributes
+    ----------
+    config : dict
+        The description, as it stands in a model file.
+    layers : list of Layer
+        The network, in order. Whoever needs to know what it is made of walks this list.
+
+    Examples
+    --------
+    >>> net = TransformerNet(transformer_config("johnson", width=0.25), np.random.default_rng(0))
+    >>> net(np.zeros((1, 30, 41, 3), np.float32)).shape
+    (1, 30, 41, 3)
+    >>> [layer.name for layer in net.layers if layer.scale_out != layer.scale]
+    ['conv2', 'conv3', 'up1', 'up2']
     """
 
     def __init__(self, config: Mapping[str, Any], rng: np.random.Generator) -> None:
-        self.config = config = transformer_config(**config)
-        arch, upsample = config["arch"], config["upsample"]
-        c32, c64, c128 = (max(4, round(config["width"] * C)) for C in (32, 64, 128))
-        bias = arch == "johnson"
+        self.config = transformer_config(**config)
+        self.layers = _layers(self.config, rng)
 
-        def early(C: int) -> Norm:
-            return BatchNorm(C) if arch == "ghiasi" else norm(C)
-
-        def norm(C: int) -> Norm:
-            match config["norm"]:
-                case "batch":
-                    return BatchNorm(C)
-                case "instance":
-                    return InstanceNorm(C)
-                case "conditional":
-                    return ConditionalInstanceNorm(C, config["styles"])
-                case _:
-                    return PredictedNorm(C)
-
-        def up(C: int, M: int) -> Conv2d | ConvTranspose2d:
-            if upsample == "nearest":
-                return Conv2d(rng, 3, C, M, upsample=2, bias=bias, norm=norm(M), relu=True)
-            return ConvTranspose2d(rng, C, M, bias=bias, norm=norm(M), relu=True)
-
-        self.conv1 = Conv2d(rng, 9, 3, c32, bias=bias, norm=early(c32), relu=True)
-        self.conv2 = Conv2d(rng, 3, c32, c64, stride=2, bias=bias, norm=early(c64), relu=True)
-        self.conv3 = Conv2d(rng, 3, c64, c128, stride=2, bias=bias, norm=early(c128), relu=True)
-        self.residual = [Residual(rng, c128, bias=bias, norms=(norm(c128), norm(c128))) for _ in range(5)]
-        self.up1 = up(c128, c64)
-        self.up2 = up(c64, c32)
-        self.output = Conv2d(rng, 9, c32, 3, bias=bias, norm=None if arch == "johnson" else norm(3))
-        self._activation = _unit_tanh if arch == "johnson" else ops.sigmoid
+    def named_layers(self) -> Iterator[tuple[str, Conv2d | ConvTranspose2d]]:
+        """The layers by the names that their parameters begin with: what a model file holds."""
+        return ((layer.name, layer.convolution) for layer in self.layers)
 
     @property
     def styles(self) -> int:
         """The number of styles among which a call can choose; 1 where there is no choice."""
-        return self.config["styles"]
+        return int(self.config["styles"])
 
     @property
     def styled_layers(self) -> list[tuple[str, int]]:
@@ -147,12 +220,8 @@ class TransformerNet:
         return [(name, norm.channels) for name, norm in self._styled_norms().items()]
 
     def _styled_norms(self) -> dict[str, Any]:
-        named: dict[str, Any] = {"conv1": self.conv1, "conv2": self.conv2, "conv3": self.conv3}
-        for i, block in enumerate(self.residual, start=1):
-            named |= {f"residual{i}/conv1": block.conv1, f"residual{i}/conv2": block.conv2}
-        named |= {"up1": self.up1, "up2": self.up2, "output": self.output}
-        norms = {name: layer.norm for name, layer in named.items()}
-        return {k: norm for k, norm in norms.items() if isinstance(norm, ConditionalInstanceNorm | PredictedNorm)}
+        norms = {name: layer.norm for name, layer in self.named_layers()}
+        return {name: norm for name, norm in norms.items() if norm is not None and norm.styled}
 
     def blend(self, shares: Mapping[int, float], photo: Array) -> dict[str, Rows]:
         """Gamma and beta for `photo (1, H, W, 3)` in a mix of styles, `{row: share}`: what a call takes as `style`.
@@ -196,23 +265,26 @@ class TransformerNet:
 
         photos = x.data if isinstance(x, Tensor) else x
         own = self.config["identity"] and not isinstance(style, Mapping)
-        output_rows = self._output_rows(style, photos) if own else None
 
-        def at(layer: str) -> Any:
-            return style.get(layer) if isinstance(style, Mapping) else style
+        rows = style if isinstance(style, Mapping) else {layer.name: style for layer in self.layers}
+        if own:
+            rows = {**rows, "output": self._output_rows(style, photos)}
 
         _, H, W, _ = x.shape
         x = ops.cast(x, dtype=storage(photos))
         bottom, right = -H % 4, -W % 4
         if bottom or right:
             x = ops.pad(x, pad=(0, bottom, 0, right), mode="reflect")
-        for name, layer in (("conv1", self.conv1), ("conv2", self.conv2), ("conv3", self.conv3)):
-            x = layer(x, style=at(name), training=training)
-        for i, block in enumerate(self.residual, start=1):
-            x = block(x, styles=(at(f"residual{i}/conv1"), at(f"residual{i}/conv2")), training=training)
-        x = self.up1(x, style=at("up1"), training=training)
-        x = self.up2(x, style=at("up2"), training=training)
-        x = self._activation(self.output(x, style=output_rows or at("output"), training=training))
+        kept = None
+        for layer in self.layers:
+            if layer.block == "first":
+                kept = x
+            added = kept if layer.block == "last" else None
+            x = layer.convolution(x, added, style=rows.get(layer.name), training=training)
+            if layer.block == "last":
+                kept = added = None
+            if layer.activation:
+                x = _ACTIVATIONS[layer.activation](x)
         x = ops.cast(x, dtype=photos.dtype)
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 
@@ -228,3 +300,6 @@ def _with_statistics(rows: Rows, share: Any, photos: Array) -> Rows:
 def _unit_tanh(x: Tensor) -> Tensor:
     """The paper's scaled tanh, from 0 to 1."""
     return (ops.tanh(x) + 1) * 0.5
+
+
+_ACTIVATIONS = {"tanh": _unit_tanh, "sigmoid": ops.sigmoid}

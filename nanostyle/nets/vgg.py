@@ -5,7 +5,7 @@ compact network differ in their list of layers, their weights and their preproce
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,25 @@ from nanostyle.backend.types import Array
 # In the order of the field's habit: the first ones that a network has are its defaults.
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT_LAYERS = ("relu4_2", "relu4_1", "relu3_3", "relu3_1")
+
+
+class VggLayer(NamedTuple):
+    """A layer of a loss network, as those read it who walk the network without running it.
+
+    Attributes
+    ----------
+    name, kind : str
+        `conv1_1` and `conv`; the other kinds are `relu` and `pool`.
+    channels : int
+        Those of its result.
+    scale : int
+        The picture's side over that of its result, which is rounded down.
+    """
+
+    name: str
+    kind: str
+    channels: int
+    scale: int
 
 
 class LossNetwork:
@@ -76,6 +95,25 @@ class LossNetwork:
             if f"{name}/map" in parameters
         }
 
+    @property
+    def table(self) -> list[VggLayer]:
+        """The layers in order, with channels and scale."""
+        rows = []
+        channels, scale = 3, 1
+        for name in self.layers:
+            kind = name.rstrip("0123456789_")
+            if kind == "conv":
+                channels = self.weights[name][0].shape[3]
+            elif kind == "pool":
+                scale *= 2
+            rows.append(VggLayer(name, kind, channels, scale))
+        return rows
+
+    def size(self, layer: str, H: int, W: int) -> tuple[int, int]:
+        """Height and width of the features of `layer` for pictures of `H` x `W` pixels."""
+        scale = next(row.scale for row in self.table if row.name == layer)
+        return H // scale, W // scale
+
     @staticmethod
     def _frozen(x: npt.NDArray[Any], dtype: npt.DTypeLike, device: Device) -> Array:
         """A read-only copy: what is derived from it (Winograd form) may be kept."""
@@ -94,9 +132,9 @@ class LossNetwork:
         return [name for name in CONTENT_LAYERS if name in self.layers][:1]
 
     def minimum_side(self, layers: Iterable[str]) -> int:
-        """The smallest height and width of a picture for which all of `layers` exist: 2 for each pool before them."""
-        deepest = max(self.layers.index(name) for name in layers)
-        return 2 ** sum(name.startswith("pool") for name in self.layers[:deepest])
+        """The smallest height and width of a picture for which all of `layers` exist: 2 for each pool up to them."""
+        wanted = set(layers)
+        return max(row.scale for row in self.table if row.name in wanted)
 
     def check_layers(self, layers: Iterable[str]) -> None:
         """Raise ValueError, with the names there are, if the network lacks one of `layers`."""

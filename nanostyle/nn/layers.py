@@ -38,11 +38,60 @@ def _bias(M: int, norm: Norm | None) -> Tensor:
     return bias
 
 
-class Conv2d:
+class Convolution:
+    """What the two kinds of convolution have in common: all that a walk over a network needs to know of a layer.
+
+    Attributes
+    ----------
+    weight, bias : Tensor
+        `(K, K, C, M)` and `(M,)`; the bias may be None.
+    norm : Norm or None
+        What follows the convolution.
+    relu : bool
+        Whether a ReLU follows the norm.
+    stride : int
+        What the layer divides the size by; or multiplies it by, if it is transposed.
+    upsample : int
+        By how much the layer enlarges its input before it convolves (nearest neighbor).
+    transposed : bool
+        Whether this is the convolution's transpose.
+    """
+
+    transposed = False
+
+    def __init__(
+        self, weight: Tensor, *, bias: bool, norm: Norm | None, relu: bool, stride: int = 1, upsample: int = 1
+    ) -> None:
+        self.weight = weight
+        self.bias = _bias(weight.shape[3], norm) if bias else None
+        self.norm, self.relu = norm, relu
+        self.stride, self.upsample = stride, upsample
+
+    @property
+    def kernel(self) -> int:
+        """The side K of the kernel."""
+        return self.weight.shape[0]
+
+    @property
+    def channels(self) -> tuple[int, int]:
+        """The numbers of channels, in and out."""
+        return self.weight.shape[2], self.weight.shape[3]
+
+    @property
+    def _trained_bias(self) -> Tensor | None:
+        """The bias, if it makes a difference."""
+        return None if _takes_bias_out(self.norm) else self.bias
+
+
+class Conv2d(Convolution):
     """Convolution of K x K, C to M channels, mirror-padded to keep the size; then `norm`, then ReLU if asked for.
 
-    `upsample` enlarges the picture first (nearest neighbor): the resize-convolution of Odena 2016, which has no
+    `upsample` enlarges the input first (nearest neighbor): the resize-convolution of Odena 2016, which has no
     checkerboard. `stride` divides the size.
+
+    >>> layer = Conv2d(np.random.default_rng(0), 3, 8, 16, stride=2, relu=True)
+    >>> layer(np.ones((1, 10, 12, 8), np.float32)).shape
+    (1, 5, 6, 16)
     """
 
     def __init__(
@@ -58,36 +107,40 @@ class Conv2d:
         norm: Norm | None = None,
         relu: bool = False,
     ) -> None:
-        self.weight = _kernel(rng, K, K, C, M)
-        self.bias = _bias(M, norm) if bias else None
-        self.norm = norm
-        self._relu, self._stride, self._upsample = relu, stride, upsample
+        weight = _kernel(rng, K, K, C, M)
+        super().__init__(weight, bias=bias, norm=norm, relu=relu, stride=stride, upsample=upsample)
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
-        """The layer's result for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
+        """The layer's result `(N, H', W', M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
         moments = _takes_bias_out(self.norm)
         y = ops.conv2d(
             x,
             self.weight,
-            None if _takes_bias_out(self.norm) else self.bias,
-            stride=self._stride,
-            pad=self.weight.shape[0] // 2,
+            self._trained_bias,
+            stride=self.stride,
+            pad=self.kernel // 2,
             mode="reflect",
-            upsample=self._upsample,
-            relu=self._relu and self.norm is None,
+            upsample=self.upsample,
+            relu=self.relu and self.norm is None,
             moments=moments,
         )
         if self.norm is None:
             return y
         y, known = y if moments else (y, None)
-        return self.norm(y, residual, relu=self._relu, moments=known, style=style, training=training)
+        return self.norm(y, residual, relu=self.relu, moments=known, style=style, training=training)
 
 
-class ConvTranspose2d:
+class ConvTranspose2d(Convolution):
     """Fractionally strided convolution of 3 x 3, C to M channels, to twice the size (Johnson 2016); then `norm`.
 
     A checkerboard is possible: 3 does not divide by 2, so the kernels overlap unevenly.
+
+    >>> layer = ConvTranspose2d(np.random.default_rng(0), 8, 4)
+    >>> layer(np.ones((1, 5, 6, 8), np.float32)).shape
+    (1, 10, 12, 4)
     """
+
+    transposed = True
 
     def __init__(
         self,
@@ -99,32 +152,14 @@ class ConvTranspose2d:
         norm: Norm | None = None,
         relu: bool = False,
     ) -> None:
-        self.weight = _kernel(rng, 3, 3, C, M)
-        self.bias = _bias(M, norm) if bias else None
-        self.norm = norm
-        self._relu = relu
+        super().__init__(_kernel(rng, 3, 3, C, M), bias=bias, norm=norm, relu=relu, stride=2)
 
-    def __call__(self, x: Any, *, style: Any = None, training: bool = False) -> Tensor:
-        """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`."""
-        bias = None if _takes_bias_out(self.norm) else self.bias
-        y = ops.conv_transpose2d(x, self.weight, bias, stride=2, pad=1, output_pad=1)
+    def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
+        """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
+        y = ops.conv_transpose2d(x, self.weight, self._trained_bias, stride=self.stride, pad=1, output_pad=1)
         if self.norm is not None:
-            return self.norm(y, relu=self._relu, style=style, training=training)
-        return ops.relu(y) if self._relu else y
-
-
-class Residual:
-    """Two convolutions of 3 x 3 and the input added to their result; no ReLU after the sum (Gross 2016)."""
-
-    def __init__(self, rng: np.random.Generator, C: int, *, bias: bool, norms: tuple[Norm, Norm]) -> None:
-        first, second = norms
-        self.conv1 = Conv2d(rng, 3, C, C, bias=bias, norm=first, relu=True)
-        self.conv2 = Conv2d(rng, 3, C, C, bias=bias, norm=second)
-
-    def __call__(self, x: Any, *, styles: tuple[Any, Any] = (None, None), training: bool = False) -> Tensor:
-        """The block's result, of the shape of `x`; `styles` are those of the two norms."""
-        y = self.conv1(x, style=styles[0], training=training)
-        return self.conv2(y, x, style=styles[1], training=training)
+            return self.norm(y, residual, relu=self.relu, style=style, training=training)
+        return ops.relu(y) if self.relu else y
 
 
 # --- without pixels ---------------------------------------------------------------------------------------

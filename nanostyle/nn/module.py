@@ -24,7 +24,14 @@ class _Slot(NamedTuple):
 
 
 def _walk(layer: Any, prefix: str = "") -> Iterator[_Slot]:
-    """Every public attribute below `layer`, in the order in which constructors made them; lists count from 1."""
+    """Every public attribute below `layer`, in the order in which constructors made them; lists count from 1.
+
+    A network that is a list of layers names them itself, by `named_layers()`, and holds nothing else.
+    """
+    if hasattr(layer, "named_layers"):
+        for name, part in layer.named_layers():
+            yield from _walk(part, f"{prefix}{name}/")
+        return
     for attribute, value in vars(layer).items():
         name = prefix + attribute
         if attribute.startswith("_"):

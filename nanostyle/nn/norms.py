@@ -19,14 +19,21 @@ def _parameter(values: Array) -> Tensor:
 # --- normalization ----------------------------------------------------------------------------------------
 #
 # All are called in one way: x (N, H, W, C), what is added before the ReLU, and what they may need to know.
+#
+#     kind            its name in the description of a network
+#     takes_moments   whether it can use the statistics of the convolution's epilogue: each picture has its own
+#     styled          whether gamma and beta depend on the style
 
 
 class InstanceNorm:
     """`gamma·(x - μ)/σ + beta` with each picture's own μ and σ; `gamma`, `beta` `(C,)` (Ulyanov 2016)."""
 
+    kind = "instance"
     takes_moments = True
+    styled = False
 
     def __init__(self, C: int) -> None:
+        self.channels = C
         self.gamma = _parameter(np.ones(C))
         self.beta = _parameter(np.zeros(C))
 
@@ -40,7 +47,9 @@ class InstanceNorm:
 class PredictedNorm:
     """Instance norm without parameters of its own: gamma and beta come with every call (Ghiasi 2017)."""
 
+    kind = "predicted"
     takes_moments = True
+    styled = True
 
     def __init__(self, C: int) -> None:
         self.channels = C
@@ -56,7 +65,9 @@ class PredictedNorm:
 class ConditionalInstanceNorm:
     """Instance norm with a row of gamma and beta `(S, C)` for each of S styles (Dumoulin 2017, equation 5)."""
 
+    kind = "conditional"
     takes_moments = True
+    styled = True
 
     def __init__(self, C: int, styles: int) -> None:
         self.channels = C
@@ -77,10 +88,13 @@ class BatchNorm:
     The averages move by a tenth of the way at each training call, as is the custom.
     """
 
+    kind = "batch"
     takes_moments = False
+    styled = False
     momentum = 0.1
 
     def __init__(self, C: int) -> None:
+        self.channels = C
         self.gamma = _parameter(np.ones(C))
         self.beta = _parameter(np.zeros(C))
         self.running_mean = np.zeros(C, np.float32)

@@ -13,10 +13,9 @@ from nanostyle.diagnostics.speed import (
     picture,
     stylize,
     transformer,
-    transformer_flops,
     vgg19,
-    vgg_flops,
 )
+from nanostyle.nets.cost import transformer_flops
 
 
 @pytest.fixture(autouse=True)
@@ -45,26 +44,6 @@ def test_rows_are_yielded_without_printing(monkeypatch, capsys):
     flops = transformer_flops(transformer(), 16, 16)
     assert rows[0].gflops == pytest.approx(flops / rows[0].milliseconds / 1e6)
     assert capsys.readouterr().out == ""
-
-
-def test_flops_of_the_transformer():
-    """By hand, for 8x8 pixels: each output value takes 2 * K * K * C."""
-    pixels, half, quarter = 64, 16, 4
-    down = pixels * 32 * 81 * 3 + half * 64 * 9 * 32 + quarter * 128 * 9 * 64
-    residual = 10 * quarter * 128 * 9 * 128
-    up = half * 64 * 9 * 128 + pixels * 32 * 9 * 64
-    output = pixels * 3 * 81 * 32
-    assert transformer_flops(transformer(), 8, 8) == 2 * (down + residual + up + output)
-    fractional = transformer("fractional")
-    assert transformer_flops(fractional, 8, 8) == 2 * (down + residual + up / 4 + output)
-
-
-def test_flops_of_vgg():
-    first = 2 * 9 * 64 * (3 * 64 + 64 * 64)
-    second = 2 * 9 * 16 * (64 * 128 + 128 * 128)
-    third = 2 * 9 * 4 * (128 * 256 + 3 * 256 * 256)
-    fourth = 2 * 9 * 1 * 256 * 512
-    assert vgg_flops(vgg19(), 8, 8) == first + second + third + fourth
 
 
 def test_gemm_peak_is_a_speed():

@@ -11,12 +11,15 @@ def rng():
     return np.random.default_rng(0)
 
 
+class Pair:
+    def __init__(self, rng):
+        self.conv1, self.conv2 = (layers.Conv2d(rng, 3, 4, 4, bias=False, norm=norms.InstanceNorm(4)) for _ in "ab")
+
+
 class Net:
     def __init__(self, rng):
         self.first = layers.Conv2d(rng, 3, 3, 4, norm=norms.BatchNorm(4), relu=True)
-        self.block = [
-            layers.Residual(rng, 4, bias=False, norms=(norms.InstanceNorm(4), norms.InstanceNorm(4))) for _ in "ab"
-        ]
+        self.block = [Pair(rng) for _ in "ab"]
         self.config = {"width": np.ones(3)}
         self._cache = np.ones(3)
 
@@ -88,12 +91,38 @@ def test_relu_stands_after_the_norm_or_without_one_after_the_convolution(rng):
         assert y.min() == 0 < y.max()
 
 
+class Listed:
+    def __init__(self, rng):
+        self.ignored = np.ones(3)
+        self._layers = [("a/b", layers.Conv2d(rng, 3, 2, 2, bias=False)), ("c", norms.BatchNorm(2))]
+
+    def named_layers(self):
+        return self._layers
+
+
+def test_a_network_may_name_its_layers_itself(rng):
+    net = Listed(rng)
+    assert list(module.parameters(net)) == ["a/b/weight", "c/gamma", "c/beta"]
+    assert list(module.buffers(net)) == ["c/running_mean", "c/running_variance"]
+    mean = np.full(2, 7, np.float32)
+    module.set_state(net, module.state(net) | {"c/running_mean": mean})
+    assert net._layers[1][1].running_mean is mean
+
+
 @pytest.mark.parametrize("norm", [norms.InstanceNorm, norms.BatchNorm])
-def test_residual_adds_its_input(rng, norm):
-    block = layers.Residual(rng, 4, bias=False, norms=(norm(4), norm(4)))
-    block.conv2.norm.gamma.data[:] = 0
-    x = rng.standard_normal((1, 5, 5, 4)).astype(np.float32)
-    np.testing.assert_allclose(block(x, training=True).data, x, atol=1e-6)
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rng, norm: layers.Conv2d(rng, 3, 4, 4, norm=norm, relu=True),
+        lambda rng, norm: layers.ConvTranspose2d(rng, 4, 4, norm=norm, relu=True),
+    ],
+)
+def test_what_is_given_as_residual_is_added_before_the_relu(rng, norm, make):
+    layer = make(rng, norm(4))
+    layer.norm.gamma.data[:] = 0
+    x = rng.standard_normal((1, 6, 6, 4)).astype(np.float32)
+    residual = rng.standard_normal(layer(x, training=True).shape).astype(np.float32)
+    np.testing.assert_allclose(layer(x, residual, training=True).data, np.maximum(residual, 0), atol=1e-6)
 
 
 def test_upsampling_convolution_and_stride(rng):
