@@ -16,18 +16,17 @@ from typing import Any
 import numpy as np
 
 from bench.folders import RESULTS, RUNS, from_data
-from nanostyle.backend.device import CPU
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing, sha256
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
-from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
+from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.registry import find
+from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.losses import layer_weights
 
 PHOTOS = ("tubingen", "chelsea", "kodim08", "golden_gate", "astronaut", "lion")
 PAINTINGS = (
@@ -59,10 +58,8 @@ def remembered(file: Path, photo: Pixels, painting: Pixels, network: LossNetwork
 
 def judge(made: Mapping[str, Pixels], photo: Pixels, painting: Pixels, judge: LossNetwork) -> dict[str, Losses]:
     """Content and style loss of each picture by the network `judge`, relative and without weights."""
-    options = GatysOptions(style_weight=1, pyramid=False)
-    content, style = layer_weights(judge.content_layers), layer_weights(judge.style_layers)
-    objective = PixelObjective(judge, options, content, style, CPU)
-    objective.aim(photo, [painting], [1.0])
+    loss = PerceptualLoss(judge)
+    objective = PixelObjective(loss, photo[None], [StyleTarget(loss.grams(painting[None]))])
     terms = {name: objective.terms(objective(pixels[None])[0]) for name, pixels in made.items()}
     return {name: {"content": t["content"], "style": t["style"]} for name, t in terms.items()}
 

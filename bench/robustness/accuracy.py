@@ -17,7 +17,7 @@ from bench.folders import RESULTS
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.cpu import conv
 from nanostyle.backend.types import Array
-from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19
+from nanostyle.diagnostics.speed import gatys_objective, picture, vgg19
 from nanostyle.io.atomic import replacing
 from nanostyle.models.loss_network import loss_network
 from nanostyle.nets.vgg import LossNetwork
@@ -28,7 +28,7 @@ TILES = {"Winograd, tiles of 4": 4, "Winograd, tiles of 2": 2, "direct": 0}
 def gradient(network: LossNetwork, pictures: list[Array]) -> Array:
     """The gradient of the loss of `(photo, aim, painting)` with respect to the photo."""
     photo, aim, painting = pictures
-    return PerceptualLoss(network, aim, painting)(photo)[1]
+    return gatys_objective(network, aim, painting)(photo)[1]
 
 
 def decisions(network: LossNetwork, photo: Array) -> list[Array]:

@@ -10,8 +10,8 @@ import torch
 
 from bench.speed.networks import as_torch
 from bench.speed.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
-from bench.speed.torch_nets import Features, perceptual_loss, tensor
-from nanostyle.diagnostics.speed import PerceptualLoss, picture, vgg19
+from bench.speed.torch_nets import Features, perceptual_loss, targets, tensor
+from nanostyle.diagnostics.speed import gatys_objective, picture, vgg19
 from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.nets.cost import vgg_flops
 
@@ -42,8 +42,7 @@ def _optimize(contestant: str, size: int, iterations: int) -> Run:
     model, _ = as_torch(Features(network), tensor(photo), contestant)
     # torch.optim.LBFGS wants its parameter in PyTorch's own layout: only the network sees the other one.
     layout = torch.channels_last if contestant.endswith(CHANNELS_LAST) else torch.contiguous_format
-    targets = PerceptualLoss(network, photo, painting)
-    aim, grams = tensor(targets.aim), [torch.from_numpy(G) for G in targets.grams.values()]
+    aim, grams = targets(gatys_objective(network, photo, painting))
     weights = {"content": options.content_weight, "style": options.style_weight / len(grams)}
 
     def run_torch() -> Results:

@@ -15,8 +15,8 @@ import numpy as np
 from bench.speed.gpu import Work, machine, milliseconds, need_gpu, parser, write
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import Device, repeated
-from nanostyle.diagnostics.speed import PerceptualLoss, picture, transformer, vgg19
-from nanostyle.methods.gatys import LOSS_SCALE
+from nanostyle.diagnostics.speed import gatys_objective, picture, transformer, vgg19
+from nanostyle.nets.perceptual import LOSS_SCALE
 from nanostyle.nn.module import move, parameters, state
 from nanostyle.optim.adam import Adam, clipping
 from nanostyle.training.objective import Objective
@@ -212,15 +212,15 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
 def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """Loss and gradient of a picture of 512 x 512: one evaluation of Gatys' method."""
-    from bench.speed.torch_nets import Features, perceptual_loss, tensor
+    from bench.speed.torch_nets import Features, perceptual_loss, targets, tensor
 
     network, (H, W) = vgg19(), (512, 512)
     photo = picture(1, H, W)
-    targets = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
+    content, grams = targets(gatys_objective(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2)))
     dtype = torch.float16 if precision == "fp16" else torch.float32
     features = Features(network).cuda().to(memory_format=torch.channels_last)
     x = tensor(photo).cuda().to(memory_format=torch.channels_last)
-    aim, grams = tensor(targets.aim).cuda(), [torch.from_numpy(G).cuda() for G in targets.grams.values()]
+    aim, grams = content.cuda(), [G.cuda() for G in grams]
     scale = LOSS_SCALE if precision == "fp16" else 1.0
 
     def closure_of(features: Any, x: Any, scale: float) -> Work:
@@ -236,18 +236,14 @@ def gatys(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Ra
 
     exact = _pictures(exactly(torch, closure_of(features, x.clone(), 1.0))).ravel()
     features, x = features.to(dtype=dtype), x.to(dtype=dtype)
-    device_targets = PerceptualLoss(vgg19(device=GPU), *(cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)))
-
-    def ours(pixels: Any) -> Any:
-        return device_targets.gradient(pixels, scale)[1]
-
-    work, device_photo = repeated(ours, GPU), cp.asarray(photo)
-    runs: dict[str, Work] = {"nanostyle": lambda: work(device_photo), "eager": closure_of(features, x, scale)}
+    on_gpu = [cp.asarray(picture(1, H, W, seed=i)) for i in (1, 2)]
+    objective, device_photo = gatys_objective(vgg19(device=GPU), *on_gpu, device=GPU), cp.asarray(photo)
+    runs: dict[str, Work] = {"nanostyle": lambda: objective(device_photo)[1], "eager": closure_of(features, x, scale)}
     if compiled:
         runs["compiled"] = closure_of(torch.compile(features, dynamic=False), x, scale)
     for _ in range(3):
         found = runs["nanostyle"]()
-    results = {"nanostyle": found.get().ravel() / scale, "eager": _pictures(runs["eager"]()).ravel() / scale}
+    results = {"nanostyle": found.get().ravel(), "eager": _pictures(runs["eager"]()).ravel() / scale}
     yield Race(f"gatys closure {H}x{W}", runs, results, exact)
 
 

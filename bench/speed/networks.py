@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Results, Run, Work, main
-from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, tensor
+from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, targets, tensor
 from nanostyle.diagnostics.speed import (
     SIZES,
-    PerceptualLoss,
+    gatys_objective,
     picture,
     stylize,
     transformer,
@@ -49,11 +49,16 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
 def _gradient(size: str, H: int, W: int) -> Work:
     def build(contestant: str) -> Run:
         network, photo = vgg19(), picture(1, H, W)
-        targets = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
+        objective = gatys_objective(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
         if contestant == OURS:
-            return lambda: dict(zip(("loss", "gradient"), targets(photo), strict=True))
+
+            def ours() -> Results:
+                values, gradient = objective(photo)
+                return {"loss": float(values[-1]), "gradient": gradient}
+
+            return ours
         model, x = as_torch(Features(network), tensor(photo), contestant)
-        aim, grams = tensor(targets.aim), [torch.from_numpy(G) for G in targets.grams.values()]
+        aim, grams = targets(objective)
         x.requires_grad_(True)
 
         def run() -> Results:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from nanostyle.nets.perceptual import PixelObjective
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import state
@@ -115,6 +116,12 @@ def gram(f: torch.Tensor) -> torch.Tensor:
 def relative(x: torch.Tensor, aim: torch.Tensor) -> torch.Tensor:
     """The mean over the pictures of ||x - aim||² / ||aim||²."""
     return ((x - aim).flatten(1).square().sum(1) / aim.flatten(1).square().sum(1)).mean()
+
+
+def targets(objective: PixelObjective) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Content and Gram matrices of an objective of ours, as `perceptual_loss` takes them."""
+    (content,) = objective.content.values()
+    return tensor(content), [torch.from_numpy(G) for G in objective.styles[0].grams.values()]
 
 
 def perceptual_loss(

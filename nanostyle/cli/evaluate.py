@@ -9,12 +9,13 @@ from typing import Any
 import click
 import numpy as np
 
+from nanostyle.backend.types import Pixels
 from nanostyle.cli.options import overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.pictures import find_pictures, load_short, samples, style_files
-from nanostyle.methods.evaluate import Pixels, evaluate
+from nanostyle.methods.evaluate import evaluate
 from nanostyle.methods.gatys import GatysOptions
 from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.models.load import load_model

@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 import nanostyle
+from nanostyle.backend.types import Pixels
 from nanostyle.cli.options import options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
@@ -20,7 +21,7 @@ from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.io.pictures import find_pictures
 from nanostyle.io.resample import resize
 from nanostyle.methods.colors import keep_colors
-from nanostyle.methods.gatys import GatysOptions, Pixels, gatys
+from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.methods.masks import Mask, by_region, mask_of
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.load import load_model

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.autograd.ops import gram
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import CPU, Device, module_of
+from nanostyle.backend.device import CPU, Device
 from nanostyle.backend.memory import empty
 from nanostyle.backend.threads import parallel, thread_count
 from nanostyle.backend.types import Array
 from nanostyle.nets.cost import transformer_flops, vgg_flops
+from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
-from nanostyle.nn.losses import content_loss, style_loss
 
 SIZES = {"256x256": (256, 256), "512x512": (512, 512), "1920x1080": (1080, 1920)}
 
@@ -56,7 +55,7 @@ def networks(*, rounds: int = 5) -> Iterator[Row]:
         yield _row(f"transformer {name}", partial(stylize, net, picture(1, H, W)), transformer_flops(net, H, W), rounds)
     for name in ("256x256", "512x512"):
         H, W = SIZES[name]
-        loss = PerceptualLoss(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
+        loss = gatys_objective(network, picture(1, H, W, seed=1), picture(1, H, W, seed=2))
         # Forward once and back once, and each convolution costs the same in both directions.
         yield _row(f"VGG-19 gradient {name}", partial(loss, picture(1, H, W)), 2 * vgg_flops(network, H, W), rounds)
 
@@ -124,29 +123,11 @@ def stylize(net: TransformerNet, photo: Array) -> Array:
         return net(Tensor(photo)).data
 
 
-class PerceptualLoss:
-    """Content at the deepest style layer and style at all of them (Johnson 2016, section 3.2), and its gradient."""
+def gatys_objective(network: LossNetwork, photo: Array, painting: Array, *, device: Device = CPU) -> PixelObjective:
+    """Content at the deepest style layer and style at all of them (Johnson 2016, section 3.2), each counting 1.
 
-    def __init__(self, network: LossNetwork, photo: Array, painting: Array) -> None:
-        self.network, self.layers = network, network.style_layers
-        with no_grad():
-            self.aim = network.features(Tensor(photo), self.layers[-1:])[self.layers[-1]].data
-            styles = network.features(Tensor(painting), self.layers)
-            self.grams = {name: gram(f).data for name, f in styles.items()}
-
-    def __call__(self, pixels: Array) -> tuple[float, Array]:
-        """The loss of pictures `(N, H, W, 3)` and its gradient."""
-        loss, gradient = self.gradient(pixels)
-        return loss.item(), gradient
-
-    def gradient(self, pixels: Array, scale: float = 1.0) -> tuple[Array, Array]:
-        """The same on the device, the gradient `scale` times as long."""
-        x = Tensor(pixels, requires_grad=True)
-        features = self.network.features(x, self.layers)
-        loss = content_loss(features[self.layers[-1]], self.aim)
-        for name in self.layers:
-            loss = loss + style_loss(gram(features[name]), self.grams[name])
-        del features
-        loss.backward(module_of(pixels).full((), scale, loss.dtype))
-        assert x.grad is not None
-        return loss.data, x.grad
+    `photo` and `painting` are pictures `(1, H, W, 3)` on the network's `device`.
+    """
+    layers = network.style_layers
+    loss = PerceptualLoss(network, content_layers=layers[-1:], style_weight=float(len(layers)))
+    return PixelObjective(loss, photo, [StyleTarget(loss.grams(painting))], device=device)

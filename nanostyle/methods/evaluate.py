@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 from statistics import mean, median
 
 import numpy as np
-import numpy.typing as npt
 
-from nanostyle.backend.device import CPU, Device, to_host
-from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
+from nanostyle.backend.device import CPU, Device, to_device, to_host
+from nanostyle.backend.types import Pixels
+from nanostyle.methods.gatys import GatysOptions, gatys, perceptual_loss
+from nanostyle.nets.perceptual import PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.losses import layer_weights
-
-Pixels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -68,26 +66,24 @@ def evaluate(
         The objective: weights and layers. `iterations` is how far Gatys' method goes at most; 0 leaves it out.
     """
     options = replace(options, init="content", pyramid=False)
-    content = layer_weights(options.content_layers or network.content_layers)
-    style = layer_weights(options.style_layers or network.style_layers)
+    loss = perceptual_loss(network, options)
     for name, painting in paintings.items():
+        target = StyleTarget(loss.grams(to_device(painting[None], device)))
         scores = []
         for photo in photos:
             # As large beside the photo as it is: the size of its strokes is the caller's to choose.
             here = replace(options, style_scale=max(painting.shape[:2]) / max(photo.shape[:2]))
-            objective = PixelObjective(network, here, content, style, device)
-            objective.aim(photo, [painting], [1.0])
+            objective = PixelObjective(loss, to_device(photo[None], device), [target], device=device)
             values = to_host(objective(render(name, photo)[None])[0])
-            loss, terms = float(values[-1]), objective.terms(values)
-            reached = None
+            reached, total = None, float(values[-1])
             if options.iterations:
                 steps = gatys(photo, [painting], network, here, device=device)
-                reached = next((step.iteration for step in steps if step.loss <= loss), None)
-            scores.append((terms, loss, reached))
+                reached = next((step.iteration for step in steps if step.loss <= total), None)
+            scores.append((objective.terms(values), total, reached))
         yield Score(
             style=name,
             content=mean(terms["content"] for terms, *_ in scores) / options.content_weight,
             style_loss=mean(terms["style"] for terms, *_ in scores) / options.style_weight,
-            loss=mean(loss for _, loss, _ in scores),
+            loss=mean(total for _, total, _ in scores),
             iterations=[reached for *_, reached in scores],
         )

@@ -1,31 +1,24 @@
 """A Neural Algorithm of Artistic Style (Gatys 2015, 2016): the pixels themselves are optimized."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from nanostyle.autograd.ops import gram, total_variation
-from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import CPU, Device, module_of, repeated, storage, to_device, to_host
+from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend.device import CPU, Device, storage, to_device, to_host
 from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.resample import resize
 from nanostyle.methods.masks import Mask, guides, region_shares
 from nanostyle.nets.cost import loss_gradient
+from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.losses import Scale, content_loss, layer_weights, normalized, style_loss
+from nanostyle.nn.losses import Scale, normalized
 from nanostyle.optim.adam import Adam
 from nanostyle.optim.lbfgs import lbfgs
-
-Pixels = npt.NDArray[np.float32]
-
-LOSS_SCALE = 2.0**10
-
 
 LAYER = "NAME[=WEIGHT]"
 
@@ -118,42 +111,25 @@ def gatys(
     Diverged
         The loss became infinite or NaN; the message names the layer.
 
-    Departures from the paper: scale-free losses by default (`losses.py`), a total variation term, the photo as the
+    Departures from the paper: scale-free losses by default (`nn/losses.py`), a total variation term, the photo as the
     start in place of noise, coarse-to-fine for large pictures (Gatys 2017, section 6).
     """
     options = options or GatysOptions()
-    content_layers = layer_weights(options.content_layers or network.content_layers)
-    style_layers = layer_weights(options.style_layers or network.style_layers)
-    network.check_layers([*content_layers, *style_layers])
-    if options.iterations < 0:
-        raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")
-    for name in ("content_weight", "style_weight", "tv_weight", "style_scale", "learning_rate"):
-        value, positive = getattr(options, name), name in ("style_scale", "learning_rate")
-        if not (value >= 0 and np.isfinite(value)) or (positive and value == 0):
-            raise ValueError(
-                f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value}"
-            )
-    if masks:
-        if len(masks) != len(styles) or (style_weights is not None and len(style_weights)):
-            raise ValueError(f"mask: expected one for each of {len(styles)} styles, and no weights, got {len(masks)}")
-        if not any(mask.any() for mask in masks):
-            raise ValueError("mask: expected a mask with something white in it, all are black")
-        style_weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
-    shares = normalized(style_weights, len(styles))
-
-    least = network.minimum_side([*content_layers, *style_layers])
+    loss = perceptual_loss(network, options)
+    _check(options)
+    shares = _shares(content, styles, style_weights, masks)
+    least = network.minimum_side(loss.layers)
     sizes = pyramid(content.shape[:2], options.pyramid, least)
-    counts = [max(1, options.iterations // (1 if i == 0 else 2)) for i in range(len(sizes))]
-    if options.iterations == 0:
-        counts = [0] * len(sizes)
+    counts = _counts(options.iterations, len(sizes))
     rng = np.random.default_rng(options.seed)
     done, pixels = 0, None
     for size, count in zip(sizes, counts, strict=True):
         photo = resize(content, size)
         pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
-        check_memory(device, size, loss_gradient(network, [*content_layers, *style_layers]))
-        objective = PixelObjective(network, options, content_layers, style_layers, device)
-        objective.aim(photo, [_style_size(s, size, options.style_scale, least) for s in styles], shares, masks)
+        check_memory(device, size, loss_gradient(network, loss.layers))
+        paintings = [_style_size(style, size, options.style_scale, least) for style in styles]
+        targets = _targets(loss, size, paintings, shares, masks, device)
+        objective = PixelObjective(loss, to_device(photo[None], device), targets, device=device)
         for i, step in enumerate(_minimize(objective, to_device(pixels[None], device), options, count)):
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
             if i or not done:
@@ -162,8 +138,64 @@ def gatys(
         done += count
 
 
+def perceptual_loss(network: LossNetwork, options: GatysOptions) -> PerceptualLoss:
+    """The loss that `options` describe. Raises as `PerceptualLoss` does."""
+    return PerceptualLoss(
+        network,
+        content_layers=options.content_layers,
+        style_layers=options.style_layers,
+        content_weight=options.content_weight,
+        style_weight=options.style_weight,
+        tv_weight=options.tv_weight,
+        scale=options.loss_scale,
+    )
+
+
+def _check(options: GatysOptions) -> None:
+    if options.iterations < 0:
+        raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")
+    for name in ("content_weight", "style_weight", "tv_weight", "style_scale", "learning_rate"):
+        value, positive = getattr(options, name), name in ("style_scale", "learning_rate")
+        if not (value >= 0 and np.isfinite(value)) or (positive and value == 0):
+            raise ValueError(
+                f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value}"
+            )
+
+
+def _shares(
+    content: Pixels, styles: Sequence[Pixels], weights: Sequence[float] | None, masks: Sequence[Mask] | None
+) -> list[float]:
+    """How much of each style: its weight, or the area of its region, as parts that sum to 1."""
+    if masks:
+        if len(masks) != len(styles) or (weights is not None and len(weights)):
+            raise ValueError(f"mask: expected one for each of {len(styles)} styles, and no weights, got {len(masks)}")
+        if not any(mask.any() for mask in masks):
+            raise ValueError("mask: expected a mask with something white in it, all are black")
+        weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
+    return normalized(weights, len(styles))
+
+
+def _targets(
+    loss: PerceptualLoss,
+    size: tuple[int, int],
+    paintings: Sequence[Pixels],
+    shares: Sequence[float],
+    masks: Sequence[Mask] | None,
+    device: Device,
+) -> list[StyleTarget]:
+    """The paintings as the loss sees them, for a picture of `size`: each where its mask says, or everywhere."""
+    sizes = {name: loss.network.size(name, *size) for name in loss.style_layers}
+    targets = []
+    for i, (painting, share) in enumerate(zip(paintings, shares, strict=True)):
+        art = to_device(painting[None], device)
+        where = guides(masks[i], sizes) if masks else {}
+        kept = {name: to_device(guide[None, :, :, None].astype(storage(art)), device) for name, guide in where.items()}
+        targets.append(StyleTarget(loss.grams(art), share, kept))
+    return targets
+
+
 def _minimize(
-    objective: "PixelObjective", x: Array, options: GatysOptions, count: int
+    objective: PixelObjective, x: Array, options: GatysOptions, count: int
 ) -> Iterator[tuple[float, dict[str, float], Array]]:
     """The start and then `count` points on the way down, fewer where nothing is left to gain: loss, terms, pixels."""
     if options.optimizer == "lbfgs":
@@ -171,14 +203,14 @@ def _minimize(
             yield point.loss, objective.terms(point.values), point.x
             if i == count:
                 return
-        objective.check(objective.values)  # those of the last evaluation: it ends where none is finite, too
+        _check_finite(objective, objective.values)  # those of the last evaluation: it ends where none is finite, too
     elif options.optimizer == "adam":
         picture = Tensor(x.copy(), requires_grad=True)
         adam = Adam({"pixels": picture}, lr=options.learning_rate)
         for i in range(count + 1):
             values, picture.grad = objective(picture.data)
             numbers = to_host(values)
-            objective.check(numbers)
+            _check_finite(objective, numbers)
             yield float(numbers[-1]), objective.terms(numbers), picture.data.copy()
             if i < count:
                 adam.step()
@@ -186,99 +218,17 @@ def _minimize(
         raise ValueError(f"optimizer: expected lbfgs or adam, got {options.optimizer!r}")
 
 
-class PixelObjective:
-    """The loss of a picture and its gradient: what the optimizers call."""
+def _check_finite(objective: PixelObjective, values: Array) -> None:
+    if layer := objective.first_not_finite(values):
+        raise Diverged(
+            f"gatys: the loss at {layer} became infinite or NaN; the last good picture is kept",
+            hint="use smaller weights or a smaller {learning_rate}",
+        )
 
-    def __init__(
-        self,
-        network: LossNetwork,
-        options: GatysOptions,
-        content_layers: Mapping[str, float],
-        style_layers: Mapping[str, float],
-        device: Device,
-    ) -> None:
-        self.network, self.options, self.device = network, options, device
-        self.content_layers, self.style_layers = content_layers, style_layers
-        self._work = repeated(self.gradient, device)
 
-    def aim(
-        self,
-        photo: Pixels,
-        styles: Sequence[Pixels],
-        shares: Sequence[float],
-        masks: Sequence[Mask] | None = None,
-    ) -> None:
-        """Compute the targets: the photo's features, the styles' Gram matrices; and where each style is to be."""
-        looked_at = {*self.content_layers, *(self.style_layers if masks else ())}
-        with no_grad():
-            features = self.network.features(Tensor(to_device(photo[None], self.device)), looked_at)
-            self.photo = {name: features[name].data for name in self.content_layers}
-            self.styles: list[tuple[float, dict[str, Array], dict[str, Array]]] = []
-            sizes = {name: features[name].shape[1:3] for name in self.style_layers} if masks else {}
-            for i, (share, style) in enumerate(zip(shares, styles, strict=True)):
-                features = self.network.features(Tensor(to_device(style[None], self.device)), self.style_layers)
-                where = {}
-                for name, guide in guides(masks[i], sizes).items() if masks else ():
-                    where[name] = to_device(guide[None, :, :, None].astype(features[name].dtype), self.device)
-                self.styles.append((share, {name: gram(f).data for name, f in features.items()}, where))
-
-    def __call__(self, pixels: Array) -> tuple[Array, Array]:
-        """The losses of the picture `pixels` `(1, H, W, 3)`, of which the last is their sum, and its gradient."""
-        self._parts, self.values, gradient = self._work(pixels)
-        # What a GPU has recorded it writes to the same place again, and L-BFGS remembers.
-        return self.values, gradient if not self.device.is_gpu else gradient.copy()
-
-    def terms(self, values: npt.NDArray[np.float32]) -> dict[str, float]:
-        """Content, style and total variation, weighted, from the losses that a call has returned."""
-        terms = {"content": 0.0, "style": 0.0, "tv": 0.0}
-        for (term, _), value in zip(self._parts, values[:-1].tolist(), strict=True):
-            terms[term] += value
-        return terms
-
-    def gradient(self, pixels: Array) -> tuple[list[tuple[str, str]], Array, Array]:
-        """Term and layer of each part of the loss, their values and then their sum, and its gradient."""
-        x = Tensor(pixels, requires_grad=True)
-        features = self.network.features(x, {*self.content_layers, *self.style_layers})
-        scale = self.options.loss_scale
-        parts: dict[tuple[str, str], list[Tensor]] = defaultdict(list)
-        for name, weight in self.content_layers.items():
-            loss = content_loss(features[name], self.photo[name], scale=scale)
-            parts["content", name].append(loss * (weight * self.options.content_weight))
-        for name, weight in self.style_layers.items():
-            everywhere = None
-            for share, targets, where in self.styles:
-                if name in where:
-                    G = gram(features[name] * where[name])
-                else:
-                    G = everywhere = gram(features[name]) if everywhere is None else everywhere
-                loss = style_loss(G, targets[name], scale=scale)
-                parts["style", name].append(loss * (weight * share * self.options.style_weight))
-        if self.options.tv_weight:
-            parts["tv", "pixels"].append(total_variation(x) * self.options.tv_weight)
-
-        names = [name for name, losses in parts.items() for _ in losses]
-        losses = [loss for part in parts.values() for loss in part]
-        total = losses[0]
-        for loss in losses[1:]:
-            total = total + loss
-        values = module_of(pixels).stack([loss.data for loss in (*losses, total)])
-        del features, parts, losses, G, everywhere  # their memory goes as the gradient comes back
-        # In float16 small gradients vanish, so they are computed 2^10 times as large: the sum is of the order of 1 to
-        # 100, as the weights are, so the largest stay far below 65504.
-        factor = LOSS_SCALE if storage(pixels) == np.float16 else 1.0
-        total.backward(module_of(pixels).full((), factor, total.dtype))
-        assert x.grad is not None
-        return names, values, x.grad if factor == 1 else x.grad / factor
-
-    def check(self, values: Array) -> None:
-        """Raise `Diverged` if one of the losses is not finite; it names the first layer of which that is so."""
-        numbers = to_host(values)[:-1].tolist()
-        bad = {name for (_, name), value in zip(self._parts, numbers, strict=True) if not np.isfinite(value)}
-        if culprit := next((name for name in ["pixels", *self.network.layers] if name in bad), None):
-            raise Diverged(
-                f"gatys: the loss at {culprit} became infinite or NaN; the last good picture is kept;"
-                " use smaller weights or a smaller --learning-rate"
-            )
+def _counts(iterations: int, sizes: int) -> list[int]:
+    """Iterations at each size: all at the coarsest, half of them at each finer one."""
+    return [iterations and max(1, iterations // (1 if i == 0 else 2)) for i in range(sizes)]
 
 
 def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[tuple[int, int]]:

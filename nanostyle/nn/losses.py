@@ -64,30 +64,6 @@ def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
     return mean(d * d)
 
 
-def layer_weights(layers: Sequence[str]) -> dict[str, float]:
-    """From `relu1_1` or `relu1_1=2` to name and weight, normalized to sum to 1.
-
-    Raises
-    ------
-    ValueError
-        No layer, one named twice, or a weight that is not a number above 0.
-    """
-    weights: dict[str, float] = {}
-    for layer in layers:
-        name, _, text = layer.partition("=")
-        try:
-            weight = float(text or 1)
-        except ValueError:
-            weight = np.nan
-        if not (0 < weight < np.inf) or name in weights:
-            raise ValueError(f"layers: expected each layer once, as NAME or NAME=WEIGHT above 0, got {layer!r}")
-        weights[name] = weight
-    if not weights:
-        raise ValueError("layers: expected at least one layer, got none")
-    total = sum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
-
-
 def normalized(weights: Sequence[float] | None, count: int) -> list[float]:
     """`weights` divided by their sum; equal parts without them.
 

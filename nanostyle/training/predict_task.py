@@ -18,10 +18,11 @@ from nanostyle.io.pictures import load_short
 from nanostyle.models.base import IDENTITY
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.nets.cost import loss_gradient, training_step
+from nanostyle.nets.perceptual import Grams
 from nanostyle.nets.predictor import PredictionNet, VggBackbone
 from nanostyle.nn.module import move
 from nanostyle.training.batches import Pictures, decoders
-from nanostyle.training.objective import Grams, Objective
+from nanostyle.training.objective import Objective
 
 _HELD_OUT = 3
 _CALIBRATION = 64

@@ -17,9 +17,10 @@ from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.models.base import IDENTITY
 from nanostyle.models.multistyle import Model, save_model
 from nanostyle.nets.cost import training_step
+from nanostyle.nets.perceptual import Grams
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import _is_row, move, set_state, state
-from nanostyle.training.objective import Grams, Objective
+from nanostyle.training.objective import Objective
 
 # The number after the user's seed for the order of the styles; 1 and 2 are those of `data.py`.
 _STYLES = 3

@@ -8,11 +8,11 @@ import pytest
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.backend.device import CPU
-from nanostyle.methods.gatys import Diverged, GatysOptions, PixelObjective, gatys, pyramid
+from nanostyle.methods.gatys import Diverged, GatysOptions, gatys, perceptual_loss, pyramid
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
-from nanostyle.nn.losses import content_loss, layer_weights, normalized, style_loss
+from nanostyle.nets.perceptual import PixelObjective, StyleTarget
+from nanostyle.nn.losses import content_loss, style_loss
 from tests.support.networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 from tests.support.pictures import ART, OTHER_ART, PHOTO, picture
 
@@ -156,15 +156,6 @@ def test_bad_options_are_named(options, message):
         last(**options)
 
 
-def test_weights_are_shares():
-    assert normalized(None, 4) == [0.25] * 4
-    assert normalized([1, 3], 2) == [0.25, 0.75]
-    assert layer_weights(["a", "b=3"]) == {"a": 0.25, "b": 0.75}
-    for bad, message in [([1], "one for each of 2"), ([0, 0], "at least one above 0"), ([-1, 2], "0 or more")]:
-        with pytest.raises(ValueError, match=message):
-            normalized(bad, 2)
-
-
 def test_a_picture_too_small_for_the_layers():
     with pytest.raises(ValueError, match="too few for relu3_1"):
         list(gatys(PHOTO[:3, :3], [ART], tiny_vgg(), FEW))
@@ -203,10 +194,8 @@ def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
     options = GatysOptions(iterations=50, init=init)
     steps = list(gatys(photo, [art], network, options))
 
-    objective = PixelObjective(
-        network, options, layer_weights(network.content_layers), layer_weights(network.style_layers), CPU
-    )
-    objective.aim(photo, [art], [1.0])
+    terms = perceptual_loss(network, options)
+    objective = PixelObjective(terms, photo[None], [StyleTarget(terms.grams(art[None]))])
     x = torch.from_numpy(steps[0].pixels[None].copy()).requires_grad_()
     theirs = torch.optim.LBFGS([x], max_iter=50, history_size=20, line_search_fn="strong_wolfe")
     theirs.param_groups[0].update(tolerance_change=0, tolerance_grad=0)

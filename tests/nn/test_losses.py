@@ -1,10 +1,10 @@
-"""What the grid loss sees. That it and its gradient are what they are called is a row of the table of cases."""
+"""What the grid loss sees, and parts of one. That losses and gradients are right is a row of the table of cases."""
 
 import numpy as np
 import pytest
 
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.nn.losses import grid_loss
+from nanostyle.nn.losses import grid_loss, normalized
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
@@ -24,3 +24,16 @@ def test_it_sees_a_weave_and_nothing_else(dtype):
 def test_pictures_smaller_than_the_grid():
     with pytest.raises(ValueError, match="at least 4x4, got 9x3"):
         grid_loss(Tensor(np.zeros((1, 3, 9, 3), np.float32)))
+
+
+def test_weights_are_made_parts_of_one():
+    assert normalized(None, 4) == [0.25] * 4
+    assert normalized([1, 3], 2) == [0.25, 0.75]
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"), [([1], "one for each of 2"), ([0, 0], "at least one above 0"), ([-1, 2], "0 or more")]
+)
+def test_weights_that_are_none(weights, message):
+    with pytest.raises(ValueError, match=message):
+        normalized(weights, 2)

@@ -28,10 +28,11 @@ from nanostyle.io.pictures import find_pictures
 from nanostyle.io.resample import resize
 from nanostyle.io.weights import load_weights
 from nanostyle.methods.feedforward import train_feedforward
-from nanostyle.methods.gatys import GatysOptions, PixelObjective, gatys
+from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.models.multistyle import Model
 from nanostyle.models.predictor import Predictor
 from nanostyle.nets.cost import loss_gradient, transformer_pass
+from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nn import losses
@@ -359,9 +360,9 @@ def test_the_forecast_is_above_what_is_used_and_not_far(width, precision, monkey
     model = Model(net=net, styles=["a"], device=GPU)
     objective = Objective(network, TrainOptions(**tiny.LAYERS))
     task = StyleTask("feedforward", net, {"a": photo}, objective, device=GPU)
-    closure = PixelObjective(network, GatysOptions(), {"relu2_1": 1.0}, {"relu1_1": 0.5, "relu2_1": 0.5}, GPU)
-    closure.aim(photo, [photo], [1.0])
     pixels = to_device(photo[None], GPU)
+    loss = PerceptualLoss(network, **tiny.LAYERS, style_weight=60, tv_weight=0.1)
+    closure = PixelObjective(loss, pixels, [StyleTarget(loss.grams(pixels))], device=GPU)
     inputs = {name: to_device(v, GPU) for name, v in task.inputs(0, 1).items() if name != "own"}
 
     with np.errstate(all="ignore"):
