@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
+LUMA = np.array([0.299, 0.587, 0.114])
+"""The shares of red, green and blue in brightness as the eye takes it: Rec. 601, the Y of YIQ."""
+
 _TIFF_BITS = 258
 _TIFF_PHOTOMETRIC = 262
 _WHITE_IS_ZERO = 0

@@ -14,7 +14,7 @@ from nanostyle.models.base import IDENTITY
 from nanostyle.models.multistyle import Model, load_multistyle
 from nanostyle.nets.transformer import TransformerNet, transformer_config
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.module import _is_row, freeze, parameters, set_state, state
+from nanostyle.nn.module import freeze, is_style_parameter, parameters, set_state, state
 from nanostyle.training.loop import Step, train
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
@@ -122,7 +122,7 @@ def _state_for(base: Model, styles: Sequence[str]) -> dict[str, Array]:
         mean = values[paintings].mean(axis=0)
         return np.stack([values[base.row(name)] if name in base.styles else mean for name in styles])
 
-    return {name: rows(value) if _is_row(name) else value.copy() for name, value in state(base.net).items()}
+    return {name: rows(value) if is_style_parameter(name) else value.copy() for name, value in state(base.net).items()}
 
 
 def _with_new_rows(base: Model, styles: Sequence[str]) -> TransformerNet:
@@ -132,5 +132,5 @@ def _with_new_rows(base: Model, styles: Sequence[str]) -> TransformerNet:
     set_state(net, _state_for(base, styles))
     freeze(net)
     for name, parameter in parameters(net).items():
-        parameter.requires_grad = _is_row(name)
+        parameter.requires_grad = is_style_parameter(name)
     return net

@@ -3,8 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-# Luma of Rec. 601, the Y of YIQ that Gatys 2016b transfers.
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+from nanostyle.io.color import LUMA
 
 
 def keep_colors(result: npt.NDArray[np.float32], photo: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -13,4 +12,4 @@ def keep_colors(result: npt.NDArray[np.float32], photo: npt.NDArray[np.float32])
     Source: Gatys 2016b (Preserving Color in Neural Artistic Style Transfer), section 4, luminance-only transfer; the
     luminance is transferred after the stylization.
     """
-    return np.clip(photo + ((result - photo) @ _LUMA)[..., None], 0, 1)
+    return np.clip(photo + ((result - photo) @ LUMA.astype(np.float32))[..., None], 0, 1)

@@ -12,7 +12,7 @@ from nanostyle.io.contact_sheet import scatter
 from nanostyle.io.image_read import decode_image
 from nanostyle.models.multistyle import Model
 from nanostyle.models.style import Style
-from nanostyle.nn.module import parameters
+from nanostyle.nn.module import is_style_parameter, parameters
 
 Vectors = npt.NDArray[np.floating]
 
@@ -115,9 +115,7 @@ def row_vectors(model: Model) -> tuple[Vectors, list[str], list[Pixels | None]]:
     if model.net.config["norm"] != "conditional":
         raise ValueError("style map: this is a model of one style; expected one of several, or a prediction network")
     names = model.paintings
-    values = [
-        to_host(p.data) for name, p in parameters(model.net).items() if name.endswith(("/norm/gamma", "/norm/beta"))
-    ]
+    values = [to_host(p.data) for name, p in parameters(model.net).items() if is_style_parameter(name)]
     rows = np.concatenate(values, axis=1)[[model.row(name) for name in names]]
     thumbnails = [
         decode_image(model.thumbnails[name], name=f"the thumbnail of {name}") if name in model.thumbnails else None

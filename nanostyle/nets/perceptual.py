@@ -81,13 +81,18 @@ class PerceptualLoss:
 
     Examples
     --------
-    >>> loss = PerceptualLoss(network, style_layers=["relu1_1=3", "relu2_1"], style_weight=5)
-    >>> loss.style_layers
-    {'relu1_1': 0.75, 'relu2_1': 0.25}
+    A loss network of one layer, and a photo that is compared with itself:
+
+    >>> from nanostyle.nets.vgg_config import PREPROCESS
+    >>> config = {"layers": ["conv1_1", "relu1_1"], "padding": "zero", "pooling": "max"}
+    >>> parameters = {"conv1_1/weight": np.ones((3, 3, 3, 8)), "conv1_1/bias": np.ones(8)}
+    >>> network = LossNetwork({**config, "preprocess": PREPROCESS["torch"]}, parameters)
+    >>> loss = PerceptualLoss(network, content_layers=["relu1_1"], style_layers=["relu1_1"], style_weight=5)
+    >>> photo, painting = np.random.default_rng(0).random((2, 1, 16, 20, 3), np.float32)
     >>> objective = PixelObjective(loss, photo, [StyleTarget(loss.grams(painting))])
     >>> values, gradient = objective(photo)
     >>> objective.terms(values)["content"], gradient.shape
-    (0.0, (1, 16, 16, 3))
+    (0.0, (1, 16, 20, 3))
     """
 
     def __init__(

@@ -14,6 +14,7 @@ from nanostyle.autograd.ops import avg_pool, cast, conv2d, max_pool, relu, sub
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device, storage, to_device
 from nanostyle.backend.types import Array
+from nanostyle.errors import with_hint
 
 # In the order of the field's habit: the first ones that a network has are its defaults.
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -55,8 +56,18 @@ class LossNetwork:
         In place of those of the config.
     dtype
         float32 for use; float64 for proofs.
-    device : str
-        `cpu` or `cuda`.
+    device
+        Where the weights are to be.
+
+    Examples
+    --------
+    >>> from nanostyle.nets.vgg_config import PREPROCESS
+    >>> config = {"layers": ["conv1_1", "relu1_1", "pool1"], "padding": "zero", "pooling": "max"}
+    >>> parameters = {"conv1_1/weight": np.ones((3, 3, 3, 8)), "conv1_1/bias": np.ones(8)}
+    >>> network = LossNetwork({**config, "preprocess": PREPROCESS["torch"]}, parameters)
+    >>> features = network.features(Tensor(np.ones((1, 16, 20, 3), np.float32)), ["relu1_1", "pool1"])
+    >>> {name: f.shape for name, f in features.items()}
+    {'relu1_1': (1, 16, 20, 8), 'pool1': (1, 8, 10, 8)}
     """
 
     def __init__(
@@ -155,10 +166,8 @@ class LossNetwork:
         self.check_layers(wanted)
         if min(x.shape[1:3]) < (least := self.minimum_side(wanted)):
             deepest = max(wanted, key=self.layers.index)
-            raise ValueError(
-                f"picture: {x.shape[2]}x{x.shape[1]} pixels are too few for {deepest}, which needs at least"
-                f" {least}x{least}; use a larger picture, a larger --size or shallower layers"
-            )
+            text = f"{x.shape[2]}x{x.shape[1]} pixels are too few for {deepest}, which needs at least {least}x{least}"
+            raise with_hint(ValueError(f"picture: {text}"), "use a larger picture, a larger {size} or shallower layers")
         out: dict[str, Tensor] = {}
         x = sub(x, self.mean)
         x = cast(x, dtype=storage(x.data))

@@ -100,5 +100,10 @@ def freeze(net: Any) -> None:
         parameter.requires_grad = False
 
 
-def _is_row(name: str) -> bool:
+def is_style_parameter(name: str) -> bool:
+    """Whether the parameter of that name is a norm's gamma or beta: what a style is, where a network has several.
+
+    >>> [is_style_parameter(name) for name in ("up1/weight", "up1/norm/gamma")]
+    [False, True]
+    """
     return name.endswith(("/gamma", "/beta"))

@@ -17,6 +17,7 @@ from nanostyle.backend.device import Device
 from nanostyle.backend.threads import thread_count
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
+from nanostyle.io.color import LUMA
 from nanostyle.io.image_read import load_image
 from nanostyle.io.pictures import sides
 
@@ -121,10 +122,6 @@ class Pictures:
         return vary_colors(pixels, rng) if self._colors else pixels
 
 
-# The shares of red, green and blue in what the eye takes for brightness (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114])
-
-
 def vary_colors(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     """`pixels` (H, W, 3) with saturation times 0.5 to 1.5, hue turned by up to a tenth, brightness ±0.1.
 
@@ -137,6 +134,6 @@ def vary_colors(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     cos, sin, third = np.cos(angle), np.sin(angle), 1 / np.sqrt(3)
     cross = third * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3 * np.ones((3, 3))
-    gray = np.tile(_LUMA, (3, 1))
+    gray = np.tile(LUMA, (3, 1))
     mix = (gray + saturation * (np.eye(3) - gray)) @ turn
     return np.clip(pixels @ mix.T.astype(np.float32) + np.float32(brightness), 0, 1)

@@ -27,7 +27,7 @@ from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image, thumbnail_jpeg
 from nanostyle.io.pictures import samples
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
-from nanostyle.nn.module import buffers, parameters, set_state, state
+from nanostyle.nn.module import buffers, is_style_parameter, parameters, set_state, state
 from nanostyle.optim.adam import Adam, Number, average_steps, clipping
 from nanostyle.optim.loss_scale import LossScale
 from nanostyle.training.batches import Pictures, decoders
@@ -166,7 +166,7 @@ class _Run:
         self.trained = {name: p for name, p in parameters(task.net).items() if p.requires_grad}
         for parameter in self.trained.values():
             parameter.data = parameter.data.copy()  # what a model file gave is read-only
-        norms = {name: p for name, p in self.trained.items() if name.endswith(("/gamma", "/beta"))}
+        norms = {name: p for name, p in self.trained.items() if is_style_parameter(name)}
         kernels = {name: p for name, p in self.trained.items() if name not in norms}
         # Each with what the rate is multiplied by.
         self.adams = [(Adam(kernels), 1.0), (Adam(norms), options.norm_rate)]

@@ -19,7 +19,7 @@ from nanostyle.models.multistyle import Model, save_model
 from nanostyle.nets.cost import training_step
 from nanostyle.nets.perceptual import Grams
 from nanostyle.nets.transformer import TransformerNet
-from nanostyle.nn.module import _is_row, move, set_state, state
+from nanostyle.nn.module import is_style_parameter, move, set_state, state
 from nanostyle.training.objective import Objective
 
 # The number after the user's seed for the order of the styles; 1 and 2 are those of `data.py`.
@@ -156,7 +156,7 @@ class _NewStyles(StyleTask):
         net = TransformerNet(
             {**base.net.config, "styles": len(base.styles) + len(self.styles)}, np.random.default_rng(0)
         )
-        rows = {name: to_host(value) for name, value in state(self.net).items() if _is_row(name)}
+        rows = {name: to_host(value) for name, value in state(self.net).items() if is_style_parameter(name)}
         old = state(base.net)
         set_state(net, {k: np.concatenate([v, rows[k]]) if k in rows else v for k, v in old.items()})
         return replace(

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from nanostyle.nets.vgg import LossNetwork
+from nanostyle.nets.vgg_config import PREPROCESS
 from tests.support.paths import DATA
 
 REAL_VGG19 = DATA / "vgg19" / "vgg19_normalised_relu4_1.npz"
 
 needs_real_vgg19 = pytest.mark.skipif(not REAL_VGG19.exists(), reason=f"no file {REAL_VGG19}: set NANOSTYLE_DATA")
 
-CAFFE = {"order": "BGR", "scale": 255.0, "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]}
-TORCH = {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+CAFFE, TORCH = PREPROCESS["caffe"], PREPROCESS["torch"]
 
 
 def vgg_parts(channels=(4, 6, 8), convs=2, *, seed=0, preprocess=TORCH, padding="zero", pooling="max"):
