@@ -8,6 +8,7 @@ import nanostyle
 from nanostyle.cli.add_style import add_style
 from nanostyle.cli.diagnostics import bench, gradcheck, info
 from nanostyle.cli.evaluate import evaluate_command
+from nanostyle.cli.export import export
 from nanostyle.cli.style_map import style_map_command
 from nanostyle.cli.styles import styles
 from nanostyle.cli.stylize import stylize
@@ -47,6 +48,7 @@ for member in (
     styles,
     style_map_command,
     evaluate_command,
+    export,
     weights,
     gradcheck,
     bench,

@@ -31,7 +31,7 @@ EMBEDDING = 100
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
 # The root of a number that may be 0 has a slope only if something is added.
-_ABOVE_0 = 1e-4
+ROOT_OFFSET = 1e-4
 
 # Paintings that are all alike differ in nothing.
 _LEAST_SPREAD = 1e-3
@@ -87,6 +87,16 @@ class VggBackbone:
             "pooling": network.pooling,
             "preprocess": {"order": "RGB", "scale": 1.0, "mean": mean, "std": [1.0, 1.0, 1.0]},
         }
+
+    @property
+    def network(self) -> LossNetwork:
+        """The layers themselves, as a network."""
+        return self._network
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers whose statistics are taken."""
+        return self._layers
 
     @property
     def width(self) -> int:
@@ -146,6 +156,11 @@ class StylePredictor:
         self.head = Linear(rng, EMBEDDING, 2 * channels, deviation=0.1, bias=False)
         self._styled_layers = list(styled_layers)
 
+    @property
+    def styled_layers(self) -> list[tuple[str, int]]:
+        """Name and channels of the layers whose gamma and beta are predicted, in order."""
+        return self._styled_layers
+
     def calibrate(self, paintings: Sequence[Array]) -> None:
         """Take center and spread of the statistics from `paintings`, each `(1, H, W, 3)`."""
         with no_grad():
@@ -165,7 +180,7 @@ class StylePredictor:
 
     def _statistics(self, paintings: Any, *, training: bool = False) -> Tensor:
         """Roots of the statistics of the backbone: a few paintings have values far above all others."""
-        return ops.sqrt(self.backbone(paintings, training=training) + _ABOVE_0)
+        return ops.sqrt(self.backbone(paintings, training=training) + ROOT_OFFSET)
 
     def rows(self, embedding: Any) -> dict[str, Rows]:
         """Gamma and beta `(N, C)` of each styled layer for embeddings `(N, 100)`: the `style` of the transformer."""

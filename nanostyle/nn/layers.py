@@ -175,11 +175,11 @@ class Linear:
     """
 
     def __init__(self, rng: np.random.Generator, C: int, M: int, *, deviation: float = 1.0, bias: bool = True) -> None:
-        self._gain = 10 * C**-0.5
+        self.gain = 10 * C**-0.5
         self.weight = _parameter(rng.standard_normal((C, M), np.float32) * np.float32(deviation / 10))
         self.bias = _parameter(np.zeros(M)) if bias else None
 
     def __call__(self, x: Any) -> Tensor:
         """The layer's result `(N, M)` for `x (N, C)`."""
-        y = ops.matmul(x, self.weight) * self._gain
+        y = ops.matmul(x, self.weight) * self.gain
         return y if self.bias is None else y + self.bias

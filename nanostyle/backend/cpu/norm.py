@@ -13,7 +13,7 @@ from nanostyle.backend.types import Array
 Partial = tuple[int, Array, Array]
 
 # Variance, in parts of a layer's largest mean square: 3e-6 of the largest value, squared.
-_FLAT = np.float32(1e-11)
+FLAT = np.float32(1e-11)
 
 
 def partial_moments(rows: Array, C: int) -> Partial:
@@ -61,7 +61,7 @@ def scale_and_shift(
     """
     mean, variance = moments
     largest = (mean * mean + variance).max(axis=1, keepdims=True)
-    rstd = np.where(variance > _FLAT * largest, 1 / np.sqrt(variance + np.float32(eps)), np.float32(0))
+    rstd = np.where(variance > FLAT * largest, 1 / np.sqrt(variance + np.float32(eps)), np.float32(0))
     scale = gamma * rstd
     return mean, rstd, scale, beta - scale * mean
 
