@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "nets": {"nn", "autograd", "backend", "errors"},
     "diagnostics": {"nets", "nn", "autograd", "backend", "errors"},
     "models": {"nets", "nn", "io", "autograd", "backend", "errors"},
-    "export": {"models", "nets", "nn", "io", "backend", "errors"},
+    "export": {"models", "nets", "nn", "io", "autograd", "backend", "errors"},
     "training": {"models", "nets", "nn", "optim", "io", "autograd", "backend", "errors"},
     "methods": {"training", "models", "nets", "nn", "optim", "io", "autograd", "backend", "errors"},
     "api": {"methods", "training", "models", "io", "backend", "errors"},
@@ -28,7 +28,7 @@ ROOMS: dict[str, set[str]] = {
     "__main__": {"cli"},
 }
 # Of the design, not built yet.
-TO_COME = {"api", "export", "server"}
+TO_COME = {"server"}
 
 
 def test_every_file_is_in_a_room():

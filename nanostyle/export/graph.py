@@ -55,7 +55,7 @@ class Graph:
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; the name of its result."""
-        name = attributes.pop("name", f"{kind.lower()}{len(self._nodes)}")
+        name = str(attributes.pop("name", f"{kind.lower()}{len(self._nodes)}"))
         self._nodes.append(_onnx().helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
@@ -65,7 +65,7 @@ class Graph:
         result = onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, shape)
         graph = onnx.helper.make_graph(self._nodes, name, self._inputs, [result], self._tensors)
         opset = onnx.helper.make_opsetid("", OPSET)
-        model = onnx.helper.make_model(
+        model: ModelProto = onnx.helper.make_model(
             graph,
             opset_imports=[opset],
             ir_version=IR_VERSION,

@@ -14,7 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from nanostyle.export.check import TOLERANCE, compare
 from nanostyle.export.graph import Graph
 from nanostyle.export.networks import PredictorGraph, TransformerGraph
 from nanostyle.io.atomic import check_target, sha256, write
-from nanostyle.models.load import trained_model
+from nanostyle.models.base import TrainedModel
+from nanostyle.models.load import load_model
 from nanostyle.models.multistyle import Model
 from nanostyle.models.predictor import Predictor
 from nanostyle.models.registry import TRAINED, find
@@ -91,7 +92,7 @@ def export_onnx(
     if output.suffix != ".onnx":
         raise ValueError(f"output: expected a name that ends in .onnx, got {output}")
     path = find(model, TRAINED)
-    trained = trained_model(path)
+    trained = load_model(path)
     outputs = [output]
     if isinstance(trained, Predictor):
         outputs.append(output.with_suffix(".style.onnx"))
@@ -103,9 +104,11 @@ def export_onnx(
             raise with_hint(ValueError(f"style: {path} takes any painting and has no styles"), "leave {style} out")
         models = [_any(trained, options, facts), _style(trained, options, facts)]
         works = _works_of_any(trained)
-    else:
+    elif isinstance(trained, Model):
         models = [_of_styles(trained, options, facts)]
         works = [_work_of_styles(trained, options.style)]
+    else:
+        raise ValueError(f"{path} is a {trained.kind} model of another make, which cannot be exported")
     if options.check:
         for made, (inputs, ours) in zip(models, works, strict=True):
             outside = {name: _outside(x, options.layout) for name, x in inputs.items()}
@@ -115,7 +118,7 @@ def export_onnx(
     return outputs
 
 
-def _facts(trained: Model | Predictor, path: Path, options: ExportOptions) -> dict[str, str]:
+def _facts(trained: TrainedModel[Any], path: Path, options: ExportOptions) -> dict[str, str]:
     """What the file says of itself."""
     facts = {
         "nanostyle": nanostyle.__version__,

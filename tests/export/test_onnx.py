@@ -10,7 +10,7 @@ from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.errors import NanostyleError
 from nanostyle.export import check
 from nanostyle.export.onnx import ExportOptions, export_onnx
-from nanostyle.models.load import trained_model
+from nanostyle.models.load import load_model
 from nanostyle.models.multistyle import Model, save_model
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.models.registry import find
@@ -78,7 +78,7 @@ def any_style(tmp_path, backbone):
 def test_one_style(tmp_path, norm, upsample):
     path = one_style(tmp_path, norm=norm, upsample=upsample)
     [file] = export_onnx(path, tmp_path / "one.onnx")
-    running, net = session(file), trained_model(path).net
+    running, net = session(file), load_model(path).net
     for height, width in SIZES:
         x = photo(height, width, 2)
         y = running.run(None, {"photo": x})[0]
@@ -88,7 +88,7 @@ def test_one_style(tmp_path, norm, upsample):
 def test_many_styles_blends_and_the_photos_own(tmp_path):
     path = many(tmp_path)
     [file] = export_onnx(path, tmp_path / "many.onnx")
-    running, net = session(file), trained_model(path).net
+    running, net = session(file), load_model(path).net
     weights = np.float32([[1, 0, 0, 0], [0, 0, 1, 0], [0.25, 0.25, 0.1, 0.4]])
     for height, width in SIZES:
         x = photo(height, width, 3)
@@ -103,7 +103,7 @@ def test_a_fixed_style_and_the_other_layout(tmp_path, style):
     running, x = session(file), photo(21, 30)
     assert [i.name for i in running.get_inputs()] == ["photo"]
     y = running.run(None, {"photo": x.transpose(0, 3, 1, 2)})[0].transpose(0, 2, 3, 1)
-    model = trained_model(path)
+    model = load_model(path)
     np.testing.assert_allclose(y, ours(model.net, Tensor(x), np.array([model.row(style)])), atol=0.1 / 255)
     assert json.loads(running.get_modelmeta().custom_metadata_map["styles"]) == [style]
 
@@ -114,7 +114,7 @@ def test_any_painting(tmp_path, kind):
     path = any_style(tmp_path, backbone)
     file, style_file = export_onnx(path, tmp_path / "any.onnx")
     assert style_file.name == "any.style.onnx"
-    net, painting = trained_model(path).net, photo(40, 52, 2)
+    net, painting = load_model(path).net, photo(40, 52, 2)
     embedding = session(style_file).run(None, {"painting": painting})[0]
     np.testing.assert_allclose(embedding, ours(net.predictor.embed, Tensor(painting)), atol=1e-4)
     running = session(file)
@@ -131,7 +131,7 @@ def test_the_built_in_models(tmp_path, name):
     file = export_onnx(name, tmp_path / f"{name}.onnx")[0]
     facts = session(file).get_modelmeta().custom_metadata_map
     assert facts["model"] == f"{name}.h5" and "CC BY 4.0" in facts["license"]
-    model, x = trained_model(name), np.full((1, 40, 40, 3), 0.5, np.float32)
+    model, x = load_model(name), np.full((1, 40, 40, 3), 0.5, np.float32)
     if name == "any":
         embedding = np.random.default_rng(0).standard_normal((1, 100)).astype(np.float32)
         y, want = session(file).run(None, {"photo": x, "embedding": embedding})[0], ours(model.net, x, embedding)
@@ -148,7 +148,7 @@ def test_the_same_model_gives_the_same_bytes_and_half_the_size_in_float16(tmp_pa
     export_onnx(path, second)
     assert first.read_bytes() == second.read_bytes()
     export_onnx(path, half, ExportOptions(storage="float16"))
-    numbers = sum(p.data.size for p in parameters(trained_model(path).net).values())
+    numbers = sum(p.data.size for p in parameters(load_model(path).net).values())
     assert first.stat().st_size - half.stat().st_size > 1.5 * numbers
     x = photo(20, 20)
     np.testing.assert_allclose(
