@@ -196,7 +196,16 @@ class StylePredictor:
 
 
 class PredictionNet:
-    """The transformer and the predictor of its gammas and betas: all that is needed to take up any painting's style."""
+    """The transformer and the predictor of its gammas and betas: all that is needed to take up any painting's style.
+
+    >>> from nanostyle.nets.transformer import transformer_config
+    >>> rng = np.random.default_rng(0)
+    >>> net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=0.25), rng), ConvBackbone(rng), rng)
+    >>> photo, painting = rng.random((1, 16, 24, 3), np.float32), rng.random((1, 32, 32, 3), np.float32)
+    >>> embedding = net.predictor.embed(painting)
+    >>> embedding.shape, net(photo, embedding).shape
+    ((1, 100), (1, 16, 24, 3))
+    """
 
     def __init__(self, transformer: TransformerNet, backbone: Backbone, rng: np.random.Generator) -> None:
         self.transformer = transformer

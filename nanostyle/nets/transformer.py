@@ -111,6 +111,11 @@ def transformer_config(
     ------
     ValueError
         A value that the architecture does not admit.
+
+    Examples
+    --------
+    >>> transformer_config("dumoulin", styles=3)["norm"]
+    'conditional'
     """
     if arch not in NORMS:
         raise ValueError(f"arch: expected {', '.join(NORMS)}, got {arch!r}")

@@ -21,6 +21,10 @@ def content_loss(F: Tensor, P: Array, *, scale: Scale = "relative") -> Tensor:
     """How far the features `F` are from those of the photo, `P`, both `(N, H, W, C)`: a number.
 
     `relative`: the mean over the pictures of ||F - P||² / ||P||². `paper`: ½ Σ (F - P)² (Gatys 2016, equation 1).
+
+    >>> P = np.full((1, 2, 2, 3), 2.0)
+    >>> [content_loss(Tensor(P + 1), P, scale=scale).item() for scale in ("relative", "paper")]
+    [0.25, 6.0]
     """
     if scale == "relative":
         return relative_distance(F, target=P)
@@ -33,6 +37,10 @@ def style_loss(G: Tensor, A: Array, *, scale: Scale = "relative", weight: Array 
     `relative`: the mean over the pictures of ||G - A||² / ||A||², each times its `weight` `(N,)` if given.
     `paper`: Σ (G - A)² / (4 C²) (Gatys 2016, equation 4: with Gram matrices that are sums over the M pixels it
     reads 1 / (4 C² M²); ours are means).
+
+    >>> A = np.full((1, 2, 2), 2.0)
+    >>> [style_loss(Tensor(A + 1), A, scale=scale).item() for scale in ("relative", "paper")]
+    [0.25, 0.25]
     """
     if scale == "relative":
         return relative_distance(G, target=A, weight=weight)
@@ -48,6 +56,11 @@ def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
     treats the pixels of a step differently (Odena 2016, "Deconvolution and Checkerboard Artifacts"), and where it meets
     much contrast, a ReLU makes of that a difference of brightness: a weave, to which Gram matrices are all but blind.
     The loss is ours, not of a paper. What is left over at the bottom and the right does not count.
+
+    >>> woven = np.zeros((1, 8, 8, 1))
+    >>> woven[:, ::4] = 1
+    >>> grid_loss(Tensor(woven)).item(), grid_loss(Tensor(np.ones((1, 8, 8, 1)))).item()
+    (0.1875, 0.0)
 
     Raises
     ------
@@ -66,6 +79,9 @@ def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
 
 def normalized(weights: Sequence[float] | None, count: int) -> list[float]:
     """`weights` divided by their sum; equal parts without them.
+
+    >>> normalized([1, 3], 2), normalized(None, 2)
+    ([0.25, 0.75], [0.5, 0.5])
 
     Raises
     ------

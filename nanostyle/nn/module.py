@@ -50,22 +50,47 @@ def _is_array(value: Any) -> bool:
 
 
 def parameters(net: Any) -> dict[str, Tensor]:
-    """Every parameter of `net` by its name, such as `residual1/conv1/weight`, in the order of the network."""
+    """Every parameter of `net` by its name, such as `residual1/conv1/weight`, in the order of the network.
+
+    >>> import numpy as np
+    >>> from nanostyle.nn.layers import Conv2d
+    >>> from nanostyle.nn.norms import BatchNorm
+    >>> layer = Conv2d(np.random.default_rng(0), 3, 8, 4, norm=BatchNorm(4))
+    >>> {name: parameter.shape for name, parameter in parameters(layer).items()}
+    {'weight': (3, 3, 8, 4), 'bias': (4,), 'norm/gamma': (4,), 'norm/beta': (4,)}
+    """
     return {slot.name: slot.value for slot in _walk(net) if isinstance(slot.value, Tensor)}
 
 
 def buffers(net: Any) -> dict[str, Array]:
-    """Every array of `net` that is kept but not trained, by its name: the running averages of batch norm."""
+    """Every array of `net` that is kept but not trained, by its name: the running averages of batch norm.
+
+    >>> from nanostyle.nn.norms import BatchNorm
+    >>> list(buffers(BatchNorm(4)))
+    ['running_mean', 'running_variance']
+    """
     return {slot.name: slot.value for slot in _walk(net) if _is_array(slot.value)}
 
 
 def state(net: Any) -> dict[str, Array]:
-    """The values of all parameters and buffers by name: what a model file holds."""
+    """The values of all parameters and buffers by name: what a model file holds.
+
+    >>> from nanostyle.nn.norms import BatchNorm
+    >>> list(state(BatchNorm(4)))
+    ['gamma', 'beta', 'running_mean', 'running_variance']
+    """
     return {name: t.data for name, t in parameters(net).items()} | buffers(net)
 
 
 def set_state(net: Any, values: Mapping[str, Array]) -> None:
     """Make `values` the parameters and buffers of `net`. The arrays are used as they are, not copied.
+
+    >>> import numpy as np
+    >>> from nanostyle.nn.norms import InstanceNorm
+    >>> norm = InstanceNorm(2)
+    >>> set_state(norm, {"gamma": np.array([2.0, 3.0]), "beta": np.zeros(2)})
+    >>> norm.gamma.data.tolist()
+    [2.0, 3.0]
 
     Raises
     ------
@@ -90,12 +115,24 @@ def set_state(net: Any, values: Mapping[str, Array]) -> None:
 
 
 def move(net: Any, device: Device) -> None:
-    """Bring all that `net` holds to `device` (`cpu` or `cuda`)."""
+    """Bring all that `net` holds to `device`.
+
+    >>> from nanostyle.backend.device import CPU
+    >>> from nanostyle.nn.norms import InstanceNorm
+    >>> move(InstanceNorm(2), CPU)
+    """
     set_state(net, {name: to_device(value, device) for name, value in state(net).items()})
 
 
 def freeze(net: Any) -> None:
-    """Ask for no gradient of any parameter of `net`."""
+    """Ask for no gradient of any parameter of `net`.
+
+    >>> from nanostyle.nn.norms import InstanceNorm
+    >>> norm = InstanceNorm(2)
+    >>> freeze(norm)
+    >>> norm.gamma.requires_grad
+    False
+    """
     for parameter in parameters(net).values():
         parameter.requires_grad = False
 

@@ -26,7 +26,13 @@ def _parameter(values: Array) -> Tensor:
 
 
 class InstanceNorm:
-    """`gamma·(x - μ)/σ + beta` with each picture's own μ and σ; `gamma`, `beta` `(C,)` (Ulyanov 2016)."""
+    """`gamma·(x - μ)/σ + beta` with each picture's own μ and σ; `gamma`, `beta` `(C,)` (Ulyanov 2016).
+
+    >>> x = np.random.default_rng(0).random((2, 8, 8, 3))
+    >>> y = InstanceNorm(3)(x, relu=False, training=False).data
+    >>> bool(np.abs(y.mean(axis=(1, 2))).max() < 1e-6)
+    True
+    """
 
     kind = "instance"
     takes_moments = True
@@ -45,7 +51,13 @@ class InstanceNorm:
 
 
 class PredictedNorm:
-    """Instance norm without parameters of its own: gamma and beta come with every call (Ghiasi 2017)."""
+    """Instance norm without parameters of its own: gamma and beta come with every call (Ghiasi 2017).
+
+    >>> x = np.random.default_rng(0).random((2, 8, 8, 3))
+    >>> y = PredictedNorm(3)(x, relu=False, style=(np.ones((1, 3)), np.full((1, 3), 5.0)), training=False).data
+    >>> y.mean(axis=(1, 2)).round(3).tolist()
+    [[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]]
+    """
 
     kind = "predicted"
     takes_moments = True
@@ -63,7 +75,14 @@ class PredictedNorm:
 
 
 class ConditionalInstanceNorm:
-    """Instance norm with a row of gamma and beta `(S, C)` for each of S styles (Dumoulin 2017, equation 5)."""
+    """Instance norm with a row of gamma and beta `(S, C)` for each of S styles (Dumoulin 2017, equation 5).
+
+    >>> norm = ConditionalInstanceNorm(3, styles=2)
+    >>> norm.beta.data[1] = 5
+    >>> x = np.random.default_rng(0).random((1, 8, 8, 3), np.float32)
+    >>> norm(x, relu=False, style=np.array([1]), training=False).data.mean(axis=(1, 2)).round(3).tolist()
+    [[5.0, 5.0, 5.0]]
+    """
 
     kind = "conditional"
     takes_moments = True
@@ -86,6 +105,12 @@ class BatchNorm:
     """`gamma·(x - μ)/σ + beta` with the batch's μ and σ in training and running averages in use (Ioffe 2015).
 
     The averages move by a tenth of the way at each training call, as is the custom.
+
+    >>> norm = BatchNorm(3)
+    >>> norm(np.ones((2, 8, 8, 3), np.float32), relu=False, training=True).data.max().item()
+    0.0
+    >>> bool(np.allclose(norm.running_mean, 0.1))
+    True
     """
 
     kind = "batch"
