@@ -13,7 +13,6 @@ TOO_LONG = {
     "bench/speed/kernels.py",
     "tests/backend/gpu/test_program.py",
     "tests/training/test_loop.py",
-    "tests/io/test_image.py",
     "tests/models/test_import_vgg.py",
 }
 LONG_FUNCTIONS = {("bench/speed/gpu_networks.py", "training")}

@@ -10,10 +10,14 @@ from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
-from nanostyle.errors import with_hint
+from nanostyle.errors import NanostyleError, with_hint
 from nanostyle.io.formats import READERS
 
 _SHRINK = "shrink it with an image editor first ({size} comes too late, it works on the decoded picture)"
+
+
+class TooLarge(ValueError):
+    """A picture has more pixels than are allowed."""
 
 
 def opened(path: str | os.PathLike[str]) -> BinaryIO:
@@ -30,7 +34,9 @@ def opened(path: str | os.PathLike[str]) -> BinaryIO:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise FileNotFoundError(f"there is no picture {path}; check the name") from error
+        address = str(path).split(":", 1)[0] in ("http", "https", "ftp")
+        what = "an address is not read, only files; download it first" if address else "check the name"
+        raise FileNotFoundError(f"there is no picture {path}; {what}") from error
     except OSError as error:
         raise OSError(f"cannot read {path}: {error.strerror or error}; check the file's permissions") from error
 
@@ -65,10 +71,12 @@ _silence = _Silence()
 
 @contextlib.contextmanager
 def decoding(name: str) -> Iterator[None]:
-    """Turn whatever a decoder makes of a bad file into one clear ValueError that names the file."""
+    """Turn whatever a decoder makes of a bad file into one clear ValueError that names the file; no warnings."""
     try:
         with _silence:
             yield
+    except (NanostyleError, TooLarge):
+        raise
     except UnidentifiedImageError as error:
         known = ", ".join(READERS)
         raise ValueError(
@@ -76,26 +84,19 @@ def decoding(name: str) -> Iterator[None]:
         ) from error
     except Image.DecompressionBombError as error:
         reason = str(error).split(",")[0]
-        raise with_hint(ValueError(f"{name} is too large: {reason}"), _SHRINK) from error
+        raise with_hint(TooLarge(f"{name} is too large: {reason}"), _SHRINK) from error
+    except MemoryError as error:
+        raise with_hint(MemoryError(f"not enough memory to decode {name}"), _SHRINK) from error
     except Exception as error:  # decoders raise nearly anything: struct.error, SyntaxError, KeyError, zlib.error …
+        if str(error).startswith(name):  # it says already which file
+            raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} is damaged or cut short ({reason}); get a fresh copy of it") from error
 
 
-def identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
-    """The picture in `file`, called `name` in errors: its format and size are known, it is not decoded yet.
-
-    Raises
-    ------
-    ValueError
-        The file is empty, is no picture of a known format, or has more than `max_pixels` pixels.
-    """
-    if file.seekable() and not file.read(1):
-        raise ValueError(f"{name} is empty (0 bytes); get a fresh copy of it")
-    with decoding(name):
-        image = Image.open(file, formats=list(READERS))
-    width, height = image.size
+def check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raise `TooLarge` if a picture of `size` (width, height) has more than `max_pixels` pixels."""
+    width, height = size
     if width * height > max_pixels:
-        too_large = ValueError(f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels}")
-        raise with_hint(too_large, _SHRINK)
-    return image
+        text = f"{name} is too large: {width} x {height} pixels, the limit is {max_pixels}"
+        raise with_hint(TooLarge(text), _SHRINK)

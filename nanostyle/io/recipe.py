@@ -4,20 +4,22 @@ import json
 import os
 from typing import Any
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from nanostyle.io.decoding import decoding, opened
+from nanostyle.io.foreign_pictures import is_heif
 from nanostyle.io.formats import READERS
-
-_EXIF_DESCRIPTION = 0x010E
-_RECIPE = "nanostyle"
+from nanostyle.io.heif import open_heif
+from nanostyle.io.metadata import ASCII, DESCRIPTION, EXIF_BLOCK, KEY, USER_COMMENT
 
 
 def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """The recipe that `save_image` put into the picture at `path`, or None; raises as `load_image` does."""
     with opened(path) as file, decoding(str(path)):
-        image = Image.open(file, formats=list(READERS))
-        text = _recipe_text(image)
+        heif = is_heif(file.read(512))
+        file.seek(0)
+        image = open_heif(file, str(path)) if heif else Image.open(file, formats=list(READERS))
+        text = recipe_text(image)
     try:
         recipe = json.loads(text) if text else None
     except (ValueError, RecursionError):
@@ -25,24 +27,23 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     return recipe if isinstance(recipe, dict) else None
 
 
-def _recipe_text(image: Image.Image) -> str | None:
+def recipe_text(image: Image.Image) -> str | None:
+    """The recipe in an opened picture, as JSON."""
     if image.format == "PNG":
-        return image.info.get(_RECIPE)
-    if image.format in ("JPEG", "MPO"):
-        text = image.info.get("comment", b"").decode("utf-8", errors="replace")
+        return image.info.get(KEY)
+    if image.format in ("JPEG", "MPO", "GIF"):
+        texts = [image.info.get("comment", b"").decode("utf-8", errors="replace")]
     else:
-        text = str(image.getexif().get(_EXIF_DESCRIPTION, ""))
-    return text.removeprefix(_RECIPE) if text.startswith(_RECIPE + " ") else None
+        exif = image.getexif()
+        comment = exif.get_ifd(EXIF_BLOCK).get(USER_COMMENT, b"")
+        comment = comment.removeprefix(ASCII) if isinstance(comment, bytes) else b""
+        texts = [str(exif.get(DESCRIPTION, "")), comment.decode("utf-8", errors="replace")]
+    return next((text.removeprefix(KEY) for text in texts if text.startswith(KEY + " ")), None)
 
 
-def recipe_options(kind: str, text: str) -> dict[str, Any]:
-    """What Pillow's `save` needs to write a recipe, as the JSON `text`, into a file of the format `kind`."""
-    if kind == "PNG":
-        chunks = PngImagePlugin.PngInfo()
-        chunks.add_itxt(_RECIPE, text)
-        return {"pnginfo": chunks}
-    if kind == "JPEG":
-        return {"comment": f"{_RECIPE} {text}"}
-    exif = Image.Exif()
-    exif[_EXIF_DESCRIPTION] = f"{_RECIPE} {text}"
-    return {"exif": exif}
+def add_to_exif(exif: Image.Exif, text: str) -> None:
+    """Put a recipe, as the JSON `text`, into Exif: as the description, or as a comment where the photo has one."""
+    if DESCRIPTION in exif:
+        exif.get_ifd(EXIF_BLOCK)[USER_COMMENT] = ASCII + f"{KEY} {text}".encode()
+    else:
+        exif[DESCRIPTION] = f"{KEY} {text}"

@@ -9,8 +9,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from nanostyle.backend.types import Pixels
+from nanostyle.io.deep import Deep
 from nanostyle.io.image_read import Picture, load_image, read_image
-from nanostyle.io.resample import fitted, resize
+from nanostyle.io.resample import fitted
+from nanostyle.io.transparency import fill_hidden
 
 Source: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
 """A path, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`: uint8, or floats in 0..1, RGB in sRGB."""
@@ -55,8 +57,9 @@ def _from_array(array: npt.NDArray[Any], size: int | None) -> Picture:
         alpha = np.ascontiguousarray(values[..., 3])
     original = (values.shape[0], values.shape[1])
     if size is not None:
-        pixels, alpha = _resized(pixels, alpha, fitted(original, size))
-    return Picture(pixels, alpha, original)
+        deep = Deep(pixels, alpha).resized(fitted(original, size))
+        pixels, alpha = deep.color, deep.alpha
+    return Picture(pixels if alpha is None else fill_hidden(pixels, alpha), alpha, original)
 
 
 def _checked(array: npt.NDArray[Any]) -> Pixels:
@@ -71,12 +74,3 @@ def _checked(array: npt.NDArray[Any]) -> Pixels:
             raise ValueError(f"picture: expected floats from 0 to 1, got {values.min():.4g} to {values.max():.4g}")
         return values
     raise ValueError(f"picture: expected an array of uint8, or of floats from 0 to 1, got {array.dtype}")
-
-
-def _resized(pixels: Pixels, alpha: Pixels | None, size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
-    """Both at another size; colors count by their alpha, so that what is transparent leaves no rim."""
-    if alpha is None:
-        return resize(pixels, size), None
-    weight = resize(alpha[..., None], size)
-    colors = resize(pixels * alpha[..., None], size)
-    return np.clip(colors / np.maximum(weight, 1e-6), 0, 1), weight[..., 0]

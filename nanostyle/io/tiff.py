@@ -1,0 +1,232 @@
+"""What Pillow leaves out of TIFF: pages, and samples of any number and depth.
+
+A TIFF's strips are read by having Pillow take them as a gray picture of bytes, as many in a row as the samples have;
+NumPy makes samples of them. So all of libtiff's compressions serve for all kinds of pixels.
+
+Source: TIFF Revision 6.0 (1992); Adobe Photoshop TIFF Technical Note 3 (2005) for floats and their predictor.
+"""
+
+import io
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import TiffImagePlugin
+from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+
+_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
+_OFFSETS, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR, _EXTRA, _FORMAT = 273, 277, 278, 279, 284, 317, 338, 339
+_TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _SUB_IFDS, _FILL_ORDER = 322, 323, 324, 325, 330, 266
+# The compressions that lose nothing, with how many times its size the packed data can be at the most.
+_NO_LOSS = {1: 1, 5: 1400, 8: 1100, 32946: 1100, 32773: 64, 34925: 8000, 50000: 20000}
+_MOST_BYTES = 1 << 30
+_KINDS = {1: "u", 2: "i", 3: "f"}
+_MAX_PAGES = 10_000
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of a TIFF: where its directory is, and what is in it."""
+
+    offset: int
+    tags: Directory
+
+    @property
+    def is_reduced(self) -> bool:
+        """Whether it is a small copy of another page."""
+        return bool(int(_first(self.tags.get(_SUBFILE, 0))) & 1) or _first(self.tags.get(_OLD_SUBFILE, 0)) == 2
+
+    @property
+    def area(self) -> int:
+        """Pixels of the page."""
+        return int(_first(self.tags.get(_WIDTH, 0))) * int(_first(self.tags.get(_HEIGHT, 0)))
+
+
+def is_tiff(start: bytes) -> bool:
+    """Whether a file that begins with `start` is a TIFF; of those of 64 bits, Pillow knows the little-endian ones."""
+    return start[:4] in (b"II*\0", b"MM\0*", b"II+\0")
+
+
+def pages(data: bytes) -> list[Page]:
+    """The pages of a TIFF, in order, and last those that stand in directories below its first page."""
+    head = data[: 16 if data[2:4] == b"+\0" else 8]
+    found: list[Page] = []
+    offset = Directory(head, prefix=head[:2]).next
+    while offset and offset not in [page.offset for page in found] and len(found) < _MAX_PAGES:
+        directory = _directory(data, head, offset)
+        found.append(Page(offset, directory))
+        offset = directory.next
+    below = found[0].tags.get(_SUB_IFDS, ()) if found else ()
+    for offset in (below if isinstance(below, tuple) else (below,))[:50]:
+        if isinstance(offset, int) and 0 < offset < len(data):
+            found.append(Page(offset, _directory(data, head, offset)))
+    return found
+
+
+def _directory(data: bytes, head: bytes, offset: int) -> Directory:
+    directory = Directory(head, prefix=head[:2])
+    file = io.BytesIO(data)
+    file.seek(offset)
+    directory.load(file)
+    return directory
+
+
+def full_page(found: list[Page]) -> Page:
+    """The first page; where that is a small copy, the largest that is none."""
+    if not found[0].is_reduced:
+        return found[0]
+    return max((page for page in found if not page.is_reduced), key=lambda page: page.area, default=found[0])
+
+
+def beginning_with(data: bytes, page: Page) -> bytes:
+    """The same TIFF with `page` as its first."""
+    order = "<" if data[:2] == b"II" else ">"
+    if data[2:4] == b"+\0":
+        return data[:8] + struct.pack(order + "Q", page.offset) + data[16:]
+    return data[:4] + struct.pack(order + "I", page.offset) + data[8:]
+
+
+# --- samples
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """The samples of a page as they are stored: `values` (H, W, n), and what TIFF says of them."""
+
+    values: npt.NDArray[Any]
+    photometric: int
+    extra: tuple[int, ...]
+
+
+def is_beyond_pillow(page: Page) -> bool:
+    """Whether Pillow would refuse the page, or drop bits of its colors; palettes, JPEG and one-bit pages it reads."""
+    tags = page.tags
+    bits, count = _first(tags.get(_BITS, 1)), _first(tags.get(_SAMPLES, 1))
+    photometric = _first(tags.get(_PHOTOMETRIC, 1))
+    if _first(tags.get(_COMPRESSION, 1)) not in _NO_LOSS or photometric not in (0, 1, 2, 5, 8) or bits % 8:
+        return False
+    extra = count - {2: 3, 5: 4, 8: 3}.get(photometric, 1)
+    if bits == 8:
+        return (photometric in (5, 8) and extra > 0) or (photometric in (0, 1) and extra > 1)
+    return count > 1 or bits == 64 or (bits == 16 and _first(tags.get(_FORMAT, 1)) != 1)
+
+
+def samples(data: bytes, page: Page) -> Samples:
+    """Decode the samples of a page for which `is_beyond_pillow`.
+
+    Raises
+    ------
+    ValueError
+        Its samples differ in depth, are of an unknown kind, or are more than the file can hold.
+    """
+    tags = page.tags
+    width, height, count = (int(_first(tags[tag])) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
+    bits, kinds = _all(tags[_BITS]), _all(tags.get(_FORMAT, (1,)))
+    kind = _KINDS.get(kinds[0])
+    if len({*bits}) > 1 or len({*kinds}) > 1 or kind is None or bits[0] not in (8, 16, 32, 64):
+        raise ValueError(f"samples of {bits} bits and format {kinds} are not read")
+    order = "<" if data[:2] == b"II" else ">"
+    dtype = np.dtype(f"{order}{kind}{bits[0] // 8}")
+    total = width * height * count * dtype.itemsize
+    if min(width, height, count) < 1 or total > _MOST_BYTES:
+        raise ValueError(f"{width} x {height} pixels of {count} samples of {bits[0]} bits are too many")
+    if total > _NO_LOSS[int(_first(tags.get(_COMPRESSION, 1)))] * len(data) + (1 << 16):
+        raise ValueError("it is shorter than its pixels")
+    planar = _first(tags.get(_PLANAR, 1)) == 2 and count > 1
+    planes = range(count) if planar else (None,)
+    parts = [_plane(data, tags, dtype, width, 1 if planar else count, plane) for plane in planes]
+    values = np.concatenate(parts, axis=-1)
+    return Samples(values, int(_first(tags.get(_PHOTOMETRIC, 1))), _all(tags.get(_EXTRA, ())))
+
+
+def _plane(
+    data: bytes, tags: Directory, dtype: np.dtype[Any], width: int, count: int, plane: int | None
+) -> npt.NDArray[Any]:
+    """The samples (H, W, count) of a page, or of one of its planes."""
+    tiled = _TILE_WIDTH in tags
+    across = int(_first(tags[_TILE_WIDTH])) if tiled else width
+    if across < 1:
+        raise ValueError("its tiles are empty")
+    padded = -(-width // across) * across
+    per_pixel = count * dtype.itemsize
+    offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_OFFSETS, _COUNTS)
+    kept = (_HEIGHT, _COMPRESSION, _ROWS, _TILE_HEIGHT, _FILL_ORDER)
+    copy = {tag: _all(tags[tag]) for tag in kept if tag in tags}
+    copy |= {_WIDTH: (padded * per_pixel,), _BITS: (8,), _PHOTOMETRIC: (1,), _SAMPLES: (1,)}
+    if tiled:
+        copy[_TILE_WIDTH] = (across * per_pixel,)
+    for tag in (offsets, counts):
+        every = _all(tags[tag])
+        share = len(every) // int(_first(tags[_SAMPLES])) if plane is not None else len(every)
+        copy[tag] = every[(plane or 0) * share :][:share]
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(data, copy)))
+    image.load()
+    rows = np.asarray(image).reshape(image.height, padded // across, -1)
+    tiles = _unpredicted(rows, int(_first(tags.get(_PREDICTOR, 1))), dtype, across, count)
+    return tiles.reshape(image.height, padded, count)[:, :width]
+
+
+def _with_directory(data: bytes, tags: dict[int, tuple[int, ...]]) -> bytes:
+    """The TIFF `data` with one directory, behind its end, of numbers of 32 bits."""
+    order = "<" if data[:2] == b"II" else ">"
+    begin = len(data) + len(data) % 2
+    after = begin + 2 + 12 * len(tags) + 4
+    entries, values = struct.pack(order + "H", len(tags)), b""
+    for tag in sorted(tags):
+        numbers = struct.pack(f"{order}{len(tags[tag])}I", *tags[tag])
+        place = numbers if len(numbers) == 4 else struct.pack(order + "I", after + len(values))
+        entries += struct.pack(order + "HHI", tag, 4, len(tags[tag])) + place
+        values += b"" if len(numbers) == 4 else numbers
+    head = data[:2] + struct.pack(order + "HI", 42, begin)
+    return b"".join([head, data[8:].ljust(begin - 8, b"\0"), entries, bytes(4), values])
+
+
+def _unpredicted(
+    rows: npt.NDArray[np.uint8], predictor: int, dtype: np.dtype[Any], width: int, count: int
+) -> npt.NDArray[Any]:
+    """The samples (H, tiles, width, count) of rows of bytes (H, tiles, …): what a predictor took off is added again."""
+    shape = (*rows.shape[:2], width, count)
+    if predictor == 3 and dtype.kind == "f":
+        steps = np.cumsum(rows.reshape(*rows.shape[:2], -1, count), axis=2, dtype=np.uint8)
+        planes = steps.reshape(*rows.shape[:2], dtype.itemsize, -1)  # the bytes of all samples, the highest first
+        return np.ascontiguousarray(planes.swapaxes(2, 3)).view(dtype.newbyteorder(">")).reshape(shape)
+    values = np.ascontiguousarray(rows).view(dtype).reshape(shape)
+    if predictor == 2 and dtype.kind in "ui":
+        return np.cumsum(values, axis=2, dtype=dtype.newbyteorder("="))
+    if predictor not in (1, 2):
+        raise ValueError(f"a predictor of kind {predictor} is not read")
+    return values
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _all(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+# --- writing
+
+
+def write_tiff(values: npt.NDArray[Any], tags: Directory) -> bytes:
+    """A TIFF of RGB: `values` (H, W, 3 or 4) of 8 or 16 bits, deflated, with the further `tags` (little-endian)."""
+    height, width, count = values.shape
+    little = values.astype(values.dtype.newbyteorder("<"))
+    rows = max(1, (1 << 18) // (width * count * little.itemsize))
+    steps = little.copy()
+    steps[:, 1:] -= little[:, :-1]
+    packed = [zlib.compress(steps[y : y + rows].tobytes(), 6) for y in range(0, height, rows)]
+    sizes = [len(strip) for strip in packed]
+    # Pillow counts the strips' offsets from the end of the directory.
+    offsets = [0, *np.cumsum(sizes[:-1]).tolist()]
+    bits = (8 * little.itemsize,) * count
+    fields: dict[int, Any] = {_WIDTH: width, _HEIGHT: height, _BITS: bits, _COMPRESSION: 8, _PHOTOMETRIC: 2}
+    fields |= {_OFFSETS: tuple(offsets), _SAMPLES: count, _ROWS: rows, _COUNTS: tuple(sizes)}
+    fields |= {_PLANAR: 1, _PREDICTOR: 2, **({_EXTRA: (2,)} if count == 4 else {})}
+    for tag, value in fields.items():
+        tags[tag] = value
+    return b"".join([b"II*\0", struct.pack("<I", 8), tags.tobytes(8), *packed])
