@@ -71,19 +71,17 @@ def open_picture(file: BinaryIO, name: str, max_pixels: int) -> PictureFile:
     start = file.read(512)
     if not start:
         raise ValueError(f"{name} is empty (0 bytes); get a fresh copy of it")
-    if is_raw(start):
-        raise raw_error(name)
     file.seek(0)
-    if is_heif(start):
-        with decoding(name):
-            return of_image(open_heif(file, name), file, name, max_pixels)
-    if tiff.is_tiff(start):
-        return _of_tiff(file.read(), name, max_pixels)
-    if kind := kind_of(start):
-        raise ValueError(f"{name} is not a picture that can be read: it is {kind}; save it as PNG or JPEG")
     with decoding(name):
-        image = Image.open(file, formats=list(READERS))
-        return of_image(image, file, name, max_pixels)
+        if is_raw(start):
+            raise raw_error(name)
+        if is_heif(start):
+            return of_image(open_heif(file, name), file, name, max_pixels)
+        if tiff.is_tiff(start):
+            return _of_tiff(file.read(), name, max_pixels)
+        if kind := kind_of(start):
+            raise ValueError(f"{name} is not a picture that can be read: it is {kind}; save it as PNG or JPEG")
+        return of_image(Image.open(file, formats=list(READERS)), file, name, max_pixels)
 
 
 def of_image(image: Image.Image, file: BinaryIO | None, name: str, max_pixels: int) -> PictureFile:
@@ -133,10 +131,9 @@ def _decoded(
 
 
 def _of_tiff(data: bytes, name: str, max_pixels: int) -> PictureFile:
-    with decoding(name):
-        found = tiff.pages(data)
-        if not found:
-            raise ValueError("it has no page")
+    found = tiff.pages(data)
+    if not found:
+        raise ValueError("it has no page")
     suffix = PurePath(name).suffix.lower()
     marks = [page.tags.get(_PHOTOMETRIC) for page in found]
     if _CFA in marks or _LINEAR_RAW in marks or _DNG_VERSION in found[0].tags or suffix in RAW:
@@ -144,27 +141,24 @@ def _of_tiff(data: bytes, name: str, max_pixels: int) -> PictureFile:
     page = tiff.full_page(found)
     if page is not found[0]:
         data = tiff.beginning_with(data, page)
-    count = sum(not p.is_reduced for p in found if p.offset)
+    count = sum(not p.is_reduced for p in found)
     notes = (f"the first of {count} pages is used",) if count > 1 and page is found[0] else ()
     if not tiff.is_beyond_pillow(page):
-        with decoding(name):
-            image = Image.open(io.BytesIO(data), formats=["TIFF"])
-            this = of_image(image, io.BytesIO(data), name, max_pixels)
-            return replace(this, notes=notes)
-    with decoding(name):
-        size = (page.tags[256], page.tags[257])
-        check_pixels(size, name, max_pixels)
-        profile = page.tags.get(34675)
-        space = space_of_profile(profile if isinstance(profile, bytes) else None)
-        exif = Image.Exif()
-        exif.load_from_fp(io.BytesIO(data))
-        metadata = metadata_of(exif, {"xmp": page.tags.get(700, b""), "dpi": _dpi(page.tags)})
+        image = Image.open(io.BytesIO(data), formats=["TIFF"])
+        return replace(of_image(image, io.BytesIO(data), name, max_pixels), notes=notes)
+    size = (page.tags[256], page.tags[257])
+    check_pixels(size, name, max_pixels)
+    profile = page.tags.get(34675)
+    space = space_of_profile(profile if isinstance(profile, bytes) else None)
+    exif = Image.Exif()
+    exif.load_from_fp(io.BytesIO(data))
+    metadata = metadata_of(exif, {"xmp": page.tags.get(700, b""), "dpi": _dpi(page.tags)})
 
-        def decode(_: tuple[int, int] | None) -> Decoded:
-            return picture_of(tiff.samples(data, page), name)
+    def decode(_: tuple[int, int] | None) -> Decoded:
+        return picture_of(tiff.samples(data, page), name)
 
-        orientation = _orientation(exif)
-        return PictureFile(size, orientation, orientation, space, metadata, notes, decode)
+    orientation = _orientation(exif)
+    return PictureFile(size, orientation, orientation, space, metadata, notes, decode)
 
 
 def _dpi(tags: Mapping[int, Any]) -> tuple[float, float] | None:
