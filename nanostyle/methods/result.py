@@ -11,6 +11,7 @@ from PIL import Image
 
 from nanostyle.backend.types import Pixels
 from nanostyle.io.image_write import check_writable, save_image, to_image
+from nanostyle.io.metadata import Metadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,28 +26,39 @@ class Result:
         `(H, W)`, float32, 0..1: the photo's; None if it is opaque.
     recipe : dict
         How the picture was made, in values that JSON can hold: version, photo, method, model, styles, options.
+    bits : int
+        8 or 16 a sample: as many as the photo has. PNG and TIFF are written with 16.
+    metadata : Metadata
+        The photo's date, camera, copyright, place and resolution.
     """
 
     pixels: Pixels
     alpha: Pixels | None
     recipe: dict[str, Any]
+    bits: int = 8
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
 
     @property
     def image(self) -> Image.Image:
         """The picture as a PIL image: RGB, or RGBA where it has alpha."""
         return to_image(self.pixels, self.alpha)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95) -> Path:
+    def save(
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, strip: bool = False
+    ) -> Path:
         """Write the picture with its recipe to `path`, whole or not at all; the suffix names the format.
 
         Parameters
         ----------
         path
-            PNG, JPEG, WebP, TIFF or BMP. JPEG and BMP show a transparent picture on white; BMP holds no recipe.
+            PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF or (with the extra `heif`) HEIC. JPEG, BMP and GIF show a transparent
+            picture on white; BMP holds no recipe.
         overwrite
             Whether a file of that name may be replaced.
         quality
-            1 to 100, for JPEG and WebP.
+            1 to 100, for JPEG, WebP, AVIF and HEIC.
+        strip
+            Whether to leave out what the photo tells of itself: date, camera, copyright, place, resolution.
 
         Returns
         -------
@@ -63,7 +75,17 @@ class Result:
             The folder is missing or cannot be written to, or the disk is full.
         """
         check_writable(path, overwrite=overwrite)
-        save_image(path, self.pixels, alpha=self.alpha, recipe=self.recipe, quality=quality)
+        kept = None if strip else self.metadata
+        save_image(
+            path,
+            self.pixels,
+            alpha=self.alpha,
+            recipe=self.recipe,
+            quality=quality,
+            bits=self.bits,
+            metadata=kept,
+            overwrite=overwrite,
+        )
         return Path(path)
 
 

@@ -159,7 +159,7 @@ class Stylizer:
             **self.facts,
             **facts,
         }
-        return Result(pixels, picture.alpha, recipe)
+        return Result(pixels, picture.alpha, recipe, picture.bits, picture.metadata)
 
     # --- what is asked for ------------------------------------------------------------------------------------------
 
