@@ -25,6 +25,7 @@ import numpy as np
 from bench.folders import RESULTS, RUNS, from_data
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, pick_device
+from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_write import save_image
@@ -50,7 +51,6 @@ from nanostyle.training.options import TrainOptions
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 SHOWN = (4, 8)  # photos and paintings on the sheet and along the strengths
 
-Pixels = np.ndarray
 Losses = dict[str, float]
 
 

@@ -32,6 +32,7 @@ from bench.papers.compact import PAINTINGS as SOME_PAINTINGS
 from bench.papers.compact import PHOTOS
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.threads import set_threads
+from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import load_image
@@ -47,8 +48,6 @@ from nanostyle.training.options import TrainOptions
 PAINTINGS = (*SOME_PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
 SIDE = 384  # of the photos: Magenta's transformer gives so many pixels, whatever it gets
 STYLE_SIDE = 256
-
-Pixels = np.ndarray
 
 
 class Magenta:

@@ -12,7 +12,7 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.resample import resize
-from nanostyle.methods.masks import Mask, guides, region_shares
+from nanostyle.methods.masks import Mask, areas, guides
 from nanostyle.nets.cost import loss_gradient
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
@@ -117,16 +117,18 @@ def gatys(
     options = options or GatysOptions()
     loss = perceptual_loss(network, options)
     _check(options)
-    shares = _shares(content, styles, style_weights, masks)
+    if masks:
+        style_weights = areas(masks, content.shape[:2], count=len(styles), weights=style_weights)
+    shares = normalized(style_weights, len(styles))
     least = network.minimum_side(loss.layers)
     sizes = pyramid(content.shape[:2], options.pyramid, least)
-    counts = _counts(options.iterations, len(sizes))
+    counts = [options.iterations and max(1, options.iterations // (1 if i == 0 else 2)) for i in range(len(sizes))]
     rng = np.random.default_rng(options.seed)
     done, pixels = 0, None
     for size, count in zip(sizes, counts, strict=True):
         photo = resize(content, size)
-        pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
         check_memory(device, size, loss_gradient(network, loss.layers))
+        pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
         paintings = [_style_size(style, size, options.style_scale, least) for style in styles]
         targets = _targets(loss, size, paintings, shares, masks, device)
         objective = PixelObjective(loss, to_device(photo[None], device), targets, device=device)
@@ -157,22 +159,8 @@ def _check(options: GatysOptions) -> None:
     for name in ("content_weight", "style_weight", "tv_weight", "style_scale", "learning_rate"):
         value, positive = getattr(options, name), name in ("style_scale", "learning_rate")
         if not (value >= 0 and np.isfinite(value)) or (positive and value == 0):
-            raise ValueError(
-                f"{name}: expected a finite number {'above 0' if positive else 'of 0 or more'}, got {value}"
-            )
-
-
-def _shares(
-    content: Pixels, styles: Sequence[Pixels], weights: Sequence[float] | None, masks: Sequence[Mask] | None
-) -> list[float]:
-    """How much of each style: its weight, or the area of its region, as parts that sum to 1."""
-    if masks:
-        if len(masks) != len(styles) or (weights is not None and len(weights)):
-            raise ValueError(f"mask: expected one for each of {len(styles)} styles, and no weights, got {len(masks)}")
-        if not any(mask.any() for mask in masks):
-            raise ValueError("mask: expected a mask with something white in it, all are black")
-        weights = [float(area) for area in region_shares(masks, content.shape[:2]).mean(axis=(1, 2))]
-    return normalized(weights, len(styles))
+            least = "above 0" if positive else "of 0 or more"
+            raise ValueError(f"{name}: expected a finite number {least}, got {value}")
 
 
 def _targets(
@@ -224,11 +212,6 @@ def _check_finite(objective: PixelObjective, values: Array) -> None:
             f"gatys: the loss at {layer} became infinite or NaN; the last good picture is kept",
             hint="use smaller weights or a smaller {learning_rate}",
         )
-
-
-def _counts(iterations: int, sizes: int) -> list[int]:
-    """Iterations at each size: all at the coarsest, half of them at each finer one."""
-    return [iterations and max(1, iterations // (1 if i == 0 else 2)) for i in range(sizes)]
 
 
 def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[tuple[int, int]]:

@@ -48,6 +48,21 @@ def _size(pixels: Pixels) -> tuple[int, int]:
     return pixels.shape[0], pixels.shape[1]
 
 
+def areas(masks: Sequence[Mask], size: tuple[int, int], *, count: int, weights: Sequence[float] | None) -> list[float]:
+    """How large each of the regions of `count` styles is in a picture of `size`, 0 to 1: it counts as the weight.
+
+    Raises
+    ------
+    ValueError
+        There is not one mask for each style, there are `weights` too, or all masks are black.
+    """
+    if len(masks) != count or (weights is not None and len(weights)):
+        raise ValueError(f"mask: expected one for each of {count} styles, and no weights, got {len(masks)}")
+    if not any(mask.any() for mask in masks):
+        raise ValueError("mask: expected a mask with something white in it, all are black")
+    return [float(area) for area in region_shares(masks, size).mean(axis=(1, 2))]
+
+
 def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Mask]:
     """`mask` for feature maps of the `sizes` (height, width): what they are multiplied by before the Gram matrix.
 

@@ -22,7 +22,7 @@ from nanostyle.io.image_read import load_image
 from nanostyle.io.pictures import sides
 
 # What a random stream is for: the number after the seed in its seed, so that streams never meet.
-_ORDER, _CROP = 1, 2
+_ORDER, _CROP, STYLES = 1, 2, 3
 
 # Batches that are being decoded while the network works on one.
 _AHEAD = 3

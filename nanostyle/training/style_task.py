@@ -20,10 +20,8 @@ from nanostyle.nets.cost import training_step
 from nanostyle.nets.perceptual import Grams
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import is_style_parameter, move, set_state, state
+from nanostyle.training.batches import STYLES
 from nanostyle.training.objective import Objective
-
-# The number after the user's seed for the order of the styles; 1 and 2 are those of `data.py`.
-_STYLES = 3
 
 
 class StyleTask:
@@ -99,7 +97,7 @@ class StyleTask:
         """The styles of the `count` photos of `step`: they depend on the seed and the step alone."""
         S, seed = len(self.styles), self._objective.options.seed
         first, last = step * count // S, ((step + 1) * count - 1) // S
-        turns = [np.random.default_rng([seed, _STYLES, turn]).permutation(S) for turn in range(first, last + 1)]
+        turns = [np.random.default_rng([seed, STYLES, turn]).permutation(S) for turn in range(first, last + 1)]
         start = step * count - first * S
         return np.concatenate(turns)[start : start + count]
 
