@@ -5,8 +5,6 @@
 // pointers (arrays, ...): where the arrays are. sizes (arrays). chunks (blocks, 2): which array, and from where in it.
 // Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
 
-constexpr int CHUNK = 16 * THREADS;
-
 DEVICE float* array_of(const unsigned long long* pointers, int i) { return reinterpret_cast<float*>(pointers[i]); }
 
 // 1 - beta^step, with all its digits.
@@ -20,7 +18,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) squares(
   const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];
   const float* g = array_of(pointers, array);
   float sum = 0.f;
-  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS) sum += g[i] * g[i];
+  for (int i = begin + threadIdx.x; i < min(begin + ADAM_NUMBERS, sizes[array]); i += THREADS) sum += g[i] * g[i];
   sum = block_sum(sum, room);
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
@@ -51,7 +49,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) adam_many(
   float* m = array_of(pointers, 4 * array + 2);
   float* v = array_of(pointers, 4 * array + 3);
   const float rate = *lr / correction(beta1, *step), second = correction(beta2, *step);
-  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS) {
+  for (int i = begin + threadIdx.x; i < min(begin + ADAM_NUMBERS, sizes[array]); i += THREADS) {
     const float d = g[i] * *factor;
     m[i] += (1.f - beta1) * (d - m[i]);
     v[i] += (1.f - beta2) * (d * d - v[i]);
@@ -67,6 +65,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) average_many(
   const int array = chunks[2 * blockIdx.x], begin = chunks[2 * blockIdx.x + 1];
   float* average = array_of(pointers, 2 * array);
   const float* p = array_of(pointers, 2 * array + 1);
-  for (int i = begin + threadIdx.x; i < min(begin + CHUNK, sizes[array]); i += THREADS)
+  for (int i = begin + threadIdx.x; i < min(begin + ADAM_NUMBERS, sizes[array]); i += THREADS)
     average[i] += *weight * (p[i] - average[i]);
 }

@@ -1,10 +1,15 @@
-// What every kernel file stands on. nanostyle/gpu/launch.py puts this text in front of it.
+// What every kernel file uses. nanostyle/backend/gpu/launch.py puts this text in front of each, and in front of both
+// the numbers that the kernels share with Python, as macros (constants.py).
 //
 // Arrays are stored as `real` (HALF=1: float16, else float32); arithmetic is in float. Pictures are (N, H, W, C).
 // Letters: N pictures, H W pixels, P = H·W, C channels in, M channels out, K L kernel sides.
 //
 // The device functions in PTX have host twins of the same name in tests/cuda_on_cpu, where all of this is compiled
 // by g++ and run on a CPU. Shared arrays are therefore declared in the kernels themselves.
+
+#ifndef THREADS
+#error "the numbers of nanostyle/backend/gpu/constants.py are missing: compile what launch.source() returns"
+#endif
 
 #define DEVICE static __device__ __forceinline__
 #define METHOD __device__ __forceinline__
@@ -124,8 +129,6 @@ DEVICE real to_operand(float f, int tf32) {
   return to_real(f);
 }
 
-constexpr int THREADS = 256;
-
 // VEC channels of one pixel, read and written as one word: 16 bytes where C allows it, else one value.
 #ifdef VEC
 struct __align__(VEC * sizeof(real)) Word { real at[VEC]; };
@@ -146,7 +149,9 @@ DEVICE void store(real* to, const float (&from)[VEC]) {
 
 // Weights for conv.cu lie in this order of the output channels: which of each 32 stands at a place, and at which place
 // one stands (it is the same). So four fragments of a product give a lane eight neighbors, which leave as one word.
-DEVICE constexpr int interleaved(int m) { return m / 32 * 32 + m % 8 / 2 * 8 + m % 32 / 8 * 2 + m % 2; }
+DEVICE constexpr int interleaved(int m) {
+  return m / PACKED_ROWS * PACKED_ROWS + m % 8 / 2 * 8 + m % PACKED_ROWS / 8 * 2 + m % 2;
+}
 
 DEVICE constexpr int ceil_div(int a, int b) { return (a + b - 1) / b; }
 
@@ -163,12 +168,10 @@ DEVICE float block_sum(float v, float* room) {
 }
 
 // The pixel that position i of an axis of n pixels repeats, however far outside it lies; -1 for zero padding.
-enum PadMode { ZERO, REFLECT, EDGE };
-
 DEVICE int border(int i, int n, int mode) {
   if (i >= 0 && i < n) return i;
-  if (mode == ZERO) return -1;
-  if (mode == EDGE || n == 1) return i < 0 ? 0 : n - 1;
+  if (mode == PAD_ZERO) return -1;
+  if (mode == PAD_EDGE || n == 1) return i < 0 ? 0 : n - 1;
   const int period = 2 * (n - 1);
   i = (i < 0 ? -i : i) % period;
   return i < period - i ? i : period - i;
@@ -176,8 +179,8 @@ DEVICE int border(int i, int n, int mode) {
 
 // The same for a position less than n outside, without a division.
 DEVICE int near_border(int i, int n, int mode) {
-  if (mode == ZERO) return static_cast<unsigned>(i) < static_cast<unsigned>(n) ? i : -1;
-  if (mode == EDGE) return min(max(i, 0), n - 1);
+  if (mode == PAD_ZERO) return static_cast<unsigned>(i) < static_cast<unsigned>(n) ? i : -1;
+  if (mode == PAD_EDGE) return min(max(i, 0), n - 1);
   i = i < 0 ? -i : i;
   return i < n ? i : 2 * (n - 1) - i;
 }

@@ -16,14 +16,14 @@
 //
 // Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, TAPS, STAGES: pieces in shared memory.
 
-constexpr int TW = 16, TH = BM / TW;
+constexpr int TW = TILE_WIDTH, TH = BM / TW;
 static_assert(NJ % 4 == 0, "eight channels of a lane leave at once");
 
 // Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them.
 constexpr int TOGETHER = TW + (TAPS - 1) / STRIDE, WINDOW = STRIDE * TOGETHER;
 constexpr bool THIN = TAPS > 3;    // one row of the kernel, and no phases
 constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, else one
-constexpr int B_BYTES = TAPS * BN * 64;
+constexpr int B_BYTES = TAPS * BN * K_BYTES;
 constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
 constexpr int LINES = STRIP / WINDOW;  // whole rows of a window among them
 static_assert(LINES >= 1, "a row of a window is copied at once");
@@ -75,7 +75,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   const int pieces = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
 
   // In shared memory: windows, stages of weights, and where each row of pixels that is met begins, -1 for zeros.
-  const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * PITCH;
+  const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * K_PITCH;
   char* const B = shared + windows * window_bytes;
   int* const row_at = reinterpret_cast<int*>(B + min(STAGES, pieces) * B_BYTES);
 #pragma unroll 1
@@ -104,21 +104,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 
   // Copy the next piece, its weights to a stage.
   const auto copy = [&](int stage) {
-    char* const to = shared + window * window_bytes + own * PITCH + chunk * 16;
+    char* const to = shared + window * window_bytes + own * K_PITCH + chunk * WORD;
     if (!KEPT || r == 0) {
 #pragma unroll(TH / LINES > 6 ? 1 : TH)  // of many, the addresses of all at once would spill
       for (int i = 0; i < ceil_div(TH, LINES); i++)
-        copy_pixel(to + i * LINES * WINDOW * PITCH, row_at[min(line + i * LINES, TH - 1) * STRIDE + r],
+        copy_pixel(to + i * LINES * WINDOW * K_PITCH, row_at[min(line + i * LINES, TH - 1) * STRIDE + r],
                    copies && line + i * LINES < TH);
     } else {
-      copy_pixel(to + (TH - 1 + r) * WINDOW * PITCH, row_at[TH - 1 + r], own < WINDOW);
+      copy_pixel(to + (TH - 1 + r) * WINDOW * K_PITCH, row_at[TH - 1 + r], own < WINDOW);
     }
 #pragma unroll
     for (int i = 0; i < ceil_div(TAPS * BN, STRIP); i++) {
       const int t = i * STRIP / BN, m = i * STRIP % BN;
-      cp_async(B + stage * B_BYTES + place(own, chunk) + i * STRIP * 64,
+      cp_async(B + stage * B_BYTES + place(own, chunk) + i * STRIP * K_BYTES,
                w + (weights + ((m * K + r * step) * L + (s + t) * step) * C + c),
-               c + chunk * CHUNK < C && s + t + own_t < columns && own_m + m < ceil_div(M, 32) * 32,
+               c + chunk * CHUNK < C && s + t + own_t < columns && own_m + m < ceil_div(M, PACKED_ROWS) * PACKED_ROWS,
                own < TAPS * BN - i * STRIP);
     }
     if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
@@ -145,10 +145,10 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     __syncthreads();
     if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
-    const char* const A = shared + window_now * window_bytes + ((KEPT ? r_now : 0) + row0) * WINDOW * PITCH;
+    const char* const A = shared + window_now * window_bytes + ((KEPT ? r_now : 0) + row0) * WINDOW * K_PITCH;
     const auto multiply_tap = [&](int t) {
-      multiply_rows<WINDOW * PITCH>(
-          sums, A + (t / STRIDE + t % STRIDE * TOGETHER) * PITCH, B + stage * B_BYTES + (t * BN + column0) * 64);
+      multiply_rows<WINDOW * K_PITCH>(
+          sums, A + (t / STRIDE + t % STRIDE * TOGETHER) * K_PITCH, B + stage * B_BYTES + (t * BN + column0) * K_BYTES);
     };
     if (ROOM && s_now + TAPS <= columns) {
 #pragma unroll

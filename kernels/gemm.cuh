@@ -15,8 +15,9 @@ constexpr bool OLD = true;
 constexpr bool OLD = false;
 #endif
 
-constexpr int CHUNK = 16 / sizeof(real);  // numbers in 16 bytes, the unit of copies
-constexpr int BK = 4 * CHUNK;
+constexpr int CHUNK = WORD / sizeof(real);  // numbers in 16 bytes, the unit of copies
+constexpr int BK = K_BYTES / sizeof(real);
+static_assert(K_BYTES == 4 * WORD, "a row of k is four chunks");
 constexpr int WARPS_N = BN >= 128 && BM <= 128 ? 4 : BN >= 64 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of a warp
 constexpr int NI = WM / 16, NJ = WN / 8;
@@ -34,12 +35,12 @@ DEVICE uint32_t operand(uint32_t bits) { return round_tf32(__uint_as_float(bits)
 
 // The place of 16 bytes in a tile of four to a row: turned by the row, so that eight reads which belong together (of
 // ldmatrix, or of the lanes of a warp) meet in no bank.
-DEVICE int place(int row, int chunk) { return (row * 4 + (chunk ^ (row / 2 % 4))) * 16; }
+DEVICE int place(int row, int chunk) { return (row * 4 + (chunk ^ (row / 2 % 4))) * WORD; }
 
-// --- k along the rows, four chunks to a row: A with rows PITCH bytes apart, B (BN, BK) as `place` says ---
-
-// With a chunk to spare, eight rows at the same chunk meet in no bank either; and all places are a fixed distance apart.
-constexpr int PITCH = 5 * 16;
+// --- k along the rows, four chunks to a row: A with rows K_PITCH bytes apart, B (BN, BK) as `place` says ---
+//
+// K_PITCH has a chunk to spare: eight rows at the same chunk meet in no bank, and all places are a fixed distance apart.
+static_assert(K_PITCH == K_BYTES + WORD, "a chunk to spare");
 
 // A from the warp's first row on, those of the next fragments APART bytes further; B from its first row on, which is a
 // multiple of eight. B is rounded to TF32 already.
@@ -49,7 +50,7 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
   uint32_t b[NJ][4];  // for both steps
 #pragma unroll
   for (int j = 0; j < NJ; j++) ldmatrix_x4(b[j], B + place(j * 8 + lane % 8, lane / 8));
-  const char* const from = A + lane % 16 * PITCH + lane / 16 * 16;
+  const char* const from = A + lane % 16 * K_PITCH + lane / 16 * 16;
 #pragma unroll
   for (int step = 0; step < 2; step++) {
 #pragma unroll
@@ -73,7 +74,7 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
     for (int i = 0; i < NI; i++)
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        a[i][h] = *reinterpret_cast<const float4*>(A + (h * 8 + lane / 4) * PITCH + chunk * 16 + i * APART);
+        a[i][h] = *reinterpret_cast<const float4*>(A + (h * 8 + lane / 4) * K_PITCH + chunk * 16 + i * APART);
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll
@@ -94,14 +95,10 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
 #endif
 }
 
-// --- k down the columns: A (BK, BM) and B (BK, BN) ---
+// --- k down the columns: A (BK, BM) and B (BK, BN), with rows A_PITCH and B_PITCH bytes apart (macros) ---
 
+#ifdef A_PITCH
 constexpr int A_CHUNKS = BM / CHUNK, B_CHUNKS = BN / CHUNK;  // in a row
-
-// Bytes from one row to the next. What lies between is there so that eight rows of a chunk, or four of eight numbers,
-// which are read at once, meet in no bank; rows that are short do so anyway.
-DEVICE constexpr int pitch(int bytes) { return bytes < 64 ? bytes : bytes + (HALF ? 16 : 32); }
-constexpr int A_PITCH = pitch(A_CHUNKS * 16), B_PITCH = pitch(B_CHUNKS * 16);
 
 #if !HALF
 template <int ROW> DEVICE float number(const char* tile, int row, int column) {
@@ -169,5 +166,6 @@ DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
   }
 #endif
 }
+#endif  // A_PITCH
 
 #endif  // BN

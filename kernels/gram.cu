@@ -1,34 +1,40 @@
-// What Gram matrices and weight gradients need around the products of conv.cu and wgrad.cu, and total variation.
+// What Gram matrices and weight gradients need around the products of conv.cu and wgrad.cu.
+
+constexpr int SLICES = THREADS / SUMS;
 
 // out (KL, C, M) = the sum of `splits` partial results (splits, KL, C_in, M_in) of wgrad.cu; channels above C and M are
-// padding. 32 numbers to a block, eight threads to a number. Grid: groups of 32 numbers.
+// padding. SUMS numbers to a block, SLICES threads to a number. Grid: groups of SUMS numbers.
 extern "C" __global__ void __launch_bounds__(THREADS) join_splits(
     const float* __restrict__ partial, float* __restrict__ out, int splits, int KL, int C, int C_in, int M, int M_in) {
-  __shared__ float found[8][32];
-  const int lane = threadIdx.x / 32, i = blockIdx.x * 32 + threadIdx.x % 32, count = KL * C * M;
+  __shared__ float found[SLICES][SUMS];
+  const int lane = threadIdx.x / SUMS, i = blockIdx.x * SUMS + threadIdx.x % SUMS, count = KL * C * M;
   const int m = i % M, c = i / M % C, kl = i / M / C;
   const size_t size = static_cast<size_t>(KL) * C_in * M_in;
   float sum = 0.f;
   if (i < count) {
 #pragma unroll 4
-    for (int z = lane; z < splits; z += 8) sum += partial[z * size + (kl * C_in + c) * M_in + m];
+    for (int z = lane; z < splits; z += SLICES) sum += partial[z * size + (kl * C_in + c) * M_in + m];
   }
-  found[lane][threadIdx.x % 32] = sum;
+  found[lane][threadIdx.x % SUMS] = sum;
   __syncthreads();
   if (lane > 0 || i >= count) return;
-  for (int other = 1; other < 8; other++) sum += found[other][threadIdx.x];
+  for (int other = 1; other < SLICES; other++) sum += found[other][threadIdx.x];
   out[i] = sum;
 }
 
+constexpr int GRAM = GRAM_SIDE * GRAM_SIDE;
+static_assert(THREADS == 4 * GRAM, "four threads to a number");
+
 // out (N, C, C) = scale times the sum of each picture's `splits` partial Gram matrices (N·splits, C_in, C_in): what is on
-// the diagonal and above it, written there and mirrored. A block makes 8 x 8 numbers, by four threads each.
+// the diagonal and above it, written there and mirrored. A block makes GRAM_SIDE x GRAM_SIDE numbers, by four
+// threads each.
 // Grid: tiles across, tiles down, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) join_gram(
     const float* __restrict__ partial, float* __restrict__ out, int splits, int C, int C_in, float scale) {
-  __shared__ float found[4][64];
+  __shared__ float found[4][GRAM];
   if (blockIdx.x < blockIdx.y) return;
-  const int lane = threadIdx.x / 64, number = threadIdx.x % 64;
-  const int row = blockIdx.y * 8 + number / 8, column = blockIdx.x * 8 + number % 8;
+  const int lane = threadIdx.x / GRAM, number = threadIdx.x % GRAM;
+  const int row = blockIdx.y * GRAM_SIDE + number / GRAM_SIDE, column = blockIdx.x * GRAM_SIDE + number % GRAM_SIDE;
   const size_t size = static_cast<size_t>(C_in) * C_in;
   const float* from = partial + blockIdx.z * splits * size + row * C_in + column;
   const bool wanted = row <= column && column < C;
@@ -55,36 +61,4 @@ extern "C" __global__ void __launch_bounds__(THREADS) symmetrise(
   const float* from = g + static_cast<size_t>(blockIdx.y) * C * C;
   const float v = row < C && column < C ? (from[row * C + column] + from[column * C + row]) * scale : 0.f;
   s[static_cast<size_t>(blockIdx.y) * count + i] = to_operand(v, tf32);
-}
-
-DEVICE float difference(const real* x, size_t to, size_t from) { return to_float(x[to]) - to_float(x[from]); }
-
-// partial[block] = the block's share of the sum of squared differences to the pixel below and to the right.
-// Grid: any number of blocks.
-extern "C" __global__ void __launch_bounds__(THREADS) total_variation(
-    const real* __restrict__ x, float* __restrict__ partial, int H, int W, int C, int count) {
-  __shared__ float room[THREADS / 32];
-  float sum = 0.f;
-  for (int i = blockIdx.x * THREADS + threadIdx.x; i < count; i += gridDim.x * THREADS) {
-    const int w = i / C % W, h = i / (W * C) % H;
-    const float down = h + 1 < H ? difference(x, i + W * C, i) : 0.f;
-    const float right = w + 1 < W ? difference(x, i + C, i) : 0.f;
-    sum += down * down + right * right;
-  }
-  sum = block_sum(sum, room);
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
-}
-
-// dx = 2·g/count times the sum of the differences to the four neighbors. Grid: numbers of x.
-extern "C" __global__ void __launch_bounds__(THREADS) total_variation_dx(
-    const float* __restrict__ g, const real* __restrict__ x, real* __restrict__ dx, int H, int W, int C, int count) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i >= count) return;
-  const int w = i / C % W, h = i / (W * C) % H;
-  float sum = 0.f;
-  if (h > 0) sum += difference(x, i, i - W * C);
-  if (h + 1 < H) sum += difference(x, i, i + W * C);
-  if (w > 0) sum += difference(x, i, i - C);
-  if (w + 1 < W) sum += difference(x, i, i + C);
-  dx[i] = to_real(2.f * g[0] / count * sum);
 }

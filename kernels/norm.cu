@@ -79,30 +79,32 @@ struct Affine {
   }
 };
 
+constexpr int JOINING = THREADS / CHANNELS;  // threads that join the tiles of a channel
+
 // Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean (N, C), and the biased variance,
 // or, with gamma and beta, what `scale_and_shift` makes of it. Of a picture there are `parts` of H x W pixels, one after
 // the other.
-// Eight channels to a block, 32 threads to a channel. Grid: groups of eight channels, pictures.
+// CHANNELS channels to a block, JOINING threads to a channel. Grid: groups of CHANNELS channels, pictures.
 extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
     const float2* __restrict__ partial, const float* __restrict__ gamma, const float* __restrict__ beta,
     float* __restrict__ mean, float* __restrict__ variance, float* __restrict__ rstd, float* __restrict__ scale,
     float* __restrict__ shift, int H, int W, int C, int TH, int TW, int parts, int rows, float eps) {
-  __shared__ Moments found[32][9];
-  const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8;
+  __shared__ Moments found[JOINING][CHANNELS + 1];
+  const int c = blockIdx.x * CHANNELS + threadIdx.x % CHANNELS, lane = threadIdx.x / CHANNELS;
   const int across = ceil_div(W, TW), tiles = ceil_div(H, TH) * across;
   const float2* from = partial + static_cast<size_t>(blockIdx.y) * parts * tiles * C + c;
   Moments mine = {0.f, 0.f, 0.f};
   if (c < C)
-    for (int i = lane; i < parts * tiles; i += 32) {
+    for (int i = lane; i < parts * tiles; i += JOINING) {
       const float2 part = from[static_cast<size_t>(i) * C];
       const int t = i % tiles;
       mine.join(min(TH, H - t / across * TH) * min(TW, W - t % across * TW), part.x, part.y);
     }
-  for (int by = 16; by; by /= 2) {
-    found[lane][threadIdx.x % 8] = mine;
+  for (int by = JOINING / 2; by; by /= 2) {
+    found[lane][threadIdx.x % CHANNELS] = mine;
     __syncthreads();
     if (lane < by) {
-      const Moments part = found[lane + by][threadIdx.x % 8];
+      const Moments part = found[lane + by][threadIdx.x % CHANNELS];
       mine.join(part.count, part.mean, part.m2);
     }
     __syncthreads();
@@ -203,23 +205,23 @@ extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums(
   }
 }
 
-// Join the tiles of `gradient_sums`, two sums per channel; `dot` may be null. Grid: groups of eight channels, rows.
+// Join the tiles of `gradient_sums`, two sums per channel; `dot` may be null. Grid: groups of CHANNELS channels, rows.
 extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums_join(
     const float2* __restrict__ partial, float* __restrict__ sum, float* __restrict__ dot, int tiles, int C) {
-  __shared__ float2 found[32][9];
-  const int c = blockIdx.x * 8 + threadIdx.x % 8, lane = threadIdx.x / 8;
+  __shared__ float2 found[JOINING][CHANNELS + 1];
+  const int c = blockIdx.x * CHANNELS + threadIdx.x % CHANNELS, lane = threadIdx.x / CHANNELS;
   const float2* from = partial + static_cast<size_t>(blockIdx.y) * tiles * C + c;
   float2 mine = make_float2(0.f, 0.f);
   if (c < C)
-    for (int t = lane; t < tiles; t += 32) {
+    for (int t = lane; t < tiles; t += JOINING) {
       const float2 part = from[static_cast<size_t>(t) * C];
       mine.x += part.x;
       mine.y += part.y;
     }
-  found[lane][threadIdx.x % 8] = mine;
+  found[lane][threadIdx.x % CHANNELS] = mine;
   __syncthreads();
   if (lane != 0 || c >= C) return;
-  for (int i = 1; i < 32; i++) {
+  for (int i = 1; i < JOINING; i++) {
     mine.x += found[i][threadIdx.x].x;
     mine.y += found[i][threadIdx.x].y;
   }

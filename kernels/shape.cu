@@ -22,15 +22,15 @@ struct Repeats {
   int p, n, before, end, mode, position, mirrored;
   METHOD Repeats(int p, int n, int before, int after, int mode)
       : p(p), n(n), before(before), end(n + after), mode(mode), mirrored(0) {
-    if (mode == ZERO) position = p;
-    else if (mode == EDGE || n == 1) position = p == 0 ? -before : p;
+    if (mode == PAD_ZERO) position = p;
+    else if (mode == PAD_EDGE || n == 1) position = p == 0 ? -before : p;
     else position = p - (p + before) / (2 * (n - 1)) * (2 * (n - 1));
   }
   METHOD bool more() const { return position < end; }
   METHOD void next() {
-    if (mode == ZERO) {
+    if (mode == PAD_ZERO) {
       position = end;
-    } else if (mode == EDGE || n == 1) {
+    } else if (mode == PAD_EDGE || n == 1) {
       position = position + 1 <= p || p == n - 1 ? position + 1 : end;
     } else {
       const int period = 2 * (n - 1);
@@ -60,20 +60,6 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) enlarge_adjoint(
           for (int k = 0; k < VEC; k++) sum[k] += v[k];
         }
   store(dx + at(blockIdx.y, h, w, H, W, C) + c, sum);
-}
-
-// 0..255 to 0..1.
-extern "C" __global__ void __launch_bounds__(THREADS) from_bytes(
-    const unsigned char* __restrict__ x, real* __restrict__ y, int count) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i < count) y[i] = to_real(x[i] * (1.f / 255.f));
-}
-
-// 0..1 to 0..255, to the nearest; what lies outside is cut off.
-extern "C" __global__ void __launch_bounds__(THREADS) to_bytes(
-    const real* __restrict__ x, unsigned char* __restrict__ y, int count) {
-  const int i = blockIdx.x * THREADS + threadIdx.x;
-  if (i < count) y[i] = static_cast<unsigned char>(min(max(to_float(x[i]) * 255.f + 0.5f, 0.f), 255.f));
 }
 
 // y (., OH, W, depth), x (., H, W, C): y[oh, ., r·C + c] = x[oh + r - top, ., c] for r < K, beyond it zeros: so that a

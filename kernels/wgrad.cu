@@ -4,10 +4,13 @@
 // are the output pixels. There are many pixels and few results, so the pixels are split over blocks: each writes a
 // partial result, and gram.cu adds them up in an order that is always the same.
 //
-// Macros: HALF, TF32, BM, BN (gemm.cuh), FLAT: a number of the kernel is a channel of the pixel itself, as in Gram
-// matrices and 1x1 convolutions.
+// Macros: HALF, TF32, BM, BN, A_PITCH, B_PITCH (gemm.cuh); STAGES: slices of k in shared memory; FLAT: a number of the
+// kernel is a channel of the pixel itself, as in Gram matrices and 1x1 convolutions.
 
-constexpr int STAGES = BM + BN > 128 ? 3 : 6;
+#if !defined(STAGES) || !defined(A_PITCH) || !defined(B_PITCH) || !defined(FLAT)
+#error "a macro is missing: nanostyle/backend/gpu/tiling.py says which"
+#endif
+
 constexpr int AT_ONCE = BN < 128 || ((HALF || TF32) && !OLD) ? 2 : 1;  // blocks on a multiprocessor, unspilled
 constexpr int A_BYTES = BK * A_PITCH, B_BYTES = BK * B_PITCH;
 constexpr int A_ROWS = THREADS / A_CHUNKS, B_ROWS = THREADS / B_CHUNKS;  // pixels that the block copies at once
@@ -76,13 +79,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
         down[i] += down_step;
         if (right[i] >= most_right) right[i] -= OW * stride, down[i] += stride;
       }
-      cp_async(A + stage * A_BYTES + row * A_PITCH + chunk * 16, picture + from, inside);
+      cp_async(A + stage * A_BYTES + row * A_PITCH + chunk * WORD, picture + from, inside);
     }
     if (!same) {
 #pragma unroll
       for (int i = 0; i < ceil_div(BK, B_ROWS); i++) {
         const int row = b_row + i * B_ROWS;
-        cp_async(B + stage * B_BYTES + row * B_PITCH + threadIdx.x % B_CHUNKS * 16,
+        cp_async(B + stage * B_BYTES + row * B_PITCH + threadIdx.x % B_CHUNKS * WORD,
                  gradient + (begin + done + row) * M + m, done + row < count && m < M, row < BK);
       }
     }

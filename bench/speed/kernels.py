@@ -20,7 +20,6 @@ from nanostyle.autograd.ops.pool import avg_pool_forward, max_pool_dx, max_pool_
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
 from nanostyle.backend.device import PRECISIONS, Device
 from nanostyle.backend.geometry import Geometry
-from nanostyle.backend.gpu.shape import from_bytes, to_bytes
 from nanostyle.optim.adam import adam_steps
 
 # Name: N, side of the picture, C, M, K, stride, upsample, mode.
@@ -282,13 +281,11 @@ class Works:
         )
 
     def pictures(self, N: int, H: int, W: int) -> Iterator[Pair]:
-        """Bytes to numbers and back, total variation, distances."""
+        """Total variation, distances."""
         cp, torch = self.cp, self.torch
         name = f"{N}x{H}x{W}x3"
         x, xt = self.both(N, H, W, 3)
         a, at = self.both(N, H, W, 3)
-        pixels = cp.asarray(self.rng.integers(0, 256, (N, H, W, 3), np.uint8))
-        pt = torch.as_tensor(pixels.get()).cuda().permute(0, 3, 1, 2)
         one, each = cp.ones((), np.float32), cp.ones(N, np.float32)
         size = float(self.bytes * x.size)
 
@@ -300,14 +297,6 @@ class Works:
         leaf = xt.detach().requires_grad_(True)
         loss = variation(leaf)
         work: Callable[..., Pair] = lambda what, *rest: Pair(f"{what} {name}", *rest)  # noqa: E731
-        yield work("from bytes", lambda: from_bytes(pixels, x.dtype), lambda: pt.to(xt.dtype) / 255, 0.0, size + x.size)
-        yield work(
-            "to bytes",
-            lambda: to_bytes(x),
-            lambda: (xt.float() * 255 + 0.5).clamp(0, 255).to(torch.uint8),
-            0.0,
-            size + x.size,
-        )
         yield work("total variation", lambda: total_variation_forward(x), lambda: variation(xt)[None], 0.0, size)
         yield work(
             "total variation dx",

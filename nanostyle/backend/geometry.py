@@ -1,8 +1,9 @@
 """The geometry of a convolution and of a padded border, shared by ops and by both back ends."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 PadMode = Literal["zero", "reflect", "edge"]
 Pad = int | tuple[int, int, int, int]
@@ -28,7 +29,7 @@ class Geometry(NamedTuple):
         )
 
 
-def border_index(n: int, before: int, after: int, mode: PadMode) -> Any:
+def border_index(n: int, before: int, after: int, mode: PadMode) -> npt.NDArray[np.intp]:
     """For each position of a padded axis, the position of the pixel it repeats; for zeros, -1.
 
     `reflect` repeats the pixels beside the border one without repeating that one, and turns back at the far

@@ -19,6 +19,7 @@ import numpy as np
 
 from nanostyle.backend.device import cupy, pick_device
 from nanostyle.backend.gpu import launch
+from nanostyle.backend.gpu.tiling import PixelTile
 from tests.cuda_on_cpu import device
 from tests.cuda_on_cpu.cuda import FakeGpu
 from tests.cuda_on_cpu.device import DeviceArray, memory_at
@@ -44,7 +45,7 @@ def _conv(
 
 VARIANTS: list[tuple[str, dict[str, int]]] = [
     *((file, macros) for file in ("norm", "pool", "shape", "math") for macros in _WORDS),
-    *(("gram", {"HALF": half}) for half in (0, 1)),
+    *((file, {"HALF": half}) for file in ("gram", "variation") for half in (0, 1)),
     ("adam", {"HALF": 0}),
     *(
         _conv(types, 128, n, stride)
@@ -61,9 +62,9 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     *(_conv(_PRODUCTS[2], 128, 32, stride) for stride in (3, 4)),
     _conv(_PRODUCTS[0], 128, 64, stages=2),
     *(
-        ("wgrad", {**types, "BM": m, "BN": n, "FLAT": flat})
+        ("wgrad", {**types, **PixelTile.of(channels, 2 if types["HALF"] else 4)._asdict(), "FLAT": flat})
         for types in _PRODUCTS
-        for m, n in ((128, 8), (128, 32), (64, 64), (128, 128))
+        for channels in (8, 32, 64, 128)
         for flat in (0, 1)
     ),
 ]

@@ -8,6 +8,7 @@ from nanostyle.backend.cpu.epilogue import Epilogue
 from nanostyle.backend.cpu.epilogue import moments as moments_from
 from nanostyle.backend.cpu.windows import Picture
 from nanostyle.backend.cpu.winograd_transforms import adjoint, forward
+from nanostyle.backend.geometry import Geometry, PadMode
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
@@ -21,9 +22,6 @@ _FEW, _THIN = 4, 1 << 10
 # Kernels wider than this are left to the reference: a window would reach too far over the border (`picture`).
 _WIDEST = 16
 
-# (stride, pad, mode, upsample): the fields of `ops.conv.Geometry`, which stands a floor above.
-Geometry = tuple[int, int, str, int]
-
 
 def conv2d_forward(
     x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
@@ -33,8 +31,7 @@ def conv2d_forward(
         return NotImplemented
     stride, pad, mode, upsample = at
     K, L, _, M = w.shape
-    H, W = ((upsample * n + 2 * pad - k) // stride + 1 for n, k in zip(x.shape[1:3], (K, L), strict=True))
-    y = empty((x.shape[0], H, W, M))
+    y = empty((x.shape[0], *at.output(x.shape[1], x.shape[2], K, L), M))
     finish = Epilogue(relu, moments)
     match _way(w.shape, at, strided=32):
         case "winograd":
@@ -55,7 +52,7 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
     """See `ops.conv.conv2d_dx`."""
     if not _float32(g, w):
         return NotImplemented
-    stride, pad, mode, upsample = at
+    stride, pad, _, upsample = at
     K, L, C, M = w.shape
     dx = empty((g.shape[0], *size, C))
     picture = Picture(g, mask=mask)
@@ -73,7 +70,7 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
             im2col.convolve(picture, turned, None, pad + 1 - K, 1, dx, Epilogue())
         case _:
             return NotImplemented
-    fold_border(dx, g, w, stride=stride, pad=pad, mode=mode, upsample=upsample, mask=mask)
+    fold_border(dx, g, w, at, mask)
     return dx
 
 
@@ -106,7 +103,7 @@ def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
     return im2col.channel_sums(Picture(g, mask=mask))
 
 
-def _picture(x: Array, mode: str, upsample: int) -> Picture:
+def _picture(x: Array, mode: PadMode, upsample: int) -> Picture:
     # Mirrored at its border, an upsampled picture repeats its last pixel: so does the picture itself.
     return Picture(x, mode="edge" if upsample == 2 and mode == "reflect" else mode)
 

@@ -4,8 +4,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nanostyle.backend.cpu.blocking import contiguous, parts
+from nanostyle.backend.geometry import PadMode, border_index
 from nanostyle.backend.memory import scratch
 from nanostyle.backend.types import Array
 
@@ -50,9 +52,9 @@ def patch(x: Array, n: int, top: int, left: int) -> Patch:
 
 
 @lru_cache(64)  # a step asks for the same few hundreds of times
-def _border(n: int, mode: str) -> Array | None:
+def _border(n: int, mode: PadMode) -> npt.NDArray[np.intp] | None:
     """For each position from -_REACH on, the row (column) of a picture of n of them whose pixels stand there."""
-    return None if mode == "zero" else np.pad(np.arange(n), _REACH, mode=mode)  # type: ignore[call-overload]
+    return None if mode == "zero" else border_index(n, _REACH, _REACH, mode)
 
 
 class Picture:
@@ -61,7 +63,7 @@ class Picture:
     `mask`, of the same shape, is the output of a ReLU: where it is not above 0, the picture reads as 0.
     """
 
-    def __init__(self, x: Array, *, mode: str = "zero", mask: Array | None = None) -> None:
+    def __init__(self, x: Array, *, mode: PadMode = "zero", mask: Array | None = None) -> None:
         self.x = contiguous(x)
         self.mask = mask
         self.shape = x.shape

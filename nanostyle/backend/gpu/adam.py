@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from nanostyle.backend.device import module_of
+from nanostyle.backend.gpu.constants import ADAM_NUMBERS
 from nanostyle.backend.gpu.graph import constant
-from nanostyle.backend.gpu.launch import THREADS, contiguous, launch
+from nanostyle.backend.gpu.launch import contiguous, launch
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
-
-_CHUNK = 16 * THREADS  # numbers of a block; the same in kernels/adam.cu
 
 
 def adam_steps(
@@ -77,7 +76,7 @@ def _number(x: Any, like: Array) -> Array:
 def _tables(*lists: Sequence[Array]) -> tuple[Array, Array, Array]:
     """What the kernels know of many arrays: addresses `(arrays, lists)`, sizes, chunks `(blocks, 2)`."""
     sizes = [a.size for a in lists[0]]
-    chunks = [(i, begin) for i, size in enumerate(sizes) for begin in range(0, size, _CHUNK)]
+    chunks = [(i, begin) for i, size in enumerate(sizes) for begin in range(0, size, ADAM_NUMBERS)]
     return (
         constant(np.array([_address(a) for row in zip(*lists, strict=True) for a in row], np.uint64)),
         constant(np.array(sizes, np.int32)),

@@ -10,17 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from nanostyle.backend.geometry import Geometry
+from nanostyle.backend.gpu.constants import PAD_MODES, SUMS, WORD
 from nanostyle.backend.gpu.gemm import Walk, _log2, pack_weights, pad_channels, product, product_over_pixels
-from nanostyle.backend.gpu.launch import (
-    PAD_MODES,
-    WORD,
-    blocks,
-    contiguous,
-    launch,
-    products,
-    supported,
-    vectors,
-)
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, products, supported, vectors
 from nanostyle.backend.gpu.norm import Tiles, sums
 from nanostyle.backend.gpu.shape import enlarge, enlarge_adjoint, fold, unfold
 from nanostyle.backend.gpu.weight_cache import derived
@@ -31,7 +24,9 @@ from nanostyle.backend.types import Array
 _THIN = 32
 
 
-def conv2d_forward(x: Array, w: Array, b: Array | None, *, at: Any, relu: bool = False, moments: bool = False) -> Any:
+def conv2d_forward(
+    x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
+) -> Any:
     """See `ops.conv.conv2d_forward`."""
     if not supported(x, w) or at.upsample not in (1, 2, 4) or at.stride > 4:
         return NotImplemented
@@ -45,7 +40,7 @@ def conv2d_forward(x: Array, w: Array, b: Array | None, *, at: Any, relu: bool =
     return convolve(x, w, b, size, Walk.forward(at), relu=relu, moments=moments)
 
 
-def _sparse(at: Any) -> bool:
+def _sparse(at: Geometry) -> bool:
     """Whether an upsampling convolution is the fractionally strided one by weights that are spread.
 
     Nearest upsampling by 2 puts each pixel in four places, which is to put it in one, zeros in three, and add up the
@@ -55,21 +50,21 @@ def _sparse(at: Any) -> bool:
     return at.upsample == 2 and at.stride == 1 and (at.mode != "reflect" or at.pad < at.upsample)
 
 
-def _adjoint_walk(kernel: tuple[int, int], at: Any) -> tuple[Walk, int]:
+def _adjoint_walk(kernel: tuple[int, int], at: Geometry) -> tuple[Walk, int]:
     """Where the gradient of a `_sparse` one finds the taps of a pixel, from so many pixels before the first on."""
     up = at.upsample
     border = 0 if at.mode == "zero" else blocks(at.pad, up)
     return Walk(up, *(n - 1 - at.pad + up * border for n in kernel)), border
 
 
-def _within_reach(x: Array, at: Any) -> tuple[Array, Any]:
+def _within_reach(x: Array, at: Geometry) -> tuple[Array, Geometry]:
     """A picture narrower than its border, padded already: the products mirror once alone."""
     if at.mode == "zero" or at.pad < at.upsample * min(x.shape[1:3]):
         return x, at
-    return enlarge(x, (at.pad,) * 4, at.mode, at.upsample), type(at)(at.stride)
+    return enlarge(x, (at.pad,) * 4, at.mode, at.upsample), Geometry(at.stride)
 
 
-def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Any, mask: Array | None = None) -> Any:
+def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: Array | None = None) -> Any:
     """See `ops.conv.conv2d_dx`."""
     if not supported(g, w) or at.stride not in (1, 2, 4):
         return NotImplemented
@@ -87,7 +82,7 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Any, mask: Array
     return enlarge_adjoint(dx, (border,) * 4, at.mode, at.upsample) if border or at.upsample > 1 else dx
 
 
-def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Any, mask: Array | None = None) -> Any:
+def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask: Array | None = None) -> Any:
     """See `ops.conv.conv2d_dw`."""
     if not supported(g, x) or at.upsample not in (1, 2, 4):
         return NotImplemented
@@ -119,7 +114,7 @@ def _weight_gradient(x: Array, g: Array, shape: tuple[int, int, int, int], walk:
     partial = product_over_pixels(x, g, (K, L), walk)
     dw = empty(shape, np.float32, like=x)
     numbers = (len(partial), K * L, C, x.shape[3], M, g.shape[3])
-    launch("gram", "join_splits", blocks(dw.size, 32), partial, dw, *numbers, HALF=0)
+    launch("gram", "join_splits", blocks(dw.size, SUMS), partial, dw, *numbers, HALF=0)
     return dw
 
 

@@ -4,17 +4,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanostyle.backend.gpu.launch import (
-    PAD_MODES,
-    WORD,
-    blocks,
-    contiguous,
-    launch,
-    products,
-)
+from nanostyle.backend.geometry import Geometry
+from nanostyle.backend.gpu.constants import K_BYTES, PACKED_ROWS, PAD_MODES, TILE_WIDTH, WORD
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, products
 from nanostyle.backend.gpu.norm import Tiles
 from nanostyle.backend.gpu.shape import unfold
-from nanostyle.backend.gpu.tiling import _BLOCKS, _PIECE, _TW, Kernel, Tile
+from nanostyle.backend.gpu.tiling import Kernel, PixelTile, Tile
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
@@ -29,8 +24,8 @@ class Walk(NamedTuple):
     shift: int = 0
 
     @classmethod
-    def forward(cls, at: Any) -> "Walk":
-        """As `at`, a `Geometry`, says."""
+    def forward(cls, at: Geometry) -> "Walk":
+        """The walk of the convolution itself."""
         return cls(at.stride, at.pad, at.pad, PAD_MODES[at.mode], _log2(at.upsample))
 
 
@@ -46,7 +41,7 @@ def pad_channels(x: Array) -> Array:
 
 def packed_rows(M: int) -> int:
     """The rows of weights to M channels, as conv.cu takes them: its order is one of each 32 (`interleaved`)."""
-    return blocks(M, 32) * 32
+    return blocks(M, PACKED_ROWS) * PACKED_ROWS
 
 
 def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1) -> Array:
@@ -87,10 +82,10 @@ def product(
     rows, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
     macros = products(x)
-    chunks = blocks(C * x.dtype.itemsize, _PIECE)
+    chunks = blocks(C * x.dtype.itemsize, K_BYTES)
     kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), chunks, phases=step > 1)
     tile = Tile.of(M, phase, N * step * step, walk.stride, kernel, tensor_cores=any(macros.values()))
-    sides = (tile.BM // _TW, _TW)
+    sides = (tile.BM // TILE_WIDTH, TILE_WIDTH)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
     alike = size[0] % step == size[1] % step == 0  # the phases
@@ -111,25 +106,18 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     N, H, W, C = x.shape
     _, OH, OW, M = g.shape
     KLC = kernel[0] * kernel[1] * C
-    BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
-    tiles = (blocks(KLC, BM), blocks(M, BN))
-    piece = _PIECE // x.dtype.itemsize  # pixels that are multiplied at a time
-    # As many parts as the GPU takes at once: one more, and it begins anew for it.
-    working = N * (tiles[0] * (tiles[0] + 1) // 2 if symmetric and BM == BN else tiles[0] * tiles[1])
-    parts = max(1, min(_BLOCKS // working, OH * OW // (8 * piece)))
-    split = piece * blocks(OH * OW, parts * piece)
+    flat = kernel == (1, 1) and walk == Walk()
+    tile = PixelTile.of(M, x.dtype.itemsize)
+    tiles = (blocks(KLC, tile.BM), blocks(M, tile.BN))
+    split = tile.split(x.dtype.itemsize, tiles, N, OH * OW, symmetric=symmetric)
     splits = blocks(OH * OW, split)
     partial = empty((N * splits, KLC, M), np.float32, like=x)
     shape = (H, W, C, OH, OW, M, kernel[1], KLC)
     options = (split, splits, int(symmetric))
-    flat = kernel == (1, 1) and walk == Walk()
-    macros = {**products(x), "BM": BM, "BN": BN, "FLAT": int(flat)}
     grid = (*tiles, N * splits)
-    # As in kernels/wgrad.cu: so many pieces, and where columns and rows begin.
-    rows = [n * x.dtype.itemsize for n in (BM, BN)]
-    pitches = [n if n < 64 else n + (16 if x.dtype == np.float16 else 32) for n in rows]
-    shared = (3 if BM + BN > 128 else 6) * piece * sum(pitches)
-    if not flat:
+    macros = {**products(x), **tile._asdict(), "FLAT": int(flat)}
+    shared = tile.shared(x.dtype.itemsize)
+    if not flat:  # where columns and rows begin
         rows_met = (split + OW - 2) // OW * walk.stride + kernel[0]
         shared += 4 * ((OW - 1) * walk.stride + kernel[1] + rows_met)
     launch("wgrad", "wgrad", grid, x, g, partial, *shape, *walk, *options, shared=shared, **macros)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from nanostyle.backend.gpu.constants import GRAM_SIDE
 from nanostyle.backend.gpu.gemm import Walk, packed_rows, pad_channels, product, product_over_pixels
 from nanostyle.backend.gpu.launch import blocks, contiguous, launch, products, supported
 from nanostyle.backend.memory import empty
@@ -18,7 +19,7 @@ def gram_forward(x: Array) -> Any:
     x = pad_channels(x)
     partial = product_over_pixels(x, x, (1, 1), Walk(), symmetric=True)
     G = empty((N, C, C), np.float32, like=x)
-    grid = (blocks(C, 8), blocks(C, 8), N)
+    grid = (blocks(C, GRAM_SIDE), blocks(C, GRAM_SIDE), N)
     launch("gram", "join_gram", grid, partial, G, len(partial) // N, C, x.shape[3], 1 / (H * W), HALF=0)
     return G
 

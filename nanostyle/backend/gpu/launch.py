@@ -14,21 +14,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nanostyle.backend.device import cupy, module_of, precision
+from nanostyle.backend.gpu.constants import THREADS, WORD, macros
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 
-THREADS = 256  # in a block; the same in kernels/common.cuh
 SHARED = 48 << 10  # bytes of shared memory that a block gets without asking for more
 MOST_INDEX = 2**31 - 1  # kernels index with 32-bit integers
-WORD = 16  # bytes of the widest load
-PAD_MODES = {"zero": 0, "reflect": 1, "edge": 2}  # as in kernels/common.cuh
 
 # As C++ names them, `real` apart, which the macro HALF decides.
 _TYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "float2": np.dtype(np.float32),
     "int": np.dtype(np.int32),
-    "unsigned char": np.dtype(np.uint8),
     "unsigned long long": np.dtype(np.uint64),
 }
 
@@ -160,13 +157,14 @@ def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Callab
 
 @cache
 def source(file: str) -> str:
-    """The text that is compiled for `kernels/<file>.cu`: the headers of the folder first, then the file.
+    """The text that is compiled for `kernels/<file>.cu`: numbers as macros, the headers of the folder, then the file.
 
-    They are put together here, and not by `#include`, because CuPy's cache key covers this text alone.
+    They are put together here, not by options and `#include`: CuPy's cache key covers this text alone.
     """
     home = folder()
     paths = (*sorted(home.glob("*.cuh")), home / f"{file}.cu")
-    return "".join(f'#line 1 "{path.name}"\n{path.read_text(encoding="utf-8")}' for path in paths)
+    numbers = "".join(f"#define {name} {number}\n" for name, number in macros().items())
+    return numbers + "".join(f'#line 1 "{path.name}"\n{path.read_text(encoding="utf-8")}' for path in paths)
 
 
 def folder() -> Path:

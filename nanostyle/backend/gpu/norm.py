@@ -4,7 +4,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanostyle.backend.gpu.launch import THREADS, blocks, contiguous, launch, supported, vectors
+from nanostyle.backend.gpu.constants import CHANNELS, THREADS
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, vectors
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
@@ -76,7 +77,7 @@ class Tiles(NamedTuple):
         *arrays, rows, eps = arrays_rows_eps
         N, parts, _, C, _ = self.partial.shape
         numbers = (*self.size, C, *self.tile, parts, rows, eps)
-        launch("norm", "moments_join", (blocks(C, 8), N), self.partial, *arrays, *numbers, HALF=0, VEC=1)
+        launch("norm", "moments_join", (blocks(C, CHANNELS), N), self.partial, *arrays, *numbers, HALF=0, VEC=1)
 
 
 def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> Any:
@@ -152,5 +153,5 @@ def sums(
     )
     total = empty((N, C), np.float32, like=g)
     dot = None if x is None else empty((N, C), np.float32, like=g)
-    launch("norm", "gradient_sums_join", (blocks(C, 8), N), partial, total, dot, t.tiles, C, HALF=0, VEC=1)
+    launch("norm", "gradient_sums_join", (blocks(C, CHANNELS), N), partial, total, dot, t.tiles, C, HALF=0, VEC=1)
     return total, dot

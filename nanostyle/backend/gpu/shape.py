@@ -1,22 +1,24 @@
-"""The primitives of `ops/shape.py` on a GPU, by `kernels/shape.cu`; bytes to numbers and back."""
+"""The primitives of `ops/shape.py` on a GPU, by `kernels/shape.cu`."""
 
 from typing import Any
 
 import numpy as np
 
-from nanostyle.backend.gpu.launch import PAD_MODES, WORD, blocks, contiguous, launch, supported, vectors
+from nanostyle.backend.geometry import Pad, PadMode, pad_sides
+from nanostyle.backend.gpu.constants import PAD_MODES, WORD
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, vectors
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
 
-def pad_forward(x: Array, *, pad: Any, mode: str) -> Any:
+def pad_forward(x: Array, *, pad: Pad, mode: PadMode) -> Any:
     """See `ops.shape.pad_forward`."""
-    return enlarge(x, _sides(pad), mode, 1) if supported(x) else NotImplemented
+    return enlarge(x, pad_sides(pad), mode, 1) if supported(x) else NotImplemented
 
 
-def pad_adjoint(g: Array, *, pad: Any, mode: str) -> Any:
+def pad_adjoint(g: Array, *, pad: Pad, mode: PadMode) -> Any:
     """See `ops.shape.pad_adjoint`."""
-    return enlarge_adjoint(g, _sides(pad), mode, 1) if supported(g) else NotImplemented
+    return enlarge_adjoint(g, pad_sides(pad), mode, 1) if supported(g) else NotImplemented
 
 
 def upsample_forward(x: Array, *, factor: int) -> Any:
@@ -33,27 +35,7 @@ def upsample_adjoint(g: Array, *, factor: int) -> Any:
     return g if factor == 1 else enlarge_adjoint(g, (0, 0, 0, 0), "zero", factor)
 
 
-def from_bytes(x: Array, dtype: Any = np.float32) -> Array:
-    """A picture of bytes, 0..255, as numbers 0..1 of `dtype`."""
-    x = contiguous(x)
-    y = empty(x.shape, dtype, like=x)
-    launch("shape", "from_bytes", blocks(x.size), x, y, x.size, HALF=int(y.dtype == np.float16), VEC=1)
-    return y
-
-
-def to_bytes(x: Array) -> Array:
-    """A picture of numbers 0..1 as bytes, to the nearest; what lies outside is cut off."""
-    x = contiguous(x)
-    y = empty(x.shape, np.uint8, like=x)
-    launch("shape", "to_bytes", blocks(x.size), x, y, x.size, HALF=int(x.dtype == np.float16), VEC=1)
-    return y
-
-
-def _sides(pad: Any) -> tuple[int, int, int, int]:
-    return (pad,) * 4 if isinstance(pad, int) else pad
-
-
-def enlarge(x: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
+def enlarge(x: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
     """`x` upsampled by `up`, then padded by (top, bottom, left, right)."""
     x, words = contiguous(x), vectors(x)
     top, bottom, left, right = pad
@@ -64,7 +46,7 @@ def enlarge(x: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Arr
     return y
 
 
-def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: str, up: int) -> Array:
+def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
     """The transpose of upsampling by `up` and padding by (top, bottom, left, right), in one pass."""
     g, words = contiguous(g), vectors(g)
     top, bottom, left, right = pad

@@ -2,10 +2,9 @@
 
 from typing import NamedTuple
 
+from nanostyle.backend.gpu.constants import K_BYTES, K_PITCH, TILE_WIDTH, WORD
 from nanostyle.backend.gpu.launch import blocks, most_shared
 
-_TW = 16  # width of a tile: as in kernels/conv.cu
-_PIECE, _PITCH = 64, 80  # bytes of k that are multiplied at a time, and from one pixel to the next: as in gemm.cuh
 # Blocks that a product aims for: two for each multiprocessor of a large GPU.
 _BLOCKS = 264
 
@@ -39,7 +38,7 @@ class Tile(NamedTuple):
         # One row of many taps, as thin layers have, is few pieces: large ones, or a block waits more than it works.
         thin = kernel.rows == (1, 1) and kernel.columns > 3 and M <= 32 and not kernel.phases
         for BM, BN in ((512, 32), (256, 32), (128, 32)) if thin else ((256, 128), (128, 128), (128, 64), (128, 32)):
-            number = blocks(size[0], BM // _TW) * blocks(size[1], _TW) * blocks(M, BN) * count
+            number = blocks(size[0], BM // TILE_WIDTH) * blocks(size[1], TILE_WIDTH) * blocks(M, BN) * count
             enough = tensor_cores and number >= (_BLOCKS // 2 - 4 if BM * BN > 1 << 14 else _BLOCKS * 3 // 4)
             large = BM > 128 or BN == 128
             if M <= BN // 2 >= 32 or (large and not enough) or (BM > 128 and stride > 1):
@@ -64,8 +63,46 @@ class Tile(NamedTuple):
 
     def shared(self, kernel: Kernel) -> int:
         """Bytes of shared memory: of windows, of the weights of each piece, and of where rows begin."""
-        height, rows = self.BM // _TW, kernel.rows[1]
-        row = self.STRIDE * (_TW + (self.TAPS - 1) // self.STRIDE) * _PITCH
+        height, rows = self.BM // TILE_WIDTH, kernel.rows[1]
+        row = self.STRIDE * (TILE_WIDTH + (self.TAPS - 1) // self.STRIDE) * K_PITCH
         windows, pieces = self.held(kernel)
         window = (height + (rows - 1 if self.STRIDE == 1 else 0)) * row
-        return windows * window + pieces * self.TAPS * self.BN * _PIECE + ((height - 1) * self.STRIDE + rows) * 4
+        return windows * window + pieces * self.TAPS * self.BN * K_BYTES + ((height - 1) * self.STRIDE + rows) * 4
+
+
+class PixelTile(NamedTuple):
+    """What a block of wgrad.cu makes: BM numbers of the kernel by BN channels, summed over pixels.
+
+    STAGES slices of pixels are in shared memory. Their rows are A_PITCH and B_PITCH bytes apart: what lies between is
+    there so that eight rows of a word, or four of eight numbers, which are read at once, meet in no bank. Short rows do
+    so anyway.
+    """
+
+    BM: int
+    BN: int
+    STAGES: int
+    A_PITCH: int
+    B_PITCH: int
+
+    @classmethod
+    def of(cls, M: int, itemsize: int) -> "PixelTile":
+        """For M channels of numbers of `itemsize` bytes."""
+        BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
+        rows = (BM * itemsize, BN * itemsize)
+        apart = WORD if itemsize == 2 else 2 * WORD
+        return cls(BM, BN, 3 if BM + BN > 128 else 6, *(n if n < 64 else n + apart for n in rows))
+
+    def split(self, itemsize: int, tiles: tuple[int, int], N: int, P: int, *, symmetric: bool) -> int:
+        """Pixels that one block adds up, of P in each of N pictures; with `symmetric` half of the `tiles` are left out.
+
+        As many blocks as the GPU takes at once: one more, and it begins anew for it.
+        """
+        down, across = tiles
+        at_a_time = K_BYTES // itemsize  # pixels that are multiplied
+        working = N * (down * (down + 1) // 2 if symmetric and self.BM == self.BN else down * across)
+        count = max(1, min(_BLOCKS // working, P // (8 * at_a_time)))
+        return at_a_time * blocks(P, count * at_a_time)
+
+    def shared(self, itemsize: int) -> int:
+        """Bytes of shared memory, besides the tables of rows and columns."""
+        return self.STAGES * (K_BYTES // itemsize) * (self.A_PITCH + self.B_PITCH)

@@ -17,7 +17,7 @@ def total_variation_forward(x: Array) -> Any:
     x = contiguous(x)
     count = min(blocks(x.size), MOST_BLOCKS)
     partial = empty((count,), np.float32, like=x)
-    launch("gram", "total_variation", count, x, partial, *x.shape[1:], x.size, HALF=int(x.dtype == np.float16))
+    launch("variation", "total_variation", count, x, partial, *x.shape[1:], x.size, HALF=int(x.dtype == np.float16))
     return join_sums(partial, 1 / x.size)
 
 
@@ -28,5 +28,5 @@ def total_variation_dx(g: Array, x: Array) -> Any:
     x, g = contiguous(x), contiguous(g, np.float32)
     dx = empty(x.shape, x.dtype, like=x)
     half = int(x.dtype == np.float16)
-    launch("gram", "total_variation_dx", blocks(x.size), g, x, dx, *x.shape[1:], x.size, HALF=half)
+    launch("variation", "total_variation_dx", blocks(x.size), g, x, dx, *x.shape[1:], x.size, HALF=half)
     return dx

@@ -1,5 +1,6 @@
 """The CUDA kernels, all but the products of matrices, on the emulated GPU: every primitive equals its reference."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,9 +16,8 @@ from nanostyle.autograd.ops.variation import total_variation_dx, total_variation
 from nanostyle.autograd.tensor import product
 from nanostyle.backend.device import cupy
 from nanostyle.backend.dispatch import reference_only
-from nanostyle.backend.gpu import launch
+from nanostyle.backend.gpu import constants, launch
 from nanostyle.backend.gpu.norm import Tiles
-from nanostyle.backend.gpu.shape import from_bytes, to_bytes
 from nanostyle.errors import NanostyleError
 from nanostyle.optim.adam import adam_steps, average_steps, clipping
 from tests.cuda_on_cpu import emulator
@@ -131,15 +131,6 @@ def test_pad(shape, dtype, rng, pad, mode):
 def test_upsample(shape, dtype, rng, factor):
     y = compare(upsample_forward, normal(rng, shape, dtype), factor=factor)
     compare(upsample_adjoint, normal(rng, y.shape, dtype), factor=factor)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float16])
-def test_bytes(dtype):
-    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
-    numbers = on_gpu(from_bytes, every, dtype)
-    check(numbers, every / 255, 1e-3 if dtype == np.float16 else 1e-7)
-    assert (on_gpu(to_bytes, numbers) == every).all()
-    assert (on_gpu(to_bytes, np.array([-3, 2, 0.499], dtype)) == [0, 255, 127]).all()
 
 
 # --- math, gram -------------------------------------------------------------------------------------------
@@ -300,7 +291,7 @@ def test_every_kernel_declares_what_can_be_checked():
     for path in launch.folder().glob("*.cu"):
         for _, kernel in emulator.KERNEL.findall(path.read_text()):
             declared = launch.parameters(path.stem, kernel, True)
-            assert declared and {p.dtype for p in declared} <= {np.dtype(t) for t in "feiBQ"}, kernel
+            assert declared and {p.dtype for p in declared} <= {np.dtype(t) for t in "feiQ"}, kernel
 
 
 def test_missing_kernels_are_named(monkeypatch, tmp_path):
@@ -313,6 +304,22 @@ def test_each_kernel_file_is_compiled_with_the_headers_before_it():
     text = launch.source("norm")
     assert text.index('#line 1 "common.cuh"') < text.index('#line 1 "norm.cu"')
     assert "#include <cuda_fp16.h>" in text
+
+
+def test_the_kernels_have_no_numbers_of_their_own_where_python_has_them():
+    """They get them as macros, in front of the text, and do not compile without."""
+    for name, number in constants.macros().items():
+        assert launch.source("norm").count(f"#define {name} {number}\n") == 1
+        for path in [*launch.folder().glob("*.cu"), *launch.folder().glob("*.cuh")]:
+            assert not re.search(rf"#define {name}\b|constexpr int {name}\b", path.read_text()), path
+    headers = launch.source("norm").partition('#line 1 "common.cuh"')[2]
+    with pytest.raises(RuntimeError, match=r"error.*constants.py"):
+        emulator.build(headers, ())
+    for missing in ("STAGES", "A_PITCH", "B_PITCH", "FLAT"):
+        defines = dict(next(macros for file, macros in emulator.VARIANTS if file == "wgrad"))
+        del defines[missing]
+        with pytest.raises(RuntimeError, match=r"error.*tiling.py"):
+            emulator.build(launch.source("wgrad"), tuple(defines.items()))
 
 
 @pytest.mark.parametrize(

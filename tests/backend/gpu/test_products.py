@@ -197,11 +197,11 @@ def test_tensor_cores_read_shared_memory_without_bank_conflicts(monkeypatch):
     monkeypatch.setattr(tiling, "_BLOCKS", 1)  # so that few blocks are reason enough for large ones
     rng = np.random.default_rng(0)
     x, g = normal(rng, (1, 12, 12, 40), np.float16), normal(rng, (1, 12, 12, 130), np.float16)
-    products = {"HALF": 1, "TF32": 0, "BM": 128, "BN": 128}
-    forward = emulator.load(
-        "conv", "conv", tuple(sorted({**products, "BM": 256, "STRIDE": 1, "TAPS": 3, "STAGES": 3}.items()))
-    )
-    wgrad = emulator.load("wgrad", "wgrad", tuple(sorted({**products, "FLAT": 0}.items())))
+    half = {"HALF": 1, "TF32": 0}
+    tile = {**half, **tiling.Tile(256, 128, 1, 3, 3)._asdict()}
+    forward = emulator.load("conv", "conv", tuple(sorted(tile.items())))
+    pixel_tile = {**half, **tiling.PixelTile.of(130, 2)._asdict(), "FLAT": 0}
+    wgrad = emulator.load("wgrad", "wgrad", tuple(sorted(pixel_tile.items())))
     for kernel, run in (
         (forward, lambda: on_gpu(conv2d_forward, x, normal(rng, (3, 3, 40, 130)), None, at=Geometry(pad=1))),
         (wgrad, lambda: on_gpu(conv2d_dw, g, x, kernel=(3, 3), at=Geometry(pad=1))),
