@@ -1,36 +1,36 @@
 // Convolution as a product of matrices that are never laid out: a row of A is an output pixel, a row of B an output
 // channel of the weights, and k are the taps and channels.
 //
-// A block makes a tile of TH x 16 output pixels. It takes k in pieces: 64 bytes of channels, one row of the kernel, up
-// to TAPS of its taps (three or two; nine in thin layers, which have one row). The pixels under the tile are copied to shared
-// memory, to a window, and every tap reads them there, shifted: so with a stride of 1 a 3x3 kernel copies each pixel
-// once and not nine times, since from one row of the kernel to the next only one more row of pixels is needed. What is
-// copied is what such a product waits for.
+// A block makes a tile of TH x TW output pixels. It takes k in slices: K_BYTES of channels, one row of the kernel, up
+// to TAPS of its taps (three or two; nine in few-channel convolutions, which have one row). The pixels under the tile
+// are copied to shared memory, to a window, and every tap reads them there, shifted: so with a stride of 1 a 3x3 kernel
+// copies each pixel once and not nine times, since from one row of the kernel to the next only one more row of pixels
+// is needed. What is copied is what such a product waits for.
 //
 // One kernel serves forward and gradient. Tap (r, s) of output pixel (oh, ow) is pixel (oh·stride + r - pad_h, ...) of
-// a picture that is the given one with its pixels 2^shift apart:
+// a feature map that is the given one with its pixels 2^shift apart:
 // - forward, the gaps are filled with the pixel before them (nearest upsampling) and the border by `mode`;
 // - in a fractionally strided convolution (the gradient of a strided one; upsampling, where taps that meet the same
 //   pixel have been added up), the gaps are zeros and `mode` is for the pixels that are given: output pixels whose taps
 //   fall on pixels alike are one of step² phases, with step = 2^shift, and skip the taps that meet zeros.
 //
-// Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, TAPS, STAGES: pieces in shared memory.
+// Macros: HALF, TF32, BM, BN (gemm.cuh), STRIDE, TAPS, STAGES: slices in shared memory.
 
 constexpr int TW = TILE_WIDTH, TH = BM / TW;
 static_assert(NJ % 4 == 0, "eight channels of a lane leave at once");
 
 // Pixels in a row of a window: those of the same remainder by STRIDE lie together, as the taps read them.
 constexpr int TOGETHER = TW + (TAPS - 1) / STRIDE, WINDOW = STRIDE * TOGETHER;
-constexpr bool THIN = TAPS > 3;    // one row of the kernel, and no phases
+constexpr bool ONE_ROW = TAPS > 3;    // one row of the kernel, and no phases
 constexpr bool KEPT = STRIDE == 1;  // a window serves all rows of the kernel, else one
 constexpr int B_BYTES = TAPS * BN * K_BYTES;
-constexpr int STRIP = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
-constexpr int LINES = STRIP / WINDOW;  // whole rows of a window among them
+constexpr int AT_A_TIME = THREADS / 4;  // pixels, or rows of weights, that the block copies at once
+constexpr int LINES = AT_A_TIME / WINDOW;  // whole rows of a window among them
 static_assert(LINES >= 1, "a row of a window is copied at once");
 
 // Blocks on a multiprocessor: with two, these would spill registers. Of 128 x 128 two have room in the shared memory of
-// Hopper alone, and there it is a near thing: so numbers are kept as offsets and not as pointers, and what the end needs
-// is computed at the beginning.
+// Hopper alone, and there it is a near thing: so numbers are kept as offsets and not as pointers, and what the end
+// needs is computed at the beginning.
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
 constexpr bool LARGE = BN > 64 && (BM > 128 || STRIDE > 1);
 #elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
@@ -46,17 +46,17 @@ constexpr bool ROOM = NI * NJ <= 8;
 DEVICE int modulo(int a, int b) { return (a % b + b) % b; }
 
 // y (N, OH, OW, M) = conv(x, w) + bias, then ReLU. x (N, H, W, C), w (M', K, L, C) with M' the next multiple of 32, its
-// rows `interleaved`; w of picture n is w_stride·n numbers further. With `partial` (N, phases, tiles, M), where all
+// rows `interleaved`; w of feature map n is w_stride·n numbers further. With `partial` (N, phases, tiles, M), where all
 // phases have one size: mean and sum of squared deviations of each channel over each tile.
-// `mode` reflect wants a border narrower than the picture. `windows`, each of TH rows, with KEPT as many more as the
-// kernel has after its first, are enough for the pieces that are under way.
-// Grid: tiles, groups of BN channels, pictures and phases.
+// `mode` reflect wants a border narrower than the feature map. `windows`, each of TH rows, with KEPT as many more as
+// the kernel has after its first, are enough for the slices that are under way.
+// Grid: tiles, groups of BN channels, feature maps and phases.
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     const real* __restrict__ x, const real* __restrict__ w, const float* __restrict__ bias, real* __restrict__ y,
     float2* __restrict__ partial, int H, int W, int C, int OH, int OW, int M, int K, int L, int pad_h, int pad_w,
     int mode, int shift, int phase_step, int relu, int w_stride, int windows) {
   DYNAMIC_SHARED(shared);
-  const int step = THIN ? 1 : phase_step;
+  const int step = ONE_ROW ? 1 : phase_step;
   const int phases = step * step, n = blockIdx.z / phases, phase = blockIdx.z % phases;
   const int phase_h = phase / step, phase_w = phase % step;
   const int PH = ceil_div(OH - phase_h, step), PW = ceil_div(OW - phase_w, step);  // of this phase
@@ -68,43 +68,43 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
 
   // The taps of this phase, and the pixel that the first of them meets at the tile's first output pixel.
   const int first_r = modulo(pad_h - phase_h, step), first_s = modulo(pad_w - phase_w, step);
-  const int rows = THIN ? 1 : ceil_div(K - first_r, step), columns = ceil_div(L - first_s, step);
+  const int rows = ONE_ROW ? 1 : ceil_div(K - first_r, step), columns = ceil_div(L - first_s, step);
   const int h0 = (phase_h + first_r - pad_h) / step + top * STRIDE;
   const int w0 = (phase_w + first_s - pad_w) / step + left * STRIDE;
   const int up = step > 1 ? 0 : shift;
-  const int pieces = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
+  const int slices = rows > 0 && columns > 0 ? ceil_div(columns, TAPS) * rows * ceil_div(C, BK) : 0;
 
   // In shared memory: windows, stages of weights, and where each row of pixels that is met begins, -1 for zeros.
   const int window_bytes = (TH + (KEPT ? ceil_div(K, step) - 1 : 0)) * WINDOW * K_PITCH;
   char* const B = shared + windows * window_bytes;
-  int* const row_at = reinterpret_cast<int*>(B + min(STAGES, pieces) * B_BYTES);
+  int* const row_at = reinterpret_cast<int*>(B + min(STAGES, slices) * B_BYTES);
 #pragma unroll 1
   for (int i = threadIdx.x; i < (TH - 1) * STRIDE + rows; i += THREADS) {
     const int h = near_border(h0 + i, H << up, mode);
     row_at[i] = h < 0 ? -1 : (h >> up) * W * C;
   }
 
-  // What this thread copies of a piece: one chunk of a pixel in some rows, and of rows of weights STRIP apart.
-  const int chunk = threadIdx.x % 4, own = threadIdx.x / 4;
+  // What this thread copies of a slice: one word of a pixel in some rows, and of rows of weights AT_A_TIME apart.
+  const int word = threadIdx.x % 4, own = threadIdx.x / 4;
   const int line = own / WINDOW, column = w0 + own % TOGETHER * STRIDE + own % WINDOW / TOGETHER;
   const bool copies = own < LINES * WINDOW;
-  const int picture = n * H * W * C;
+  const int image = n * H * W * C;
   const int own_t = own / BN, own_m = m0 + own % BN;  // its first row of weights: tap and channel
-  const int weights = n * w_stride + ((own_m * K + first_r) * L + first_s + own_t * step) * C + chunk * CHUNK;
+  const int weights = n * w_stride + ((own_m * K + first_r) * L + first_s + own_t * step) * C + word * PER_WORD;
   const auto column_at = [&](int s) {  // where the pixel begins in its row
     const int v = near_border(column + s, W << up, mode);
-    return v < 0 ? -1 : (v >> up) * C + chunk * CHUNK;
+    return v < 0 ? -1 : (v >> up) * C + word * PER_WORD;
   };
-  int r = 0, s = 0, c = 0, window = 0, from = column_at(0);  // of the next piece
+  int r = 0, s = 0, c = 0, window = 0, from = column_at(0);  // of the next slice
   __syncthreads();
 
   const auto copy_pixel = [&](char* to, int row, bool wanted) {
-    cp_async(to, x + (picture + row + from + c), (row | from) >= 0 && c + chunk * CHUNK < C, wanted);
+    cp_async(to, x + (image + row + from + c), (row | from) >= 0 && c + word * PER_WORD < C, wanted);
   };
 
-  // Copy the next piece, its weights to a stage.
+  // Copy the next slice, its weights to a stage.
   const auto copy = [&](int stage) {
-    char* const to = shared + window * window_bytes + own * K_PITCH + chunk * WORD;
+    char* const to = shared + window * window_bytes + own * K_PITCH + word * WORD;
     if (!KEPT || r == 0) {
 #pragma unroll(TH / LINES > 6 ? 1 : TH)  // of many, the addresses of all at once would spill
       for (int i = 0; i < ceil_div(TH, LINES); i++)
@@ -114,12 +114,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
       copy_pixel(to + (TH - 1 + r) * WINDOW * K_PITCH, row_at[TH - 1 + r], own < WINDOW);
     }
 #pragma unroll
-    for (int i = 0; i < ceil_div(TAPS * BN, STRIP); i++) {
-      const int t = i * STRIP / BN, m = i * STRIP % BN;
-      cp_async(B + stage * B_BYTES + place(own, chunk) + i * STRIP * K_BYTES,
+    for (int i = 0; i < ceil_div(TAPS * BN, AT_A_TIME); i++) {
+      const int t = i * AT_A_TIME / BN, m = i * AT_A_TIME % BN;
+      cp_async(B + stage * B_BYTES + place(own, word) + i * AT_A_TIME * K_BYTES,
                w + (weights + ((m * K + r * step) * L + (s + t) * step) * C + c),
-               c + chunk * CHUNK < C && s + t + own_t < columns && own_m + m < ceil_div(M, PACKED_ROWS) * PACKED_ROWS,
-               own < TAPS * BN - i * STRIP);
+               c + word * PER_WORD < C && s + t + own_t < columns && own_m + m < ceil_div(M, PACKED_ROWS) * PACKED_ROWS,
+               own < TAPS * BN - i * AT_A_TIME);
     }
     if (!KEPT || r == rows - 1) window = window == windows - 1 ? 0 : window + 1;
     if (++r < rows) return;
@@ -136,14 +136,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   Sums sums = {};
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < pieces) copy(stage);
+    if (stage < slices) copy(stage);
     cp_async_commit();
   }
-  int stage = 0, window_now = 0, r_now = 0, s_now = 0, c_now = 0;  // of the piece that is multiplied
-  for (int piece = 0; piece < pieces; piece++) {
+  int stage = 0, window_now = 0, r_now = 0, s_now = 0, c_now = 0;  // of the slice that is multiplied
+  for (int slice = 0; slice < slices; slice++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
-    if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
+    if (slice + STAGES - 1 < slices) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
     const char* const A = shared + window_now * window_bytes + ((KEPT ? r_now : 0) + row0) * WINDOW * K_PITCH;
     const auto multiply_tap = [&](int t) {
@@ -153,7 +153,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
     if (ROOM && s_now + TAPS <= columns) {
 #pragma unroll
       for (int t = 0; t < TAPS; t++) multiply_tap(t);
-    } else if (ROOM || THIN) {
+    } else if (ROOM || ONE_ROW) {
 #pragma unroll 1
       for (int t = 0; t < min(TAPS, columns - s_now); t++) multiply_tap(t);
     } else {
@@ -209,7 +209,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) conv(
   // Statistics of the tile: the sum of each column first, then the squares around its mean.
   float(*const found)[WARPS_M][BN] = reinterpret_cast<float(*)[WARPS_M][BN]>(shared);
   const int count = min(TH, tall) * min(TW, wide);
-  __syncthreads();  // the last piece has been read
+  __syncthreads();  // the last slice has been read
 #pragma unroll
   for (int pass = 0; pass < 2; pass++) {
 #pragma unroll

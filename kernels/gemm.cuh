@@ -1,6 +1,6 @@
 // Products of matrices in tiles, for conv.cu and wgrad.cu: (BM, BN) += (BM, k)·(k, BN), by a block of eight warps.
 //
-// BM and BN come as macros. 64 bytes of k are worked on at a time (BK numbers); some such pieces lie in shared memory,
+// BM and BN come as macros. K_BYTES of k are worked on at a time (BK numbers); some such slices lie in shared memory,
 // and the next ones are copied while one is multiplied. Tensor cores multiply float16 (HALF) and float32
 // rounded to TF32 (TF32, from sm_80 on); otherwise float32 is multiplied as it is. All three keep the sums where
 // mma.m16n8 puts them: number q of fragment (i, j) of a lane is row i·16 + q/2·8 + lane/4, column
@@ -15,9 +15,9 @@ constexpr bool OLD = true;
 constexpr bool OLD = false;
 #endif
 
-constexpr int CHUNK = WORD / sizeof(real);  // numbers in 16 bytes, the unit of copies
+constexpr int PER_WORD = WORD / sizeof(real);  // numbers in 16 bytes, the unit of copies
 constexpr int BK = K_BYTES / sizeof(real);
-static_assert(K_BYTES == 4 * WORD, "a row of k is four chunks");
+static_assert(K_BYTES == 4 * WORD, "a row of k is four words");
 constexpr int WARPS_N = BN >= 128 && BM <= 128 ? 4 : BN >= 64 ? 2 : 1, WARPS_M = THREADS / 32 / WARPS_N;
 constexpr int WM = BM / WARPS_M, WN = BN / WARPS_N;  // of a warp
 constexpr int NI = WM / 16, NJ = WN / 8;
@@ -35,12 +35,12 @@ DEVICE uint32_t operand(uint32_t bits) { return round_tf32(__uint_as_float(bits)
 
 // The place of 16 bytes in a tile of four to a row: turned by the row, so that eight reads which belong together (of
 // ldmatrix, or of the lanes of a warp) meet in no bank.
-DEVICE int place(int row, int chunk) { return (row * 4 + (chunk ^ (row / 2 % 4))) * WORD; }
+DEVICE int place(int row, int word) { return (row * 4 + (word ^ (row / 2 % 4))) * WORD; }
 
-// --- k along the rows, four chunks to a row: A with rows K_PITCH bytes apart, B (BN, BK) as `place` says ---
+// --- k along the rows, four words to a row: A with rows K_PITCH bytes apart, B (BN, BK) as `place` says ---
 //
-// K_PITCH has a chunk to spare: eight rows at the same chunk meet in no bank, and all places are a fixed distance apart.
-static_assert(K_PITCH == K_BYTES + WORD, "a chunk to spare");
+// K_PITCH has a word to spare: eight rows at the same word meet in no bank, and all places are a fixed distance apart.
+static_assert(K_PITCH == K_BYTES + WORD, "a word to spare");
 
 // A from the warp's first row on, those of the next fragments APART bytes further; B from its first row on, which is a
 // multiple of eight. B is rounded to TF32 already.
@@ -68,18 +68,18 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
   }
 #else
 #pragma unroll 2  // of all, the operands would not fit into registers
-  for (int chunk = 0; chunk < 4; chunk++) {
+  for (int word = 0; word < 4; word++) {
     float4 a[NI][2];
 #pragma unroll
     for (int i = 0; i < NI; i++)
 #pragma unroll
       for (int h = 0; h < 2; h++)
-        a[i][h] = *reinterpret_cast<const float4*>(A + (h * 8 + lane / 4) * K_PITCH + chunk * 16 + i * APART);
+        a[i][h] = *reinterpret_cast<const float4*>(A + (h * 8 + lane / 4) * K_PITCH + word * 16 + i * APART);
 #pragma unroll
     for (int j = 0; j < NJ; j++)
 #pragma unroll
       for (int e = 0; e < 2; e++) {
-        const float4 b = *reinterpret_cast<const float4*>(B + place(j * 8 + lane % 4 * 2 + e, chunk));
+        const float4 b = *reinterpret_cast<const float4*>(B + place(j * 8 + lane % 4 * 2 + e, word));
 #pragma unroll
         for (int i = 0; i < NI; i++)
 #pragma unroll
@@ -98,7 +98,7 @@ template <int APART> DEVICE void multiply_rows(Sums& sums, const char* A, const 
 // --- k down the columns: A (BK, BM) and B (BK, BN), with rows A_PITCH and B_PITCH bytes apart (macros) ---
 
 #ifdef A_PITCH
-constexpr int A_CHUNKS = BM / CHUNK, B_CHUNKS = BN / CHUNK;  // in a row
+constexpr int A_WORDS = BM / PER_WORD, B_WORDS = BN / PER_WORD;  // in a row
 
 #if !HALF
 template <int ROW> DEVICE float number(const char* tile, int row, int column) {
@@ -112,14 +112,14 @@ DEVICE void multiply_columns(Sums& sums, const char* A, const char* B) {
 #if HALF
   uint32_t b[NJ][4];
 #pragma unroll
-  for (int j = 0; j < NJ; j++) ldmatrix_x4_trans(b[j], B + lane * B_PITCH + (column / CHUNK + j) * 16);
+  for (int j = 0; j < NJ; j++) ldmatrix_x4_trans(b[j], B + lane * B_PITCH + (column / PER_WORD + j) * 16);
 #pragma unroll
   for (int step = 0; step < 2; step++)
 #pragma unroll
     for (int i = 0; i < NI; i++) {
       uint32_t a[4];
       const int k = step * 16 + lane % 8 + lane / 16 * 8;
-      ldmatrix_x4_trans(a, A + k * A_PITCH + (row / CHUNK + i * 2 + lane / 8 % 2) * 16);
+      ldmatrix_x4_trans(a, A + k * A_PITCH + (row / PER_WORD + i * 2 + lane / 8 % 2) * 16);
 #pragma unroll
       for (int j = 0; j < NJ; j++) {
         const uint32_t bs[2] = {b[j][2 * step], b[j][2 * step + 1]};

@@ -25,10 +25,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_splits(
 constexpr int GRAM = GRAM_SIDE * GRAM_SIDE;
 static_assert(THREADS == 4 * GRAM, "four threads to a number");
 
-// out (N, C, C) = scale times the sum of each picture's `splits` partial Gram matrices (N·splits, C_in, C_in): what is on
-// the diagonal and above it, written there and mirrored. A block makes GRAM_SIDE x GRAM_SIDE numbers, by four
+// out (N, C, C) = scale times the sum of each feature map's `splits` partial Gram matrices (N·splits, C_in, C_in): what
+// is on the diagonal and above it, written there and mirrored. A block makes GRAM_SIDE x GRAM_SIDE numbers, by four
 // threads each.
-// Grid: tiles across, tiles down, pictures.
+// Grid: tiles across, tiles down, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) join_gram(
     const float* __restrict__ partial, float* __restrict__ out, int splits, int C, int C_in, float scale) {
   __shared__ float found[4][GRAM];
@@ -52,8 +52,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_gram(
   to[column * C + row] = sum;
 }
 
-// s (N, rows, K) = (g + gᵀ)·scale as weights for conv.cu, zeros beyond C. Grid: numbers of a matrix, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) symmetrise(
+// s (N, rows, K) = (g + gᵀ)·scale as weights for conv.cu, zeros beyond C. Grid: numbers of a matrix, feature maps.
+extern "C" __global__ void __launch_bounds__(THREADS) symmetrize(
     const float* __restrict__ g, real* __restrict__ s, int C, int K, int count, float scale, int tf32) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;

@@ -1,16 +1,16 @@
-// Squared distances of pictures, sums in two stages whose order is always the same, and products of small matrices.
+// Squared distances of feature maps, sums in two stages whose order is always the same, and products of small matrices.
 
-// partial[n][block] = the block's share of Σ (a - b)² over picture n, and with `relative` of Σ b².
-// Grid: any number of blocks, pictures.
+// partial[n][block] = the block's share of Σ (a - b)² over feature map n, and with `relative` of Σ b².
+// Grid: any number of blocks, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
     const real* __restrict__ a, const real* __restrict__ b, float2* __restrict__ partial, int words, int relative) {
   __shared__ float room[THREADS / 32];
-  const size_t picture = static_cast<size_t>(blockIdx.y) * words;
+  const size_t image = static_cast<size_t>(blockIdx.y) * words;
   float sum = 0.f, size = 0.f;
   for (int i = blockIdx.x * THREADS + threadIdx.x; i < words; i += gridDim.x * THREADS) {
     float va[VEC], vb[VEC];
-    load(va, a + (picture + i) * VEC);
-    load(vb, b + (picture + i) * VEC);
+    load(va, a + (image + i) * VEC);
+    load(vb, b + (image + i) * VEC);
 #pragma unroll
     for (int k = 0; k < VEC; k++) {
       sum += (va[k] - vb[k]) * (va[k] - vb[k]);
@@ -22,8 +22,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) squared_distance(
   if (threadIdx.x == 0) partial[blockIdx.y * gridDim.x + blockIdx.x] = make_float2(sum, size);
 }
 
-// total = Σ share[n] times the first of picture n's sums, over its `count` blocks. The shares are the weights (none: 1),
-// with `relative` divided by N times the second. One block.
+// total = Σ share[n] times the first of feature map n's sums, over its `count` blocks. The shares are the weights
+// (none: 1), with `relative` divided by N times the second. One block.
 extern "C" __global__ void __launch_bounds__(THREADS) join_distances(
     const float2* __restrict__ partial, const float* __restrict__ weight, float* __restrict__ total,
     float* __restrict__ share, int N, int count, int relative) {
@@ -46,7 +46,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_distances(
   if (threadIdx.x == 0) total[0] = all;
 }
 
-// sum[n] = scale · Σ partial[n]. Grid: pictures.
+// sum[n] = scale · Σ partial[n]. Grid: feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) join_sums(
     const float* __restrict__ partial, float* __restrict__ sum, int count, float scale) {
   __shared__ float room[THREADS / 32];
@@ -56,10 +56,10 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_sums(
   if (threadIdx.x == 0) sum[blockIdx.x] = mine * scale;
 }
 
-// da = 2·g·share[n]·(a - b). Grid: words of a picture, pictures.
+// da = 2·g·share[n]·(a - b). Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
-    const float* __restrict__ g, const float* __restrict__ share, const real* __restrict__ a, const real* __restrict__ b,
-    real* __restrict__ da, int words) {
+    const float* __restrict__ g, const float* __restrict__ share, const real* __restrict__ a, const real* __restrict__
+    b, real* __restrict__ da, int words) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= words) return;
   const size_t at = (static_cast<size_t>(blockIdx.y) * words + i) * VEC;

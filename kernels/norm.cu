@@ -1,15 +1,15 @@
-// Statistics of the channels of each picture, normalization, and its gradients.
+// Statistics of the channels of each feature map, normalization, and its gradients.
 //
 // A reduction over the pixels runs in two stages, in an order that is always the same: each block reduces a tile of
 // pixels to one partial result per channel, `(N, tiles, C)`, and a second kernel reduces the tiles.
 //
 // A block works on `columns` words of VEC channels and as many rows of pixels as its threads give.
 
-struct Share {
+struct Lane {
   int column, row, rows;  // of this thread: its word among the block's, its first pixel, the step to the next
   int c;                  // its first channel
   bool works;
-  METHOD Share(int C, int columns) {
+  METHOD Lane(int C, int columns) {
     column = threadIdx.x % columns;
     row = threadIdx.x / columns;
     rows = THREADS / columns;
@@ -18,8 +18,8 @@ struct Share {
   }
 };
 
-// Mean and sum of squared deviations of `count` numbers, joined from two parts (Chan 1979).
-struct Moments {
+// Mean and sum of squared deviations of `count` numbers, joined from those of two sets (Chan 1979).
+struct Statistics {
   float count, mean, m2;
   METHOD void join(float n, float other_mean, float other_m2) {
     if (n == 0.f) return;
@@ -31,11 +31,11 @@ struct Moments {
 };
 
 // partial[n][tile][c] = (mean, sum of squared deviations) over the tile's pixels, by Welford's update: stable
-// whatever the mean is. Grid: tiles, groups of columns, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) moments(
+// whatever the mean is. Grid: tiles, groups of columns, feature maps.
+extern "C" __global__ void __launch_bounds__(THREADS) statistics(
     const real* __restrict__ x, float2* __restrict__ partial, int P, int C, int tile, int columns) {
   __shared__ float2 found[THREADS][VEC];
-  const Share s(C, columns);
+  const Lane s(C, columns);
   const int begin = blockIdx.x * tile, count = min(tile, P - begin);
   const real* from = x + (static_cast<size_t>(blockIdx.z) * P + begin) * C + s.c;
   if (s.works) {
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   for (int k = threadIdx.x; k < columns * VEC; k += THREADS) {
     const int c = blockIdx.y * columns * VEC + k;
     if (c >= C) break;
-    Moments all = {0.f, 0.f, 0.f};
+    Statistics all = {0.f, 0.f, 0.f};
     for (int row = 0; row < min(s.rows, count); row++) {
       const float2 part = found[row * columns + k / VEC][k % VEC];
       all.join(ceil_div(count - row, s.rows), part.x, part.y);
@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments(
   }
 }
 
-// What normalizes number i of (N, C), whose gamma and beta are those of its picture, or with `rows` = 1 of all.
+// What normalizes number i of (N, C), whose gamma and beta are those of its feature map, or with `rows` = 1 of all.
 struct Affine {
   float rstd, scale, shift;
   METHOD Affine(const float* gamma, const float* beta, int i, int C, int rows, float mean, float variance, float eps) {
@@ -81,21 +81,21 @@ struct Affine {
 
 constexpr int JOINING = THREADS / CHANNELS;  // threads that join the tiles of a channel
 
-// Join the tiles of `moments` (or of a convolution), TH x TW pixels each of H x W: mean (N, C), and the biased variance,
-// or, with gamma and beta, what `scale_and_shift` makes of it. Of a picture there are `parts` of H x W pixels, one after
-// the other.
-// CHANNELS channels to a block, JOINING threads to a channel. Grid: groups of CHANNELS channels, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
+// Join the tiles of `statistics` (or of a convolution), TH x TW pixels each of H x W: mean (N, C), and the biased
+// variance, or, with gamma and beta, what `scale_and_shift` makes of it. Of a feature map there are `phases` of H x W
+// pixels, one after the other. CHANNELS channels to a block, JOINING threads to a channel. Grid: groups of CHANNELS
+// channels, feature maps.
+extern "C" __global__ void __launch_bounds__(THREADS) join_statistics(
     const float2* __restrict__ partial, const float* __restrict__ gamma, const float* __restrict__ beta,
     float* __restrict__ mean, float* __restrict__ variance, float* __restrict__ rstd, float* __restrict__ scale,
-    float* __restrict__ shift, int H, int W, int C, int TH, int TW, int parts, int rows, float eps) {
-  __shared__ Moments found[JOINING][CHANNELS + 1];
+    float* __restrict__ shift, int H, int W, int C, int TH, int TW, int phases, int rows, float eps) {
+  __shared__ Statistics found[JOINING][CHANNELS + 1];
   const int c = blockIdx.x * CHANNELS + threadIdx.x % CHANNELS, lane = threadIdx.x / CHANNELS;
   const int across = ceil_div(W, TW), tiles = ceil_div(H, TH) * across;
-  const float2* from = partial + static_cast<size_t>(blockIdx.y) * parts * tiles * C + c;
-  Moments mine = {0.f, 0.f, 0.f};
+  const float2* from = partial + static_cast<size_t>(blockIdx.y) * phases * tiles * C + c;
+  Statistics mine = {0.f, 0.f, 0.f};
   if (c < C)
-    for (int i = lane; i < parts * tiles; i += JOINING) {
+    for (int i = lane; i < phases * tiles; i += JOINING) {
       const float2 part = from[static_cast<size_t>(i) * C];
       const int t = i % tiles;
       mine.join(min(TH, H - t / across * TH) * min(TW, W - t % across * TW), part.x, part.y);
@@ -104,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) moments_join(
     found[lane][threadIdx.x % CHANNELS] = mine;
     __syncthreads();
     if (lane < by) {
-      const Moments part = found[lane + by][threadIdx.x % CHANNELS];
+      const Statistics part = found[lane + by][threadIdx.x % CHANNELS];
       mine.join(part.count, part.mean, part.m2);
     }
     __syncthreads();
@@ -135,7 +135,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) scale_and_shift(
   shift[i] = affine.shift;
 }
 
-// y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a picture, pictures.
+// y = x·scale + shift + residual, then ReLU if asked for. Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) normalize(
     const real* __restrict__ x, const float* __restrict__ scale, const float* __restrict__ shift,
     const real* __restrict__ residual, real* __restrict__ y, int P, int C, int relu) {
@@ -165,12 +165,12 @@ DEVICE void load_gradient(float (&g)[VEC], const real* from, const real* y, size
 }
 
 // partial[n][tile][c] = (Σ g, Σ g·x̂) over the tile's pixels, x̂ = (x - mean)·rstd. Without x: (Σ g, 0).
-// Grid: tiles, groups of columns, pictures.
+// Grid: tiles, groups of columns, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, const float* __restrict__ mean,
     const float* __restrict__ rstd, float2* __restrict__ partial, int P, int C, int tile, int columns) {
   __shared__ float2 found[THREADS][VEC];
-  const Share s(C, columns);
+  const Lane s(C, columns);
   const int begin = blockIdx.x * tile, count = min(tile, P - begin), n = blockIdx.z;
   if (s.works) {
     float sum[VEC] = {}, dot[VEC] = {}, mu[VEC] = {}, r[VEC] = {};
@@ -206,7 +206,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums(
 }
 
 // Join the tiles of `gradient_sums`, two sums per channel; `dot` may be null. Grid: groups of CHANNELS channels, rows.
-extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums_join(
+extern "C" __global__ void __launch_bounds__(THREADS) join_gradient_sums(
     const float2* __restrict__ partial, float* __restrict__ sum, float* __restrict__ dot, int tiles, int C) {
   __shared__ float2 found[JOINING][CHANNELS + 1];
   const int c = blockIdx.x * CHANNELS + threadIdx.x % CHANNELS, lane = threadIdx.x / CHANNELS;
@@ -230,7 +230,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) gradient_sums_join(
 }
 
 // dx = gamma·rstd·(g - dbeta/P - x̂·dgamma/P): each pixel moves the mean and the deviation too. `masked`, where it is
-// wanted, is g after the ReLU. Grid: words of a picture, pictures.
+// wanted, is g after the ReLU. Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) normalize_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, const float* __restrict__ mean,
     const float* __restrict__ rstd, const float* __restrict__ gamma, const float* __restrict__ dgamma,

@@ -1,7 +1,7 @@
 // Max and average pooling over windows of `size` x `size`, `stride` apart. A thread works on one word of channels.
 // Two blocks on a multiprocessor: for more of them nvcc would keep registers in memory.
 
-// The word of thread i in pictures of `width` pixels a row: pixel (h, w) and first channel.
+// The word of thread i in feature maps of `width` pixels a row: pixel (h, w) and first channel.
 struct Place {
   int h, w, c;
   METHOD Place(int i, int width, int C) {
@@ -13,7 +13,7 @@ struct Place {
 
 DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
 
-// Grid: words of a result, pictures.
+// Grid: words of a result, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool(
 }
 
 // The same gradient where windows do not overlap (size <= stride): each goes to the first of the window's largest, and
-// the rest, also what no window covers, is 0. Grid: words of a picture of all windows, whole or not, pictures.
+// the rest, also what no window covers, is 0. Grid: words of a feature map of all windows, whole or not, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx_apart(
     const real* __restrict__ g, const real* __restrict__ x, real* __restrict__ dx, int H, int W, int C, int OH, int OW,
     int size, int stride) {
@@ -61,8 +61,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx_apart(
     }
 }
 
-// Where they do, each pixel gathers from the windows in which it is the first of the largest, so no two threads add to one place.
-// Grid: words of a picture, pictures.
+// Where they do, each pixel gathers from the windows in which it is the first of the largest, so no two threads add to
+// one place.
+// Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, real* __restrict__ dx, int H,
     int W, int C, int OH, int OW, int size, int stride) {
@@ -93,7 +94,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx(
   store(dx + here, sum);
 }
 
-// Grid: words of a result, pictures.
+// Grid: words of a result, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) avg_pool(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;
@@ -112,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) avg_pool(
   store(y + at(n, to.h, to.w, OH, OW, C) + to.c, sum);
 }
 
-// Grid: words of a picture, pictures.
+// Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) avg_pool_dx(
     const real* __restrict__ g, real* __restrict__ dx, int H, int W, int C, int OH, int OW, int size, int stride) {
   const int i = blockIdx.x * THREADS + threadIdx.x, n = blockIdx.y;

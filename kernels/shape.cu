@@ -1,11 +1,11 @@
-// Other shapes of the same numbers: pictures upsampled and padded, and the transpose of that; weights and channels as
-// the products of matrices want them; bytes to numbers and back.
+// Other shapes of the same numbers: feature maps upsampled and padded, and the transpose of that; weights and channels
+// as the products of matrices want them; bytes to numbers and back.
 
 DEVICE size_t at(int n, int h, int w, int H, int W, int C) { return ((static_cast<size_t>(n) * H + h) * W + w) * C; }
 
 // y (N, OH, OW, C): x upsampled by `up`, with `top` rows and `left` columns before it.
-// Grid: words of a result, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS) enlarge(
+// Grid: words of a result, feature maps.
+extern "C" __global__ void __launch_bounds__(THREADS) upsample_pad(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int OW, int top, int left, int up,
     int mode) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
@@ -42,8 +42,9 @@ struct Repeats {
   }
 };
 
-// dx[h, w] = the sum over every place of g (N, OH, OW, C) that `enlarge` filled from it. Grid: words of dx, pictures.
-extern "C" __global__ void __launch_bounds__(THREADS, 4) enlarge_adjoint(
+// dx[h, w] = the sum over every place of g (N, OH, OW, C) that `upsample_pad` filled from it. Grid: words of dx,
+// feature maps.
+extern "C" __global__ void __launch_bounds__(THREADS, 4) upsample_pad_dx(
     const real* __restrict__ g, real* __restrict__ dx, int H, int W, int C, int OH, int OW, int top, int left, int up,
     int mode) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
@@ -63,8 +64,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) enlarge_adjoint(
 }
 
 // y (., OH, W, depth), x (., H, W, C): y[oh, ., r·C + c] = x[oh + r - top, ., c] for r < K, beyond it zeros: so that a
-// convolution down the columns, of few channels, is one of more channels at a single tap. Grid: words of a picture of
-// y, pictures.
+// convolution down the columns, of few channels, is one of more channels at a single tap. Grid: words of a feature map
+// of y, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 4) unfold(
     const real* __restrict__ x, real* __restrict__ y, int H, int W, int C, int OH, int K, int top, int mode,
     int depth) {
@@ -82,9 +83,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 4) unfold(
   store(y + (static_cast<size_t>(blockIdx.y) * OH * W * across + i) * VEC, v);
 }
 
-// y (., OH, W, M), z (., H, W, depth): y[oh, ., m] = b[m] + sum over r < K of z[oh + r - top, ., r·M + m], then ReLU: so
-// that a convolution down the columns, to few channels, is one to more channels at a single tap. Grid: numbers of a
-// picture of y, pictures.
+// y (., OH, W, M), z (., H, W, depth): y[oh, ., m] = b[m] + sum over r < K of z[oh + r - top, ., r·M + m], then ReLU:
+// so that a convolution down the columns, to few channels, is one to more channels at a single tap. Grid: numbers of a
+// feature map of y, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) fold(
     const real* __restrict__ z, const float* __restrict__ b, real* __restrict__ y, int H, int W, int depth, int OH,
     int M, int K, int top, int mode, int relu) {
@@ -103,13 +104,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) fold(
 // (rows, K', L', depth), out[c, r, s, m] = v[K'-1-r, L'-1-s, c, m]. Zeros beyond; the rows `interleaved`. v are the
 // weights, each added to the `spread` taps from its own on, down and across: K' = K + spread - 1. Grid: numbers of out.
 extern "C" __global__ void __launch_bounds__(THREADS) pack_weights(
-    const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int adjoint,
+    const float* __restrict__ w, real* __restrict__ out, int K, int L, int C, int M, int depth, int for_dx,
     int spread, int tf32, int count) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= count) return;
   const int KS = K + spread - 1, LS = L + spread - 1;
   const int inner = i % depth, tap = i / depth % (KS * LS), outer = interleaved(i / depth / (KS * LS));
-  const int t = adjoint ? KS * LS - 1 - tap : tap, c = adjoint ? outer : inner, m = adjoint ? inner : outer;
+  const int t = for_dx ? KS * LS - 1 - tap : tap, c = for_dx ? outer : inner, m = for_dx ? inner : outer;
   float sum = 0.f;
   if (c < C && m < M)
     for (int r = max(0, t / LS - spread + 1); r <= min(t / LS, K - 1); r++)

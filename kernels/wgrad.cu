@@ -13,13 +13,13 @@
 
 constexpr int AT_ONCE = BN < 128 || ((HALF || TF32) && !OLD) ? 2 : 1;  // blocks on a multiprocessor, unspilled
 constexpr int A_BYTES = BK * A_PITCH, B_BYTES = BK * B_PITCH;
-constexpr int A_ROWS = THREADS / A_CHUNKS, B_ROWS = THREADS / B_CHUNKS;  // pixels that the block copies at once
-constexpr int A_PARTS = BK / A_ROWS;
+constexpr int A_ROWS = THREADS / A_WORDS, B_ROWS = THREADS / B_WORDS;  // pixels that the block copies at once
+constexpr int A_STEPS = BK / A_ROWS;
 
 // partial (N·splits, KLC, M) over `split` output pixels each. x (N, H, W, C), g (N, OH, OW, M), KLC = K·L·C.
-// `mode` reflect wants a border narrower than the picture. `symmetric`: x is g; tiles all of whose numbers are below the
-// diagonal are left out, and those on it copied once.
-// Grid: tiles of BM numbers of the kernel, of BN channels, pictures and splits.
+// `mode` reflect wants a border narrower than the feature map. `symmetric`: x is g; tiles all of whose numbers are
+// below the diagonal are left out, and those on it copied once.
+// Grid: tiles of BM numbers of the kernel, of BN channels, feature maps and splits.
 extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
     const real* __restrict__ x, const real* __restrict__ g, float* __restrict__ partial, int H, int W, int C, int OH,
     int OW, int M, int L, int KLC, int stride, int pad_h, int pad_w, int mode, int shift, int split, int splits,
@@ -29,7 +29,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
   const int k0 = blockIdx.x * BM, m0 = blockIdx.y * BN, n = blockIdx.z / splits, P = OH * OW;
   if (symmetric && k0 >= m0 + BN) return;
   const bool same = BM == BN && symmetric && k0 == m0;
-  const int begin = blockIdx.z % splits * split, count = min(split, P - begin), pieces = ceil_div(count, BK);
+  const int begin = blockIdx.z % splits * split, count = min(split, P - begin), slices = ceil_div(count, BK);
 
   // Where the rows and columns of x that are met begin, -1 for zeros: after the tiles in shared memory.
   int* const column_at = reinterpret_cast<int*>(B + STAGES * B_BYTES);
@@ -50,24 +50,24 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
   }
 
   // A thread copies the same numbers of the kernel for every pixel: `right` and `down` say where these find it.
-  const int chunk = threadIdx.x % A_CHUNKS, row0 = threadIdx.x / A_CHUNKS, k = k0 + chunk * CHUNK;
+  const int word = threadIdx.x % A_WORDS, row0 = threadIdx.x / A_WORDS, k = k0 + word * PER_WORD;
   const int tap = k < KLC ? k / C : 0, s = tap % L, most_right = OW * stride + s;
-  int right[A_PARTS], down[A_PARTS];
+  int right[A_STEPS], down[A_STEPS];
 #pragma unroll
-  for (int i = 0; i < A_PARTS; i++) {
+  for (int i = 0; i < A_STEPS; i++) {
     const int p = begin + row0 + i * A_ROWS;
     right[i] = p % OW * stride + s;
     down[i] = (p / OW - top) * stride + tap / L;
   }
   const int right_step = BK % OW * stride, down_step = BK / OW * stride;
-  const real* const picture = x + static_cast<size_t>(n) * H * W * C + (FLAT ? k : k % C);
+  const real* const image = x + static_cast<size_t>(n) * H * W * C + (FLAT ? k : k % C);
   const real* const gradient = g + static_cast<size_t>(n) * P * M;
-  const int b_row = threadIdx.x / B_CHUNKS, m = m0 + threadIdx.x % B_CHUNKS * CHUNK;
+  const int b_row = threadIdx.x / B_WORDS, m = m0 + threadIdx.x % B_WORDS * PER_WORD;
   int done = 0;  // pixels that have been copied
 
   const auto copy = [&](int stage) {
 #pragma unroll
-    for (int i = 0; i < A_PARTS; i++) {
+    for (int i = 0; i < A_STEPS; i++) {
       const int row = row0 + i * A_ROWS;
       bool inside = k < KLC && done + row < count;
       int from = (begin + done + row) * C;
@@ -79,13 +79,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
         down[i] += down_step;
         if (right[i] >= most_right) right[i] -= OW * stride, down[i] += stride;
       }
-      cp_async(A + stage * A_BYTES + row * A_PITCH + chunk * WORD, picture + from, inside);
+      cp_async(A + stage * A_BYTES + row * A_PITCH + word * WORD, image + from, inside);
     }
     if (!same) {
 #pragma unroll
       for (int i = 0; i < ceil_div(BK, B_ROWS); i++) {
         const int row = b_row + i * B_ROWS;
-        cp_async(B + stage * B_BYTES + row * B_PITCH + threadIdx.x % B_CHUNKS * WORD,
+        cp_async(B + stage * B_BYTES + row * B_PITCH + threadIdx.x % B_WORDS * WORD,
                  gradient + (begin + done + row) * M + m, done + row < count && m < M, row < BK);
       }
     }
@@ -95,14 +95,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, AT_ONCE) wgrad(
   Sums sums = {};
 #pragma unroll
   for (int stage = 0; stage < STAGES - 1; stage++) {
-    if (stage < pieces) copy(stage);
+    if (stage < slices) copy(stage);
     cp_async_commit();
   }
   int stage = 0;
-  for (int piece = 0; piece < pieces; piece++) {
+  for (int slice = 0; slice < slices; slice++) {
     cp_async_wait<STAGES - 2>();
     __syncthreads();
-    if (piece + STAGES - 1 < pieces) copy(stage == 0 ? STAGES - 1 : stage - 1);
+    if (slice + STAGES - 1 < slices) copy(stage == 0 ? STAGES - 1 : stage - 1);
     cp_async_commit();
     const char* const a = A + stage * A_BYTES;
     multiply_columns(sums, a, same ? a : B + stage * B_BYTES);

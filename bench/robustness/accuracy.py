@@ -22,7 +22,7 @@ from nanostyle.io.atomic import replacing
 from nanostyle.models.loss_network import loss_network
 from nanostyle.nets.vgg import LossNetwork
 
-TILES = {"Winograd, tiles of 4": 4, "Winograd, tiles of 2": 2, "direct": 0}
+TILES = {"Winograd, tiles of 4": 4, "Winograd, tiles of 2": 2, "im2col": 0}
 
 
 def gradient(network: LossNetwork, pictures: list[Array]) -> Array:

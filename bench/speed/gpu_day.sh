@@ -26,7 +26,7 @@ part() { parts+=("$(printf '%q ' "$@")"); }
 export NANOSTYLE_TEST_GPU=1
 part tests 90 "$python" -m pytest -q -x tests/backend/gpu
 part sanitizer 50 compute-sanitizer --tool memcheck --error-exitcode 9 "$python" -m pytest -q tests/backend/gpu/test_kernels.py \
-    tests/backend/gpu/test_products.py -k "layers_of or gram or phases or adam or pooling or bytes or distance or moments"
+    tests/backend/gpu/test_products.py -k "layers_of or gram or phases or adam or pooling or bytes or distance or statistics"
 part racecheck 40 compute-sanitizer --tool racecheck --error-exitcode 9 "$python" -m pytest -q tests/backend/gpu/test_kernels.py \
     tests/backend/gpu/test_products.py -k "(layers_of and residual) or gram or distance or pooling"
 part kernels 110 "$python" -m bench.speed.kernels "${quick[@]}" --precision fp16 tf32 --out "$out"

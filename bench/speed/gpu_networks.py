@@ -18,7 +18,7 @@ from nanostyle.backend.device import Device, repeated
 from nanostyle.diagnostics.speed import gatys_objective, picture, transformer, vgg19
 from nanostyle.nets.perceptual import LOSS_SCALE
 from nanostyle.nn.module import move, parameters, state
-from nanostyle.optim.adam import Adam, clipping
+from nanostyle.optim.adam import Adam, clip_grad_norm
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
@@ -192,7 +192,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
         loss, _ = task.losses(photos, **inputs)
         loss.backward(scale)
         gradients = [p.grad for p in trained.values() if p.grad is not None]
-        _, factor = clipping(gradients, longest=options.clip, scale=scale)
+        _, factor = clip_grad_norm(gradients, max_norm=options.clip, scale=scale)
         adam.move(lr, t, factor)
         return loss.data
 

@@ -15,7 +15,7 @@ from bench.speed.gpu import Work, machine, milliseconds, need_gpu, of_ours, of_t
 from nanostyle.autograd.ops.conv import conv2d_dw, conv2d_dx, conv2d_forward
 from nanostyle.autograd.ops.gram import gram_dx, gram_forward
 from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.autograd.ops.norm import moments_of, normalize_backward, normalize_forward
+from nanostyle.autograd.ops.norm import normalize_backward, normalize_forward, statistics_of
 from nanostyle.autograd.ops.pool import avg_pool_forward, max_pool_dx, max_pool_forward
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
 from nanostyle.backend.device import PRECISIONS, Device
@@ -226,7 +226,7 @@ class Works:
             variance, mean = torch.var_mean(xt.float(), dim=(2, 3), correction=0)
             return mean, variance
 
-        yield Pair(f"moments {name}", lambda: moments_of(x), statistics, 0.0, map_bytes)
+        yield Pair(f"statistics {name}", lambda: statistics_of(x), statistics, 0.0, map_bytes)
         yield Pair(
             f"normalize, add, ReLU {name}",
             lambda: normalize_forward(x, scale, shift, r, relu=True),
@@ -237,7 +237,7 @@ class Works:
         leaf = xt.detach().requires_grad_(True)
         ones = torch.ones(C, dtype=xt.dtype, device="cuda")
         y = torch.nn.functional.instance_norm(leaf, weight=ones, eps=1e-5)
-        mean, variance = moments_of(x)
+        mean, variance = statistics_of(x)
         rstd, gamma = 1 / cp.sqrt(variance + 1e-5), cp.ones((N, C), np.float32)
         yield Pair(
             f"normalize backward {name}",

@@ -15,16 +15,20 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.memory import empty
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, R
 
-Vjp = Callable[[Array], Array]
+Vjp: TypeAlias = Callable[[Array], Array]
+# What an op returns: its result, and for each positional argument the function from dL/dy to its gradient.
+Forward: TypeAlias = tuple[Array, tuple[Vjp, ...]]
+Operand: TypeAlias = "Tensor | Array | float"
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _serial = itertools.count()
@@ -43,7 +47,8 @@ def no_grad() -> Iterator[None]:
 @primitive
 def add_up(a: Array, b: Array, *, out: Array) -> Array:
     """`a + b`, of one shape, written to `out`, which may be `a`: two gradients of one tensor."""
-    return module_of(a).add(a, b, out=out)
+    total: Array = module_of(a).add(a, b, out=out)
+    return total
 
 
 class Tensor:
@@ -63,8 +68,8 @@ class Tensor:
     # An array on the left leaves the operation to the tensor on the right.
     __array_ufunc__ = None
 
-    def __init__(self, data: Any, *, requires_grad: bool = False) -> None:
-        self.data: Array = data if hasattr(data, "dtype") else np.asarray(data)
+    def __init__(self, data: npt.ArrayLike, *, requires_grad: bool = False) -> None:
+        self.data: Array = cast(Array, data) if hasattr(data, "dtype") else np.asarray(data)
         self.grad: Array | None = None
         self.requires_grad = requires_grad
         # The inputs that need a gradient, each with the function from this tensor's gradient to its own.
@@ -117,7 +122,7 @@ class Tensor:
         pending: dict[int, Tensor] = {self._serial: self}
         gradients: dict[int, Array] = {self._serial: gradient}
         ours: set[int] = set()  # gradients that nothing else can see: these may be added to in place
-        given = [gradient]  # what is somebody's to keep
+        given = [gradient]  # arrays already handed to the caller
         while pending:
             tensor = pending.pop(max(pending))
             g = gradients.pop(tensor._serial)
@@ -148,35 +153,35 @@ class Tensor:
 
     # Operators, written out: they can be searched for, and each says what it does.
 
-    def __add__(self, other: Any) -> "Tensor":
+    def __add__(self, other: Operand) -> "Tensor":
         """`self + other`, with broadcasting."""
         return add(self, other)
 
-    def __radd__(self, other: Any) -> "Tensor":
+    def __radd__(self, other: Operand) -> "Tensor":
         """`other + self`, with broadcasting."""
         return add(other, self)
 
-    def __sub__(self, other: Any) -> "Tensor":
+    def __sub__(self, other: Operand) -> "Tensor":
         """`self - other`, with broadcasting."""
         return sub(self, other)
 
-    def __rsub__(self, other: Any) -> "Tensor":
+    def __rsub__(self, other: Operand) -> "Tensor":
         """`other - self`, with broadcasting."""
         return sub(other, self)
 
-    def __mul__(self, other: Any) -> "Tensor":
+    def __mul__(self, other: Operand) -> "Tensor":
         """`self * other`, with broadcasting."""
         return mul(self, other)
 
-    def __rmul__(self, other: Any) -> "Tensor":
+    def __rmul__(self, other: Operand) -> "Tensor":
         """`other * self`, with broadcasting."""
         return mul(other, self)
 
-    def __truediv__(self, other: Any) -> "Tensor":
+    def __truediv__(self, other: Operand) -> "Tensor":
         """`self / other`, with broadcasting."""
         return div(self, other)
 
-    def __rtruediv__(self, other: Any) -> "Tensor":
+    def __rtruediv__(self, other: Operand) -> "Tensor":
         """`other / self`, with broadcasting."""
         return div(other, self)
 
@@ -184,11 +189,11 @@ class Tensor:
         """`-self`."""
         return neg(self)
 
-    def __matmul__(self, other: Any) -> "Tensor":
+    def __matmul__(self, other: Operand) -> "Tensor":
         """`self @ other`: the matrix product."""
         return matmul(self, other)
 
-    def __rmatmul__(self, other: Any) -> "Tensor":
+    def __rmatmul__(self, other: Operand) -> "Tensor":
         """`other @ self`: the matrix product."""
         return matmul(other, self)
 
@@ -199,15 +204,22 @@ def _is_free(g: Array, given: list[Array]) -> bool:
     return whole and not any(module_of(g).may_share_memory(g, other) for other in given)
 
 
-def op(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+def op(fn: Callable[..., Forward]) -> Callable[..., Tensor]:
     """Make a differentiable op of a function of arrays.
 
     `fn` takes arrays and returns `y, vjps`: the result, and for each positional argument the function from
     dL/dy to dL/d(argument). That is a new array, or dL/dy itself, or looks into one of these; it is none that the op
-    was given or has returned. A third value, if there is one, is a by-product through which no gradient flows.
+    was given or has returned.
 
-    The op takes tensors (or arrays and numbers, which are constants) and returns the tensor of `y`, or
-    `(tensor, by-product)`.
+    The op takes tensors (or arrays and numbers, which are constants) and returns the tensor of `y`.
+    """
+    return op_with_byproduct(fn)
+
+
+def op_with_byproduct(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
+    """As `op`, for a function that may return a third value: a by-product through which no gradient flows.
+
+    The op then returns `(tensor, by-product)`.
     """
 
     @wraps(fn)
@@ -228,20 +240,20 @@ def op(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
     return run
 
 
-def once(fn: Callable[[Array], Any]) -> Callable[[Array], Any]:
+def once(fn: Callable[[Array], R]) -> Callable[[Array], R]:
     """Share one computation between the gradients of an op: `fn` runs once for each gradient it is given."""
-    last: list[Any] = [None, None]
+    last: list[tuple[Array, R]] = []
 
     @wraps(fn)
-    def remember(g: Array) -> Any:
-        if last[0] is not g:
-            last[:] = g, fn(g)
-        return last[1]
+    def remember(g: Array) -> R:
+        if not last or last[0][0] is not g:
+            last[:] = [(g, fn(g))]
+        return last[0][1]
 
     return remember
 
 
-def unbroadcast(g: Array, like: Any) -> Array:
+def unbroadcast(g: Array, like: Array | float) -> Array:
     """Sum the gradient `g` over the axes along which `like` was broadcast: the one place where that is undone."""
     shape = getattr(like, "shape", ())
     if g.shape == shape:
@@ -255,43 +267,44 @@ def unbroadcast(g: Array, like: Any) -> Array:
 
 
 @op
-def add(a: Array, b: Array) -> tuple[Any, ...]:
+def add(a: Array, b: Array) -> Forward:
     """`a + b`, with broadcasting."""
     return a + b, (lambda g: unbroadcast(g, a), lambda g: unbroadcast(g, b))
 
 
 @op
-def sub(a: Array, b: Array) -> tuple[Any, ...]:
+def sub(a: Array, b: Array) -> Forward:
     """`a - b`, with broadcasting."""
     return a - b, (lambda g: unbroadcast(g, a), lambda g: unbroadcast(-g, b))
 
 
 @op
-def mul(a: Array, b: Array) -> tuple[Any, ...]:
+def mul(a: Array, b: Array) -> Forward:
     """`a * b`, element by element, with broadcasting."""
     return a * b, (lambda g: unbroadcast(g * b, a), lambda g: unbroadcast(g * a, b))
 
 
 @op
-def div(a: Array, b: Array) -> tuple[Any, ...]:
+def div(a: Array, b: Array) -> Forward:
     """`a / b`, element by element, with broadcasting."""
     return a / b, (lambda g: unbroadcast(g / b, a), lambda g: unbroadcast(-g * a / (b * b), b))
 
 
 @op
-def neg(a: Array) -> tuple[Any, ...]:
+def neg(a: Array) -> Forward:
     """`-a`."""
     return -a, (lambda g: -g,)
 
 
 @primitive
-def product(a: Array, b: Array) -> Array:
+def matmul_forward(a: Array, b: Array) -> Array:
     """`a @ b`."""
-    return a @ b
+    c: Array = a @ b
+    return c
 
 
 @op
-def matmul(a: Array, b: Array) -> tuple[Any, ...]:
+def matmul(a: Array, b: Array) -> Forward:
     """`a @ b` for matrices `(..., I, J)` and `(..., J, K)`; leading axes broadcast.
 
     Raises
@@ -301,7 +314,7 @@ def matmul(a: Array, b: Array) -> tuple[Any, ...]:
     """
     if a.ndim < 2 or b.ndim < 2 or a.shape[-1] != b.shape[-2]:
         raise ValueError(f"matmul: expected shapes (..., I, J) and (..., J, K), got {a.shape} and {b.shape}")
-    return product(a, b), (
-        lambda g: unbroadcast(product(g, b.swapaxes(-1, -2)), a),
-        lambda g: unbroadcast(product(a.swapaxes(-1, -2), g), b),
+    return matmul_forward(a, b), (
+        lambda g: unbroadcast(matmul_forward(g, b.swapaxes(-1, -2)), a),
+        lambda g: unbroadcast(matmul_forward(a.swapaxes(-1, -2), g), b),
     )

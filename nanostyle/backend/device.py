@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from nanostyle.backend.types import Array, R
 from nanostyle.errors import NanostyleError
 
 # --- NumPy or CuPy ----------------------------------------------------------------------------------------
+
+CuPy: TypeAlias = Any  # the module cupy and its objects, which have no types
 
 
 def cupy() -> ModuleType | None:
@@ -27,9 +29,15 @@ def _find_cupy() -> ModuleType | None:
     return importlib.import_module("cupy") if importlib.util.find_spec("cupy") else None
 
 
-def module_of(x: Any) -> Any:
+def loaded_cupy() -> CuPy:
+    """The cupy module, for code that runs only where it is."""
+    return _find_cupy()
+
+
+def module_of(x: object) -> CuPy:
     """`numpy` or `cupy`: the module whose functions work on the array `x`."""
-    return np if isinstance(x, np.ndarray | np.generic) or cupy() is None else cupy().get_array_module(x)  # type: ignore[union-attr]
+    module = None if isinstance(x, np.ndarray | np.generic) else _find_cupy()
+    return np if module is None else module.get_array_module(x)
 
 
 PRECISIONS = ("fp32", "tf32", "fp16")
@@ -113,19 +121,22 @@ def _has_gpu(*, needed: bool) -> bool:
 def to_device(x: npt.NDArray[Any], device: Device) -> Array:
     """Copy a NumPy array to `device`; on a CPU, or if it is there already, it is the same array.
 
-    If it is read-only nothing may write to the copy either: what is derived from it may be kept.
+    If it is read-only, nothing may write to the copy either: what is computed from it may be kept.
     """
     if not device.is_gpu or module_of(x) is not np:
         return x
-    copy = cupy().asarray(x)  # type: ignore[union-attr]
+    copy: Array = loaded_cupy().asarray(x)
     if not x.flags.writeable:
-        _gpu("weight_cache").settle(copy)
+        _gpu("weight_cache").mark_read_only(copy)
     return copy
 
 
 def to_host(x: Array) -> npt.NDArray[Any]:
     """The array's values as a NumPy array; a NumPy array is returned as it is."""
-    return x if isinstance(x, np.ndarray) else x.get()
+    if isinstance(x, np.ndarray):
+        return x
+    on_host: npt.NDArray[Any] = x.get()
+    return on_host
 
 
 # --- what a GPU does differently ---------------------------------------------------------------------------
@@ -149,13 +160,19 @@ def repeated(work: Callable[..., R], device: Device) -> Callable[..., R]:
     repeated: see `nanostyle.backend.gpu.graph`, which says what `work` must keep to. Its results are
     arrays of the device that the next call overwrites.
     """
-    return _gpu("graph").Repeated(work) if device.is_gpu else work
+    if not device.is_gpu:
+        return work
+    recorded: Callable[..., R] = _gpu("graph").Repeated(work)
+    return recorded
 
 
 def ahead(batches: Generator[npt.NDArray[Any], None, None], device: Device) -> Generator[Array, None, None]:
     """The arrays of `batches` on `device`; to a GPU the next one is copied while the last one is worked on."""
-    return _gpu("upload").uploaded(batches) if device.is_gpu else batches
+    if not device.is_gpu:
+        return batches
+    uploaded: Generator[Array, None, None] = _gpu("upload").uploaded(batches)
+    return uploaded
 
 
-def _gpu(name: str) -> Any:
+def _gpu(name: str) -> ModuleType:
     return importlib.import_module(f"nanostyle.backend.gpu.{name}")

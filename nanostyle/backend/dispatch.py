@@ -4,8 +4,8 @@ import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from functools import cache, wraps
-from typing import Any
+from functools import cache, update_wrapper
+from typing import Generic
 
 import numpy as np
 
@@ -13,52 +13,65 @@ import nanostyle.backend.threads  # noqa: F401  (BLAS has one thread before anyt
 from nanostyle.backend.device import module_of
 from nanostyle.backend.types import P, R
 
-# --- primitives and their twins ---------------------------------------------------------------------------
-
-_twins_on = True
+_use_implementations = True
 
 
 @contextlib.contextmanager
 def reference_only() -> Iterator[None]:
     """Within the block every primitive runs as its plain reference: for debugging and for tests."""
-    global _twins_on
-    before, _twins_on = _twins_on, False
+    global _use_implementations
+    before, _use_implementations = _use_implementations, False
     try:
         yield
     finally:
-        _twins_on = before
+        _use_implementations = before
 
 
-def primitive(fn: Callable[P, R]) -> Callable[P, R]:
-    """Mark a plain array function that may have a faster twin of the same name and signature.
+class primitive(Generic[P, R]):
+    """A plain array function that may have a faster implementation of the same name and signature.
 
-    The twin of `ops/conv.py: conv2d_forward` is `cpu/conv.py: conv2d_forward` for float32 arrays of NumPy and
-    `gpu/conv.py: conv2d_forward` for arrays of CuPy; the first argument (or the first of its arrays) decides. A twin
-    may return `NotImplemented` for what it does not cover. Without a twin, and for every other type, the function
-    itself runs: it is the reference, reachable as `.reference`.
+    The primitive `autograd/ops/conv.py: conv2d_forward` is implemented by `backend/cpu/conv.py: conv2d_forward` for
+    float32 arrays of NumPy, and by `backend/gpu/conv.py: conv2d_forward` for arrays of CuPy. The first argument (or the
+    first of its arrays) decides. An implementation may return `NotImplemented` for what it does not cover. Then, or
+    without one, or for any other type, the function itself runs.
+
+    Attributes
+    ----------
+    reference : Callable
+        The function itself: short, and right for any type on NumPy and on CuPy.
     """
-    stem = fn.__module__.rpartition(".")[2]
 
-    @wraps(fn)
-    def dispatch(*args: P.args, **kwargs: P.kwargs) -> R:
-        twin = _twin(_home(args[0]), stem, fn.__name__) if _twins_on else None
-        result = NotImplemented if twin is None else twin(*args, **kwargs)
-        return fn(*args, **kwargs) if result is NotImplemented else result
+    __name__: str
+    __module__: str
 
-    dispatch.reference = fn  # type: ignore[attr-defined]
-    return dispatch
+    def __init__(self, reference: Callable[P, R]) -> None:
+        self.reference = reference
+        update_wrapper(self, reference)
+        self._stem = reference.__module__.rpartition(".")[2]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute, by the fastest implementation for the arguments."""
+        run = _implementation(_home(args[0]), self._stem, self.__name__) if _use_implementations else None
+        if run is not None:
+            result: R = run(*args, **kwargs)
+            if result is not NotImplemented:
+                return result
+        return self.reference(*args, **kwargs)
 
 
-def _home(x: Any) -> str | None:
+def _home(x: object) -> str | None:
+    """The back end that computes with `x`, an array or a sequence of arrays."""
     if isinstance(x, tuple | list):
         x = x[0]
     if module_of(x) is np:
-        return "cpu" if x.dtype == np.float32 else None
+        return "cpu" if getattr(x, "dtype", None) == np.float32 else None
     return "gpu"
 
 
 @cache
-def _twin(home: str | None, stem: str, name: str) -> Callable[..., Any] | None:
+def _implementation(home: str | None, stem: str, name: str) -> Callable[..., R] | None:
+    """The function `name` of `nanostyle/backend/<home>/<stem>.py`, if there is one."""
     if home is None or importlib.util.find_spec(f"nanostyle.backend.{home}.{stem}") is None:
         return None
-    return getattr(importlib.import_module(f"nanostyle.backend.{home}.{stem}"), name, None)
+    found: Callable[..., R] | None = getattr(importlib.import_module(f"nanostyle.backend.{home}.{stem}"), name, None)
+    return found

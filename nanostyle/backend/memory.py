@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.arena import SMALL, Arena, aligned
-from nanostyle.backend.device import Device, cupy, module_of
+from nanostyle.backend.device import Device, loaded_cupy, module_of
 from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 
@@ -25,7 +25,7 @@ def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str
     """
     if not device.is_gpu:
         return
-    cp: Any = cupy()
+    cp = loaded_cupy()
     free = cp.cuda.runtime.memGetInfo()[0] + cp.get_default_memory_pool().free_bytes()
     need = size[0] * size[1] * each
     if need > free:
@@ -50,7 +50,8 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Arra
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if xp is not np or size < SMALL:
-        return xp.empty(shape, dtype)
+        small: Array = xp.empty(shape, dtype)
+        return small
     return np.ndarray(shape, dtype, _arena.take(size))
 
 

@@ -5,7 +5,6 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
@@ -83,7 +82,7 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
     if workers <= 1 or _local.in_job:
         return [job(item) for item in items]
 
-    results: list[Any] = [None] * len(items)
+    results: dict[int, R] = {}
     ticket = itertools.count()  # next() on it is one step under the interpreter's lock
     stop = threading.Event()
 
@@ -109,7 +108,7 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
     for future in futures:
         if not future.cancelled():
             future.result()
-    return results
+    return [results[i] for i in range(len(items))]
 
 
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:

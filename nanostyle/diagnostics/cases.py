@@ -177,7 +177,7 @@ CASES = [
     Case("conv2d", normal("NHWC", "33CM", "M"), least=3),
     Case("conv2d", normal("NHWC", "33CM", "M"), {"pad": 1}),
     Case("conv2d", normal("NHWC", "33CM", "M"), {"pad": 1, "mode": "reflect", "relu": True}),
-    Case("conv2d", normal("NHWC", "33CM"), {"pad": 1, "mode": "edge", "moments": True}),
+    Case("conv2d", normal("NHWC", "33CM"), {"pad": 1, "mode": "edge", "statistics": True}),
     Case("conv2d", normal("NHWC", "33CM"), {"pad": 1, "mode": "reflect", "upsample": 2}),
     Case("conv2d", normal("NHWC", "33CM", "M"), {"pad": 1, "mode": "reflect", "stride": 2}),
     Case("conv2d", normal("NHWC", "99CM", "M"), {"pad": 4, "mode": "reflect"}),

@@ -28,7 +28,7 @@ def _kernel(rng: np.random.Generator, *shape: int) -> Tensor:
 
 def _takes_bias_out(norm: Norm | None) -> bool:
     """Whether what is added to a whole channel of a picture makes no difference: its own mean is subtracted."""
-    return norm is not None and norm.takes_moments
+    return norm is not None and norm.takes_statistics
 
 
 def _bias(M: int, norm: Norm | None) -> Tensor:
@@ -112,7 +112,7 @@ class Conv2d(Convolution):
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, H', W', M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
-        moments = _takes_bias_out(self.norm)
+        statistics = _takes_bias_out(self.norm)
         y = ops.conv2d(
             x,
             self.weight,
@@ -122,12 +122,12 @@ class Conv2d(Convolution):
             mode="reflect",
             upsample=self.upsample,
             relu=self.relu and self.norm is None,
-            moments=moments,
+            statistics=statistics,
         )
         if self.norm is None:
             return y
-        y, known = y if moments else (y, None)
-        return self.norm(y, residual, relu=self.relu, moments=known, style=style, training=training)
+        y, known = y if statistics else (y, None)
+        return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training)
 
 
 class ConvTranspose2d(Convolution):

@@ -44,10 +44,10 @@ class InstanceNorm:
         self.beta = _parameter(np.zeros(C))
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
+        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any = None, training: bool
     ) -> Tensor:
         """Normalize `x`; `style` and `training` make no difference."""
-        return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, moments=moments)
+        return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, statistics=statistics)
 
 
 class PredictedNorm:
@@ -67,11 +67,11 @@ class PredictedNorm:
         self.channels = C
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Rows, training: bool
+        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Rows, training: bool
     ) -> Tensor:
         """Normalize `x` with `style` = gamma, beta, one row per picture or one for all."""
         gamma, beta = style
-        return ops.cin(x, gamma, beta, residual, relu=relu, moments=moments)
+        return ops.cin(x, gamma, beta, residual, relu=relu, statistics=statistics)
 
 
 class ConditionalInstanceNorm:
@@ -94,11 +94,11 @@ class ConditionalInstanceNorm:
         self.beta = _parameter(np.zeros((styles, C)))
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any, training: bool
+        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any, training: bool
     ) -> Tensor:
         """Normalize `x`; `style` is `(N,)` whole numbers, a mix `(N, S)`, or rows as for `PredictedNorm`."""
         gamma, beta, style = (*style, None) if isinstance(style, tuple) else (self.gamma, self.beta, style)
-        return ops.cin(x, gamma, beta, residual, style=style, relu=relu, moments=moments)
+        return ops.cin(x, gamma, beta, residual, style=style, relu=relu, statistics=statistics)
 
 
 class BatchNorm:
@@ -126,9 +126,9 @@ class BatchNorm:
         self.running_variance = np.ones(C, np.float32)
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, moments: Any = None, style: Any = None, training: bool
+        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any = None, training: bool
     ) -> Tensor:
-        """Normalize `x`; `moments` and `style` make no difference."""
+        """Normalize `x`; `statistics` and `style` make no difference."""
         fused = relu and residual is None
         if training:
             y, batch = ops.batch_norm(x, self.gamma, self.beta, relu=fused)

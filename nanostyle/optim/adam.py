@@ -6,16 +6,13 @@ taken.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
-from nanostyle.backend.types import Array
-
-Number: TypeAlias = Array | float
+from nanostyle.backend.types import Array, Number
 
 
 @primitive
@@ -67,8 +64,8 @@ def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Num
 
 
 @primitive
-def clipping(gs: Sequence[Array], *, longest: float, scale: Number) -> tuple[Number, Number]:
-    """The length of all of `gs / scale` together, and what `gs` is multiplied by to make it at most `longest`.
+def clip_grad_norm(gs: Sequence[Array], *, max_norm: float, scale: Number) -> tuple[Number, Number]:
+    """The length of all of `gs / scale` together, and what `gs` is multiplied by to make it at most `max_norm`.
 
     Where the first is not finite, neither is the second: such a step is not to be taken.
     """
@@ -76,7 +73,7 @@ def clipping(gs: Sequence[Array], *, longest: float, scale: Number) -> tuple[Num
     for g in gs:
         total += float(g.ravel() @ g.ravel())
     norm, scale = total**0.5 / float(scale), float(scale)
-    return norm, min(1.0, longest / max(norm, 1e-12)) / scale if np.isfinite(norm) else norm
+    return norm, min(1.0, max_norm / max(norm, 1e-12)) / scale if np.isfinite(norm) else norm
 
 
 class Adam:

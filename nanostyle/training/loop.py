@@ -20,7 +20,7 @@ import numpy as np
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device, ahead, module_of, precision, repeated, to_device, to_host
 from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array, Pixels
+from nanostyle.backend.types import Array, Number, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, remove_unfinished
 from nanostyle.io.image_read import load_image
@@ -28,7 +28,7 @@ from nanostyle.io.image_write import save_image, thumbnail_jpeg
 from nanostyle.io.pictures import samples
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.nn.module import buffers, is_style_parameter, parameters, set_state, state
-from nanostyle.optim.adam import Adam, Number, average_steps, clipping
+from nanostyle.optim.adam import Adam, average_steps, clip_grad_norm
 from nanostyle.optim.loss_scale import LossScale
 from nanostyle.training.batches import Pictures, decoders
 from nanostyle.training.options import FREE_ON_RESUME, TrainOptions
@@ -81,7 +81,7 @@ class Step:
     terms : dict
         Each term of the loss, weighted.
     rate, gradient : float
-        Adam's rate, and the length of the gradient before clipping.
+        Adam's rate, and the length of the gradient before it is clipped.
     seconds : float
         What the step took.
     skipped : mapping
@@ -239,7 +239,7 @@ class _Run:
         loss.backward(xp.asarray(scale, loss.data.dtype))
         self.whole.begin()
         found = [p.grad for p in self.trained.values() if p.grad is not None]
-        norm, factor = clipping(found, longest=self.options.clip, scale=scale)
+        norm, factor = clip_grad_norm(found, max_norm=self.options.clip, scale=scale)
         self.update(rate, t, factor)
         return list(terms), xp.stack([loss.data, norm, *(term.data for term in terms.values())])
 

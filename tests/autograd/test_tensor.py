@@ -63,7 +63,7 @@ def test_a_gradient_is_copied_only_if_it_is_somebody_elses():
 
 
 @pytest.mark.parametrize("shape", [(3,), (700, 1500), (2, 3, 4)])
-def test_gradients_are_added_up_alike_on_strips_and_plainly(shape):
+def test_gradients_are_added_up_alike_in_blocks_and_plainly(shape):
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal(shape, dtype=np.float32) for _ in range(2))
     expected = a + b

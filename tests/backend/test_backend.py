@@ -1,4 +1,4 @@
-"""Devices, primitives, memory and threads: what every floor above relies on."""
+"""Devices, primitives, memory and threads: what every other room relies on."""
 
 import os
 import subprocess
@@ -103,7 +103,7 @@ def test_numpy_arrays_are_at_home_on_the_cpu():
 
 
 def max_pool_forward(x, *, size, stride):
-    """Has the name of a primitive with a twin in `cpu/pool.py`, which covers size = stride only."""
+    """Has the name of a primitive with an implementation in `cpu/pool.py`, which covers size = stride only."""
     return "reference"
 
 
@@ -112,7 +112,7 @@ pooled = primitive(max_pool_forward)
 PICTURE = np.zeros((1, 4, 4, 1), np.float32)
 
 
-def test_float32_goes_to_the_twin():
+def test_float32_goes_to_the_implementation():
     assert isinstance(pooled(PICTURE, size=2, stride=2), np.ndarray)
 
 
@@ -121,11 +121,11 @@ def test_other_types_go_to_the_reference(dtype):
     assert pooled(PICTURE.astype(dtype), size=2, stride=2) == "reference"
 
 
-def test_what_the_twin_does_not_cover_goes_to_the_reference():
+def test_what_the_implementation_does_not_cover_goes_to_the_reference():
     assert pooled(PICTURE, size=3, stride=1) == "reference"
 
 
-def test_without_a_twin_the_function_itself_runs():
+def test_without_an_implementation_the_function_itself_runs():
     def nothing_like_it(x):
         return "reference"
 
@@ -135,7 +135,7 @@ def test_without_a_twin_the_function_itself_runs():
     assert primitive(nothing_like_it)(PICTURE) == "reference"
 
 
-def test_twins_can_be_switched_off():
+def test_implementations_can_be_switched_off():
     with pytest.raises(KeyError), reference_only():
         assert pooled(PICTURE, size=2, stride=2) == "reference"
         raise KeyError

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from nanostyle.backend.gpu.norm import Tiles
+from nanostyle.backend.gpu.norm import TileStatistics
 from tests.cuda_on_cpu.emulator import gpu
 
 # The error that is allowed, as a share of the largest value.
@@ -23,7 +23,7 @@ def normal(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> np.
     return rng.standard_normal(shape).astype(dtype)
 
 
-def twin(primitive: Any) -> Any:
+def implementation_of(primitive: Any) -> Any:
     """The function of `nanostyle.gpu` that stands in for a primitive."""
     module, name = primitive.reference.__module__.rpartition(".")[2], primitive.__name__
     return getattr(importlib.import_module(f"nanostyle.backend.gpu.{module}"), name)
@@ -43,8 +43,8 @@ def up(cp: Any, value: Any) -> Any:
 
 
 def down(value: Any) -> Any:
-    """Arrays of the device as NumPy arrays; moments that are yet to be joined, joined."""
-    if isinstance(value, Tiles):
+    """Arrays of the device as NumPy arrays; statistics that are yet to be joined, joined."""
+    if isinstance(value, TileStatistics):
         value = value.joined()
     if isinstance(value, tuple):
         return tuple(down(v) for v in value)
@@ -59,8 +59,8 @@ def wide(value: Any) -> Any:
 
 
 def compare(primitive: Any, *args: Any, tolerance: float | None = None, **kwargs: Any) -> Any:
-    """Run the twin and the reference; they must agree. Returns what the twin gave."""
-    got = on_gpu(twin(primitive), *args, **kwargs)
+    """Run the implementation and the reference; they must agree. Returns what the implementation gave."""
+    got = on_gpu(implementation_of(primitive), *args, **kwargs)
     assert got is not NotImplemented
     want = primitive.reference(*map(wide, args), **{k: wide(v) for k, v in kwargs.items()})
     first = args[0][0] if isinstance(args[0], tuple) else args[0]
@@ -70,7 +70,7 @@ def compare(primitive: Any, *args: Any, tolerance: float | None = None, **kwargs
 
 def compare_products(primitive: Any, *args: Any, share: float, **kwargs: Any) -> Any:
     """As `compare`, for sums of products, by `check_products`."""
-    got = on_gpu(twin(primitive), *args, **kwargs)
+    got = on_gpu(implementation_of(primitive), *args, **kwargs)
     assert got is not NotImplemented
     check_products(got, primitive, *args, share=share, **kwargs)
     return got

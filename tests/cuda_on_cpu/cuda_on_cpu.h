@@ -107,7 +107,7 @@ inline float __half2float(__half h) { return h; }
 struct alignas(4) __half2 { __half x, y; };
 inline __half2 __floats2half2_rn(float x, float y) { return {x, y}; }
 
-// --- host twins of the device functions that common.cuh writes in PTX ---
+// --- the device functions on the host, as that common.cuh writes in PTX ---
 
 inline void ldmatrix_x4(std::uint32_t (&out)[4], const void* row) {
   emu::Matrices m{{}, row};

@@ -113,7 +113,7 @@ def upsample(x, factor=2):
     return y
 
 
-def conv2d(x, w, b=None, *, stride=1, pad=0, mode="zero", upsample=1, relu=False, moments=False):
+def conv2d(x, w, b=None, *, stride=1, pad=0, mode="zero", upsample=1, relu=False, statistics=False):
     x = globals()["pad"](globals()["upsample"](x, upsample), pad, mode)
     K, L, _, M = w.shape
     H, W = (x.shape[1] - K) // stride + 1, (x.shape[2] - L) // stride + 1
@@ -163,7 +163,7 @@ def batch_norm(x, gamma, beta, *, running=None, relu=False, eps=1e-5):
     return np.where(y > 0, y, 0) if relu else y
 
 
-def cin(x, gamma, beta, residual=None, *, style=None, relu=False, moments=None, eps=1e-5):
+def cin(x, gamma, beta, residual=None, *, style=None, relu=False, statistics=None, eps=1e-5):
     y = np.zeros_like(x)
     for n in range(x.shape[0]):
         if style is None:

@@ -26,7 +26,7 @@ from nanostyle.models.multistyle import load_multistyle, save_model
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import parameters, state
 from nanostyle.training import loop as loop_module
-from nanostyle.training.loop import Adam, clipping, training_folder
+from nanostyle.training.loop import Adam, clip_grad_norm, training_folder
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
 from tests.support import tiny
@@ -146,7 +146,7 @@ def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
 
     def watched(self, lr, t, factor):
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        lengths.append(factor * clipping(gradients, longest=1.0, scale=1.0)[0])
+        lengths.append(factor * clip_grad_norm(gradients, max_norm=1.0, scale=1.0)[0])
         move(self, lr, t, factor)
 
     monkeypatch.setattr(Adam, "move", watched)

@@ -1,23 +1,23 @@
-"""Convolution and its transpose, on pictures `(N, H, W, C)` and weights `(K, K, C, M)`.
+"""Convolution and its transpose, on feature maps `(N, H, W, C)` and weights `(K, K, C, M)`.
 
-The references cut the picture into strips of rows and turn each strip into columns, one GEMM per strip: the
-columns of a whole picture would take K² times its memory.
+The references cut the feature map into blocks of rows and turn each block into columns, one GEMM per block: the
+columns of a whole feature map would take K² times its memory.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-from nanostyle.autograd.ops.norm import moments_of
-from nanostyle.autograd.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
-from nanostyle.autograd.tensor import op
+from nanostyle.autograd.ops.norm import statistics_of
+from nanostyle.autograd.ops.shape import pad_dx, pad_forward, upsample_dx, upsample_forward
+from nanostyle.autograd.tensor import Forward, op, op_with_byproduct
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.geometry import Geometry, PadMode
 from nanostyle.backend.memory import empty
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Statistics
 
-# Bytes of columns per strip: large enough for the GEMM, small enough for the memory of a 512 px picture.
-_STRIP = 1 << 24
+# Bytes of columns per block: large enough for the GEMM, small enough for the memory of a 512 px feature map.
+_BLOCK = 1 << 24
 
 
 def _padded(x: Array, at: Geometry) -> Array:
@@ -25,12 +25,12 @@ def _padded(x: Array, at: Geometry) -> Array:
     return pad_forward(x, pad=at.pad, mode=at.mode) if at.pad else x
 
 
-def _strips(xp: Array, K: int, L: int, stride: int) -> Iterator[tuple[int, slice, Array]]:
-    """For each strip of output rows: image, rows, and the columns `(rows·W', K·L·C)` of the padded `xp`."""
+def _blocks(xp: Array, K: int, L: int, stride: int) -> Iterator[tuple[int, slice, Array]]:
+    """For each block of output rows: image, rows, and the columns `(rows·W', K·L·C)` of the padded `xp`."""
     view = module_of(xp).lib.stride_tricks.sliding_window_view(xp, (K, L), axis=(1, 2))
     view = view[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
     N, H, W = view.shape[:3]
-    step = max(1, _STRIP // (W * K * L * xp.shape[3] * xp.dtype.itemsize))
+    step = max(1, _BLOCK // (W * K * L * xp.shape[3] * xp.dtype.itemsize))
     for n in range(N):
         for top in range(0, H, step):
             rows = slice(top, min(H, top + step))
@@ -39,28 +39,28 @@ def _strips(xp: Array, K: int, L: int, stride: int) -> Iterator[tuple[int, slice
 
 @primitive
 def conv2d_forward(
-    x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, moments: bool = False
-) -> tuple[Array, Any]:
+    x: Array, w: Array, b: Array | None, *, at: Geometry, relu: bool = False, statistics: bool = False
+) -> tuple[Array, Statistics | None]:
     """`y = x * w + b`, then ReLU if asked for.
 
-    Returns `y, statistics`: if `moments`, the mean and the (biased) variance `(N, M)` of every channel of every
-    picture of `y`; otherwise None. A twin may leave it to `scale_and_shift` to compute them, and give what it needs.
+    Returns `(y, found)`. With `statistics`, `found` is the mean and the (biased) variance `(N, M)` of every channel of
+    every feature map of `y`; otherwise None. An implementation may return what `scale_and_shift` makes them of.
     """
     K, L, _, M = w.shape
     H, W = at.output(x.shape[1], x.shape[2], K, L)
     y = empty((x.shape[0], H, W, M), x.dtype, like=x)
-    for n, rows, columns in _strips(_padded(x, at), K, L, at.stride):
+    for n, rows, columns in _blocks(_padded(x, at), K, L, at.stride):
         y[n, rows] = (columns @ w.reshape(-1, M)).reshape(-1, W, M)
     if b is not None:
         y += b
     if relu:
         module_of(y).maximum(y, 0, out=y)
-    return y, moments_of(y) if moments else None
+    return y, statistics_of(y) if statistics else None
 
 
 @primitive
 def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: Array | None = None) -> Array:
-    """dL/dx `(N, H, W, C)` for pictures of `size` (H, W), from `g` = dL/dy.
+    """dL/dx `(N, H, W, C)` for feature maps of `size` (H, W), from `g` = dL/dy.
 
     `mask` is y itself where the forward pass ended in a ReLU: `g` counts only where y > 0.
     """
@@ -73,8 +73,8 @@ def conv2d_dx(g: Array, w: Array, *, size: tuple[int, int], at: Geometry, mask: 
     for k in range(K):
         for j in range(L):
             dxp[:, k : k + s * Hy : s, j : j + s * Wy : s] += g @ w[k, j].T
-    dx = pad_adjoint(dxp, pad=at.pad, mode=at.mode) if at.pad else dxp
-    return upsample_adjoint(dx, factor=at.upsample)
+    dx = pad_dx(dxp, pad=at.pad, mode=at.mode) if at.pad else dxp
+    return upsample_dx(dx, factor=at.upsample)
 
 
 @primitive
@@ -84,8 +84,8 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask
     K, L = kernel
     C, M = x.shape[3], g.shape[3]
     dw = module_of(g).zeros((K * L * C, M), g.dtype)
-    for n, rows, columns in _strips(_padded(x, at), K, L, at.stride):
-        # The last strip of x may hold rows that no output uses.
+    for n, rows, columns in _blocks(_padded(x, at), K, L, at.stride):
+        # The last block of x may hold rows that no output uses.
         dw += columns.T @ g[n, rows].reshape(-1, M)
     return dw.reshape(K, L, C, M)
 
@@ -97,11 +97,11 @@ def masked(g: Array, y: Array | None) -> Array:
 
 @primitive
 def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
-    """dL/db `(M,)`: the sum of `g` over pictures and pixels; `mask` as in `conv2d_dx`."""
+    """dL/db `(M,)`: the sum of `g` over feature maps and pixels; `mask` as in `conv2d_dx`."""
     return masked(g, mask).sum(axis=(0, 1, 2))
 
 
-@op
+@op_with_byproduct
 def conv2d(
     x: Array,
     w: Array,
@@ -112,21 +112,21 @@ def conv2d(
     mode: PadMode = "zero",
     upsample: int = 1,
     relu: bool = False,
-    moments: bool = False,
+    statistics: bool = False,
 ) -> tuple[Any, ...]:
     """Convolution (cross-correlation, as everywhere in the field) of `x (N, H, W, C)` with `w (K, L, C, M)`.
 
-    The picture is first upsampled by `upsample` (nearest), then padded by `pad` pixels filled by `mode`
+    The feature map is first upsampled by `upsample` (nearest), then padded by `pad` pixels filled by `mode`
     (`zero`, `reflect`, `edge`); `b (M,)` is added; `relu` sets what is below 0 to 0. The result is
     `(N, H', W', M)` with `H' = (upsample·H + 2·pad - K) // stride + 1`.
 
-    With `moments=True` the op returns `(y, statistics)`, for `cin`: mean and variance `(N, M)` of each channel of each
-    picture, computed while the result is still in the cache; on a GPU, what they are made of.
+    With `statistics=True` the op returns `(y, statistics)`, for `cin`: mean and variance `(N, M)` of each channel of
+    each feature map, computed while the result is still in the cache; on a GPU, what they are made of.
 
     Raises
     ------
     ValueError
-        Shapes do not fit, or the picture is smaller than the kernel.
+        Shapes do not fit, or the feature map is smaller than the kernel.
     """
     at = Geometry(stride, pad, mode, upsample)
     _check("conv2d", x, w, b)
@@ -135,7 +135,7 @@ def conv2d(
             f"conv2d: a picture of {x.shape[1]}x{x.shape[2]} (upsample {upsample}, pad {pad}) is smaller than"
             f" the kernel of {w.shape[0]}x{w.shape[1]}"
         )
-    y, statistics = conv2d_forward(x, w, b, at=at, relu=relu, moments=moments)
+    y, found = conv2d_forward(x, w, b, at=at, relu=relu, statistics=statistics)
     mask = y if relu else None
 
     def dx(g: Array) -> Array:
@@ -147,13 +147,13 @@ def conv2d(
     def db(g: Array) -> Array:
         return conv2d_db(g, mask=mask)
 
-    return (y, (dx, dw, db), statistics) if moments else (y, (dx, dw, db))
+    return (y, (dx, dw, db), found) if statistics else (y, (dx, dw, db))
 
 
 @op
 def conv_transpose2d(
     x: Array, w: Array, b: Array | None = None, *, stride: int = 1, pad: int = 0, output_pad: int = 0
-) -> tuple[Any, ...]:
+) -> Forward:
     """Fractionally strided convolution of `x (N, H, W, C)` with `w (K, L, C, M)`.
 
     It is the gradient of `conv2d(stride, pad)` with respect to its input, used forwards: every pixel of `x`

@@ -1,20 +1,20 @@
-"""Normalization of pictures `(N, H, W, C)`: instance, conditional instance, and batch norm."""
+"""Normalization of feature maps `(N, H, W, C)`: instance, conditional instance, and batch norm."""
 
 from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.tensor import once, op, product
+from nanostyle.autograd.tensor import Forward, matmul_forward, once, op, op_with_byproduct
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Statistics
 
 EPS = 1e-5
 
 
 @primitive
-def moments_of(x: Array) -> tuple[Array, Array]:
-    """Mean and (biased) variance `(N, C)` of every channel of every picture.
+def statistics_of(x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance `(N, C)` of every channel of every feature map.
 
     In two passes, the second around the mean: E[x²] - E[x]² would lose the variance of a channel whose mean is
     far from 0.
@@ -24,13 +24,13 @@ def moments_of(x: Array) -> tuple[Array, Array]:
 
 
 @op
-def statistics(x: Array, *, eps: float = EPS) -> tuple[Any, ...]:
-    """Mean and deviation of every channel of every picture of `x (N, H, W, C)`, one behind the other: `(N, 2C)`.
+def statistics(x: Array, *, eps: float = EPS) -> Forward:
+    """Mean and deviation of every channel of every feature map of `x (N, H, W, C)`, one behind the other: `(N, 2C)`.
 
     The deviation is sqrt(σ² + eps), as in the norms.
     """
     xp = module_of(x)
-    mean, variance = moments_of(x)
+    mean, variance = statistics_of(x)
     deviation = xp.sqrt(variance + eps)
     n, C = x.shape[1] * x.shape[2], x.shape[3]
 
@@ -51,13 +51,16 @@ def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | No
 
 
 @primitive
-def scale_and_shift(moments: Any, gamma: Array, beta: Array, *, eps: float) -> tuple[Array, Array, Array, Array]:
+def scale_and_shift(
+    statistics: Statistics, gamma: Array, beta: Array, *, eps: float
+) -> tuple[Array, Array, Array, Array]:
     """Mean, rstd = 1/sqrt(σ² + eps), and what normalizes as `x·scale + shift`: scale and shift; all are `(N, C)`.
 
-    `moments` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`, or
-    `(1, C)` for all pictures. In float32 on a CPU channels that vary by rounding alone are constant (`cpu/norm.py`).
+    `statistics` are mean and variance, or what `conv2d_forward` gives in their place. `gamma` and `beta` are `(N, C)`,
+    or `(1, C)` for all feature maps. On a CPU, in float32, channels that vary by rounding alone count as constant
+    (`cpu/norm.py`).
     """
-    mean, variance = moments
+    mean, variance = statistics if isinstance(statistics, tuple) else statistics.joined()
     rstd = 1 / module_of(mean).sqrt(variance + eps)
     scale = gamma * rstd
     return mean, rstd, scale, beta - scale * mean
@@ -72,7 +75,7 @@ def normalize_backward(
     `y` is the result where the forward pass ended in a ReLU (`g` counts only where y > 0), else None. `mean`,
     `rstd` and `gamma` are `(N, C)`.
 
-    Returns `dx, dgamma, dbeta, g`: dgamma and dbeta `(N, C)`, per picture; the masked `g` (the gradient of the
+    Returns `dx, dgamma, dbeta, g`: dgamma and dbeta `(N, C)`, per feature map; the masked `g` (the gradient of the
     residual) if `need_g`, else None.
     """
     if y is not None:
@@ -88,22 +91,22 @@ def normalize_backward(
 
 
 def _rows(parameter: Array, style: Any) -> Array:
-    """The row of gamma or beta for each picture, `(N, C)`, or `(1, C)` for all. See `cin` for `style`."""
+    """The row of gamma or beta for each feature map, `(N, C)`, or `(1, C)` for all. See `cin` for `style`."""
     if parameter.ndim == 1:
         parameter = parameter[None]
     if style is None:
         return parameter
-    return parameter[style] if style.ndim == 1 else product(style.astype(parameter.dtype), parameter)
+    return parameter[style] if style.ndim == 1 else matmul_forward(style.astype(parameter.dtype), parameter)
 
 
-def _rows_adjoint(g: Array, like: Array, style: Any) -> Array:
-    """The transpose of `_rows`: the gradients of the pictures, added up per style."""
+def _rows_gradient(g: Array, like: Array, style: Any) -> Array:
+    """The transpose of `_rows`: the gradients of the feature maps, added up per style."""
     if style is None:
         return g.reshape(like.shape) if g.size == like.size else g.sum(axis=0).reshape(like.shape)
     xp = module_of(g)
     if style.ndim == 1:  # as a matrix product, so that the order of the sum is fixed on every device
         style = style[:, None] == xp.arange(like.shape[0])
-    return product(style.astype(g.dtype).T, g)
+    return matmul_forward(style.astype(g.dtype).T, g)
 
 
 @op
@@ -115,15 +118,15 @@ def cin(
     *,
     style: Any = None,
     relu: bool = False,
-    moments: Any = None,
+    statistics: Statistics | None = None,
     eps: float = EPS,
-) -> tuple[Any, ...]:
+) -> Forward:
     """Conditional instance normalization: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
 
-    μ and σ are those of each channel of each picture of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
-    for each style. `style` says which: `(N,)` whole numbers, one style per picture; `(N, S)` numbers, a mix of
-    styles per picture; None: one row for all pictures (`(C,)` or `(1, C)`), or one per picture (`(N, C)`).
-    `moments` are mean and variance of `x` where they are known already, as `conv2d(..., moments=True)` gives them.
+    μ and σ are those of each channel of each feature map of `x (N, H, W, C)`; `gamma` and `beta` `(S, C)` hold a row
+    for each style. `style` says which: `(N,)` whole numbers, one style per feature map; `(N, S)` numbers, a mix of
+    styles per feature map; None: one row for all feature maps (`(C,)` or `(1, C)`), or one per feature map (`(N, C)`).
+    `statistics` are mean and variance of `x` where they are known already: `conv2d(..., statistics=True)` gives them.
 
     Source: Dumoulin 2017, equation 5; the same σ² + eps as instance norm (Ulyanov 2016).
 
@@ -144,23 +147,28 @@ def cin(
     if style is not None:
         _check_styles(style, N, rows)
         style = xp.asarray(style)
-    moments = moments_of(x) if moments is None else moments
+    statistics = statistics_of(x) if statistics is None else statistics
     g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
-    mean, rstd, scale, shift = scale_and_shift(moments, g_rows, b_rows, eps=eps)
+    mean, rstd, scale, shift = scale_and_shift(statistics, g_rows, b_rows, eps=eps)
     y = normalize_forward(x, scale, shift, residual, relu=relu)
     mask = y if relu else None
 
     @once
-    def backward(g: Array) -> tuple[Any, ...]:
+    def backward(g: Array) -> tuple[Array, Array, Array, Array | None]:
         return normalize_backward(
             g, x, mask, mean, rstd, xp.broadcast_to(g_rows, rstd.shape), need_g=residual is not None
         )
 
+    def dresidual(g: Array) -> Array:
+        masked = backward(g)[3]
+        assert masked is not None  # `need_g`: a residual was given
+        return masked
+
     return y, (
         lambda g: backward(g)[0],
-        lambda g: _rows_adjoint(backward(g)[1], gamma, style),
-        lambda g: _rows_adjoint(backward(g)[2], beta, style),
-        lambda g: backward(g)[3],
+        lambda g: _rows_gradient(backward(g)[1], gamma, style),
+        lambda g: _rows_gradient(backward(g)[2], beta, style),
+        dresidual,
     )
 
 
@@ -180,7 +188,7 @@ def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options
     return cin(x, gamma, beta, residual, **options)
 
 
-@op
+@op_with_byproduct
 def batch_norm(
     x: Array,
     gamma: Array,
@@ -192,27 +200,30 @@ def batch_norm(
 ) -> tuple[Any, ...]:
     """Batch normalization (Ioffe 2015): `gamma·(x - μ)/σ + beta`, then ReLU if asked for; `gamma`, `beta` `(C,)`.
 
-    In training μ and σ² are those of each channel over all pictures of `x (N, H, W, C)`; the op then returns
+    In training μ and σ² are those of each channel over all feature maps of `x (N, H, W, C)`; the op then returns
     `(y, (mean, variance))`, `(C,)` each, for the running averages. With `running` = (mean, variance) those are
     used, as constants, and the op returns `y` alone.
     """
     N, H, W, C = x.shape
     if gamma.shape != (C,) or beta.shape != (C,):
         raise ValueError(f"batch_norm: expected gamma and beta ({C},), got {gamma.shape} and {beta.shape}")
-    # The batch, stacked into one tall picture: then it is instance norm.
+    # The batch, stacked into one tall feature map: then it is instance norm.
     tall = x.reshape(1, N * H, W, C)
     wide = np.result_type(x.dtype, np.float32)
-    mean, variance = moments_of(tall) if running is None else (r[None].astype(wide) for r in running)
+    mean, variance = statistics_of(tall) if running is None else (r[None].astype(wide) for r in running)
     _, rstd, scale, shift = scale_and_shift((mean, variance), gamma[None], beta[None], eps=eps)
     y = normalize_forward(tall, scale, shift, None, relu=relu)
     mask = y if relu else None
 
     @once
-    def backward(g: Array) -> tuple[Any, ...]:
+    def backward(g: Array) -> tuple[Array, Array, Array, Array | None]:
         return normalize_backward(g.reshape(tall.shape), tall, mask, mean, rstd, gamma[None], need_g=True)
 
     def dx(g: Array) -> Array:
-        through = backward(g)[0] if running is None else backward(g)[3] * scale
+        through, _, _, masked = backward(g)
+        if running is not None:
+            assert masked is not None  # `need_g` is True
+            through = masked * scale
         return through.reshape(x.shape)
 
     vjps = (dx, lambda g: backward(g)[1][0], lambda g: backward(g)[2][0])

@@ -1,9 +1,8 @@
-"""Max and average pooling of pictures `(N, H, W, C)`."""
+"""Max and average pooling of feature maps `(N, H, W, C)`."""
 
 from collections.abc import Iterator
-from typing import Any
 
-from nanostyle.autograd.tensor import op
+from nanostyle.autograd.tensor import Forward, op
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.memory import empty
@@ -63,7 +62,7 @@ def avg_pool_forward(x: Array, *, size: int, stride: int) -> Array:
 
 @primitive
 def avg_pool_dx(g: Array, *, shape: tuple[int, ...], size: int, stride: int) -> Array:
-    """dL/dx for pictures of `shape`: every window's gradient, spread evenly over its pixels."""
+    """dL/dx for feature maps of `shape`: every window's gradient, spread evenly over its pixels."""
     dx = module_of(g).zeros(shape, g.dtype)
     share = g * (1 / size**2)
     for out in _taps(dx, size, stride):
@@ -77,7 +76,7 @@ def _check(name: str, x: Array, size: int) -> None:
 
 
 @op
-def max_pool(x: Array, *, size: int = 2, stride: int = 2) -> tuple[Any, ...]:
+def max_pool(x: Array, *, size: int = 2, stride: int = 2) -> Forward:
     """Max pooling over windows of `size` x `size`, `stride` apart: `(N, H, W, C) -> (N, H', W', C)`.
 
     `H' = (H - size) // stride + 1`.
@@ -85,7 +84,7 @@ def max_pool(x: Array, *, size: int = 2, stride: int = 2) -> tuple[Any, ...]:
     Raises
     ------
     ValueError
-        The picture is smaller than a window.
+        The feature map is smaller than a window.
     """
     _check("max_pool", x, size)
     y = max_pool_forward(x, size=size, stride=stride)
@@ -93,13 +92,13 @@ def max_pool(x: Array, *, size: int = 2, stride: int = 2) -> tuple[Any, ...]:
 
 
 @op
-def avg_pool(x: Array, *, size: int = 2, stride: int = 2) -> tuple[Any, ...]:
+def avg_pool(x: Array, *, size: int = 2, stride: int = 2) -> Forward:
     """Average pooling, with windows as in `max_pool`; Gatys 2016, section 2, prefers it.
 
     Raises
     ------
     ValueError
-        The picture is smaller than a window.
+        The feature map is smaller than a window.
     """
     _check("avg_pool", x, size)
     y = avg_pool_forward(x, size=size, stride=stride)

@@ -1,10 +1,10 @@
-"""Reshaping, joining, cropping, padding and upsampling of pictures `(N, H, W, C)`."""
+"""Reshaping, joining, cropping, padding and upsampling of feature maps `(N, H, W, C)`."""
 
 from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.tensor import Vjp, op
+from nanostyle.autograd.tensor import Forward, Vjp, op
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.geometry import Pad, PadMode, border_index, pad_sides
@@ -13,13 +13,13 @@ from nanostyle.backend.types import Array
 
 
 @op
-def reshape(x: Array, *, shape: tuple[int, ...]) -> tuple[Any, ...]:
+def reshape(x: Array, *, shape: tuple[int, ...]) -> Forward:
     """The same values in another shape."""
     return x.reshape(shape), (lambda g: g.reshape(x.shape),)
 
 
 @op
-def concat(*parts: Array, axis: int = -1) -> tuple[Any, ...]:
+def concat(*parts: Array, axis: int = -1) -> Forward:
     """`parts` one behind the other along `axis`; their other axes are of one length.
 
     Raises
@@ -41,7 +41,7 @@ def concat(*parts: Array, axis: int = -1) -> tuple[Any, ...]:
 
 
 @op
-def narrow(x: Array, *, start: int, length: int) -> tuple[Any, ...]:
+def narrow(x: Array, *, start: int, length: int) -> Forward:
     """The values from `start` to `start + length` of the last axis.
 
     Raises
@@ -61,13 +61,13 @@ def narrow(x: Array, *, start: int, length: int) -> tuple[Any, ...]:
 
 
 @op
-def crop(x: Array, *, top: int, left: int, height: int, width: int) -> tuple[Any, ...]:
-    """The window of `height` x `width` pixels at `(top, left)` of every picture.
+def crop(x: Array, *, top: int, left: int, height: int, width: int) -> Forward:
+    """The window of `height` x `width` pixels at `(top, left)` of every feature map.
 
     Raises
     ------
     ValueError
-        The window reaches outside the picture.
+        The window reaches outside the feature map.
     """
     _, H, W, _ = x.shape
     if not (0 <= top <= top + height <= H and 0 <= left <= left + width <= W):
@@ -88,7 +88,7 @@ def pad_forward(x: Array, *, pad: Pad, mode: PadMode) -> Array:
     N, H, W, C = x.shape
     y = empty((N, top + H + bottom, left + W + right, C), x.dtype, like=x)
     y[:, top : top + H, left : left + W] = x
-    # Rows first, over the picture's columns; then columns, over all rows: so the corners come out right.
+    # Rows first, over the feature map's columns; then columns, over all rows: so the corners come out right.
     for i, source in enumerate(border_index(H, top, bottom, mode)):
         if not top <= i < top + H:
             y[:, i, left : left + W] = 0 if source < 0 else x[:, source]
@@ -99,7 +99,7 @@ def pad_forward(x: Array, *, pad: Pad, mode: PadMode) -> Array:
 
 
 @primitive
-def pad_adjoint(g: Array, *, pad: Pad, mode: PadMode) -> Array:
+def pad_dx(g: Array, *, pad: Pad, mode: PadMode) -> Array:
     """The transpose of `pad_forward`: every padded pixel's gradient is added to the pixel it repeats."""
     top, bottom, left, right = pad_sides(pad)
     H, W = g.shape[1] - top - bottom, g.shape[2] - left - right
@@ -117,12 +117,12 @@ def pad_adjoint(g: Array, *, pad: Pad, mode: PadMode) -> Array:
 
 
 @op
-def pad(x: Array, *, pad: Pad, mode: PadMode = "zero") -> tuple[Any, ...]:
-    """Pictures with a border of `pad` pixels (one number, or top, bottom, left, right).
+def pad(x: Array, *, pad: Pad, mode: PadMode = "zero") -> Forward:
+    """Feature maps with a border of `pad` pixels (one number, or top, bottom, left, right).
 
     `mode`: `zero`, `edge` (repeats the border pixel) or `reflect` (mirrors at the border pixel).
     """
-    return pad_forward(x, pad=pad, mode=mode), (lambda g: pad_adjoint(g, pad=pad, mode=mode),)
+    return pad_forward(x, pad=pad, mode=mode), (lambda g: pad_dx(g, pad=pad, mode=mode),)
 
 
 @primitive
@@ -137,7 +137,7 @@ def upsample_forward(x: Array, *, factor: int) -> Array:
 
 
 @primitive
-def upsample_adjoint(g: Array, *, factor: int) -> Array:
+def upsample_dx(g: Array, *, factor: int) -> Array:
     """The transpose of `upsample_forward`: the sum over every square."""
     if factor == 1:
         return g
@@ -146,6 +146,6 @@ def upsample_adjoint(g: Array, *, factor: int) -> Array:
 
 
 @op
-def upsample(x: Array, *, factor: int = 2) -> tuple[Any, ...]:
+def upsample(x: Array, *, factor: int = 2) -> Forward:
     """Nearest-neighbor upsampling `(N, H, W, C) -> (N, factor·H, factor·W, C)`."""
-    return upsample_forward(x, factor=factor), (lambda g: upsample_adjoint(g, factor=factor),)
+    return upsample_forward(x, factor=factor), (lambda g: upsample_dx(g, factor=factor),)

@@ -1,8 +1,6 @@
 """Total variation."""
 
-from typing import Any
-
-from nanostyle.autograd.tensor import op
+from nanostyle.autograd.tensor import Forward, op
 from nanostyle.backend.device import module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.types import Array
@@ -32,8 +30,8 @@ def total_variation_dx(g: Array, x: Array) -> Array:
 
 
 @op
-def total_variation(x: Array) -> tuple[Any, ...]:
-    """`Σ ((x_{h+1,w} - x_{h,w})² + (x_{h,w+1} - x_{h,w})²) / (N·H·W·C)`: a number, 0 for a flat picture.
+def total_variation(x: Array) -> Forward:
+    """`Σ ((x_{h+1,w} - x_{h,w})² + (x_{h,w+1} - x_{h,w})²) / (N·H·W·C)`: a number, 0 for a flat feature map.
 
     Source: Johnson 2016, section 3.2 (after Mahendran 2015, exponent 2). Departure: divided by the number of
     values, so that the weight holds for every size.

@@ -1,1 +1,1 @@
-"""Fast twins, on NumPy, of the primitives in `nanostyle.ops`: same name, same signature, float32."""
+"""The CPU: fast implementations of primitives on NumPy, in float32, of the same names and signatures."""

@@ -14,8 +14,8 @@ from nanostyle.backend.types import Array
 def fold_border(dx: Array, g: Array, w: Array, at: Geometry, mask: Array | None) -> None:
     """Add to `dx` the gradients of the border's pixels, in a convolution that walks as `at` says.
 
-    `dx (N, H, W, C)` holds the gradients of the inner pixels; `g`, `w` and `mask` as in `conv2d_dx`. The border is
-    thin, so tap by tap is fast enough.
+    `dx (N, H, W, C)` holds the gradients of the inner pixels; `g`, `w` and `mask` as in `conv2d_dx`. A border is
+    narrow, so tap by tap is fast enough.
     """
     if at.mode == "zero" or at.pad == 0:
         return

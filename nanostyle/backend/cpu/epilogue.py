@@ -1,15 +1,15 @@
-"""What follows a convolution on the CPU, done piece by piece while it is in the cache: ReLU and statistics."""
+"""What follows a convolution on the CPU, done block by block while it is in the cache: ReLU and statistics."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from nanostyle.backend.cpu.norm import Partial, merge_moments, partial_moments
+from nanostyle.backend.cpu.norm import Partial, merge_statistics, partial_statistics
 from nanostyle.backend.cpu.windows import Patch
 from nanostyle.backend.types import Array
 
-# The picture that a piece belongs to, and the statistics of the piece where they are wanted.
+# The feature map that a block belongs to, and the statistics of the block where they are wanted.
 Measured: TypeAlias = tuple[int, Partial | None]
 
 
@@ -17,15 +17,15 @@ class Epilogue(NamedTuple):
     """What is wanted besides the convolution itself; nothing, after a gradient."""
 
     relu: bool = False
-    moments: bool = False
+    statistics: bool = False
 
     def __call__(self, n: int, pixels: Patch, target: Patch, height: int, width: int) -> Measured:
-        """Bring the computed `pixels` of picture `n` to their place `target`, which may be where they are."""
+        """Bring the computed `pixels` of map `n` to their place `target`, which may be where they are."""
         self.place(pixels, target, height, width)
         return self.measure(n, target, height, width)
 
     def place(self, pixels: Patch, target: Patch, height: int, width: int) -> None:
-        """The part of it that may be done for some of the pixels at a time."""
+        """Bring pixels to their place, through the ReLU where there is one."""
         lines = target.lines(height, width)
         if self.relu:
             # Against an array NumPy takes the maximum with vector instructions, against a number without: 3x slower.
@@ -34,15 +34,15 @@ class Epilogue(NamedTuple):
             lines[...] = pixels.lines(height, width)
 
     def measure(self, n: int, target: Patch, height: int, width: int) -> Measured:
-        """The statistics of what stands in its place."""
-        return n, partial_moments(target.lines(height, width), target.channels) if self.moments else None
+        """The statistics of the pixels in their place."""
+        return n, partial_statistics(target.lines(height, width), target.channels) if self.statistics else None
 
 
-def moments(pieces: Sequence[Measured], N: int) -> tuple[Array, Array]:
-    """Mean and variance `(N, M)` of whole pictures, from those of their pieces."""
+def join_blocks(blocks: Sequence[Measured], N: int) -> tuple[Array, Array]:
+    """Mean and variance `(N, M)` of whole feature maps, from those of their blocks."""
     partials: list[list[Partial]] = [[] for _ in range(N)]
-    for n, partial in pieces:
+    for n, partial in blocks:
         if partial is not None:
             partials[n].append(partial)
-    means, variances = zip(*map(merge_moments, partials), strict=True)
+    means, variances = zip(*map(merge_statistics, partials), strict=True)
     return np.stack(means), np.stack(variances)

@@ -1,4 +1,4 @@
-"""Convolution to or from very few channels (colors), for any kernel: there Winograd's products would be too thin.
+"""Few-channel convolution, from or to colors, by any kernel: Winograd's products would have too few rows there.
 
 With few inputs, the lines of pixels under the kernel are copied one below the other, so that a window is one run of
 memory. With few outputs, a line of the kernel is one long product over its pixels and channels, and the K lines of the
@@ -11,31 +11,31 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from nanostyle.backend.cpu.blocking import UNPACKED, parts, runs
+from nanostyle.backend.cpu.blocking import UNPACKED, RowBlock, equal_blocks, even_blocks, row_blocks
 from nanostyle.backend.cpu.epilogue import Epilogue, Measured
-from nanostyle.backend.cpu.windows import Band, Patch, Picture, bands, patch, strided
+from nanostyle.backend.cpu.windows import PaddedMap, Patch, patch, strided
 from nanostyle.backend.memory import scratch
 from nanostyle.backend.threads import parallel
 from nanostyle.backend.types import Array
 
-# `from_few`: the most rows of results, elements of lines, and elements of results, in one piece.
+# `few_inputs`: the most rows of results, elements of lines, and elements of results, in one block.
 _TALL, _LINES, _PIXELS = 128, 1 << 19, 1 << 19
-# `kernel_gradient`: rows per band, the border rows of which are read twice; and elements of columns at one time, so
+# `kernel_gradient`: rows per block, the border rows of which are read twice; and elements of columns at one time, so
 # that they stay in the cache.
-_BAND, _COLUMNS = 16, 1 << 17
-# `to_few`: bytes of partial sums in a band, values of pixels at a time, and a multiple of columns that BLAS computes at
-# once: products of 32 columns, 5 of them idle, take less time than those of 27.
+_ROWS, _COLUMNS = 16, 1 << 17
+# `few_outputs`: bytes of partial sums in a block, values of pixels at a time, and a multiple of columns that BLAS
+# computes at once: products of 32 columns, 5 of them idle, take less time than those of 27.
 _PLANES, _WINDOW, _COLUMNS_AT_ONCE = 1 << 23, 1 << 20, 16
-# Bands whose contributions to a kernel's gradient are added up one after the other.
-_SHARES = 8
+# Partial gradients of the kernel, each over several blocks.
+_PARTIALS = 8
 
 
-def from_few(
-    picture: Picture, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
+def few_inputs(
+    x: PaddedMap, w: Array, b: Array | None, start: int, stride: int, y: Array, finish: Epilogue
 ) -> list[Measured]:
-    """Write the convolution of `picture` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
+    """Write the convolution of `x` by `w (K, L, C, M)`, plus b, into y `(N, H, W, M)`.
 
-    The window of output 0 begins at pixel `start` of the picture. Returns what `finish` returned, piece by piece.
+    The window of output 0 begins at pixel `start` of x. Returns what `finish` returned, block by block.
     """
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
@@ -50,11 +50,11 @@ def from_few(
     # are the rows of a matrix: `phases` matrices take in all of them.
     phases = K // math.gcd(K, stride)
 
-    def job(piece: tuple[int, int, int, int, int]) -> Measured:
-        n, top, bottom, left, right = piece
+    def job(block: tuple[int, int, int, int, int]) -> Measured:
+        n, top, bottom, left, right = block
         rows, width = bottom - top, right - left
         tall = stride * (rows - 1) + K
-        window = picture.window(n, start + stride * top, start + stride * left, tall, stride * (width - 1) + L)
+        window = x.window(n, start + stride * top, start + stride * left, tall, stride * (width - 1) + L)
         lines = scratch("lines", (width, tall, D))
         lines[:, :, :-1] = strided(window.root, window.offset, (width, tall, L * C), (stride * C, window.pitch, 1))
         lines[:, :, -1] = 1
@@ -77,24 +77,29 @@ def from_few(
 
     tall = -(-H // -(-H // _TALL))
     across = min(W, max(-(-W * (stride * tall + K) * D // _LINES), -(-W * tall * M // _PIXELS)))
-    cuts = [(n, *rows, *columns) for n in range(N) for rows in parts(H, -(-H // _TALL)) for columns in parts(W, across)]
-    return parallel(job, cuts)
+    blocks = [
+        (n, *rows, *columns)
+        for n in range(N)
+        for rows in even_blocks(H, -(-H // _TALL))
+        for columns in even_blocks(W, across)
+    ]
+    return parallel(job, blocks)
 
 
 def _columns(
-    picture: Picture, band: Band, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
+    x: PaddedMap, block: RowBlock, start: int, kernel: tuple[int, int], width: int, stride: int, at_once: int
 ) -> Iterator[tuple[int, int, Array]]:
-    """For `at_once` rows of the band at a time: first, last, and the pixels under each weight of the kernel, and a 1.
+    """For `at_once` rows of the block at a time: first, last, and the pixels under each weight of the kernel, and a 1.
 
     Those are `(C·K·L + 1, rows·width)`, in scratch.
     """
-    (K, L), C = kernel, picture.shape[3]
-    height = band.bottom - band.top
+    (K, L), C = kernel, x.shape[3]
+    height = block.bottom - block.top
     tall, wide = stride * (height - 1) + K, stride * (width - 1) + L
-    window = picture.window(band.n, start + stride * band.top, start, tall, wide)
+    window = x.window(block.n, start + stride * block.top, start, tall, wide)
     planes = scratch("planes", (C, tall, wide))
     planes[...] = strided(window.root, window.offset, (C, tall, wide), (1, window.pitch, C))
-    for first, last in parts(height, -(-height // max(1, at_once))):
+    for first, last in even_blocks(height, -(-height // max(1, at_once))):
         columns = scratch("columns", (C * K * L + 1, last - first, width))
         columns[:-1].reshape(C, K, L, last - first, width)[...] = strided(
             planes,
@@ -103,11 +108,11 @@ def _columns(
             (tall * wide, wide, 1, stride * wide, stride),
         )
         columns[-1] = 1
-        yield band.top + first, band.top + last, columns.reshape(len(columns), -1)
+        yield block.top + first, block.top + last, columns.reshape(len(columns), -1)
 
 
-def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Measured]:
-    """As `from_few`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
+def few_outputs(x: PaddedMap, w: Array, b: Array | None, start: int, y: Array, finish: Epilogue) -> list[Measured]:
+    """As `few_inputs`, with stride 1, for `w (K, L, C, M)` with few outputs M."""
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
     columns = -(-K * M // _COLUMNS_AT_ONCE) * _COLUMNS_AT_ONCE
@@ -117,28 +122,28 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
     # of a matrix, over all lines of a window whose width is a multiple of L: L matrices, one for each phase.
     length = -(-(W + L - 1) // L)
 
-    def job(band: Band) -> Measured:
-        n, top, bottom = band
+    def job(block: RowBlock) -> Measured:
+        n, top, bottom = block
         rows = bottom - top
         tall = rows + K - 1
         planes = scratch("planes", (K, M, L, tall, length))
-        for first, last in parts(tall, -(-tall * length * L * C // _WINDOW)):
-            window = picture.window(n, start + top + first, start, last - first, length * L)
+        for first, last in even_blocks(tall, -(-tall * length * L * C // _WINDOW)):
+            window = x.window(n, start + top + first, start, last - first, length * L)
             lines = scratch("lines", ((last - first) * length, columns))
             for phase in range(L):
                 # The last line, but of phase 0, would reach over the window, and belongs to no output.
                 count = len(lines) - (phase > 0)
                 lines[-1] = 0
-                for begin, pieces, each in runs(count, UNPACKED // weights.size):
+                for begin, count_of, each in equal_blocks(count, UNPACKED // weights.size):
                     np.matmul(
                         strided(
                             window.root,
                             window.offset + (phase + begin * L) * C,
-                            (pieces, each, L * C),
+                            (count_of, each, L * C),
                             (each * L * C, L * C, 1),
                         ),
                         weights,
-                        out=lines[begin : begin + pieces * each].reshape(pieces, each, columns),
+                        out=lines[begin : begin + count_of * each].reshape(count_of, each, columns),
                     )
                 planes[:, :, phase, first:last] = lines[:, : K * M].T.reshape(K, M, last - first, length)
         total = planes[0, :, :, :rows]
@@ -152,11 +157,11 @@ def to_few(picture: Picture, w: Array, b: Array | None, start: int, y: Array, fi
         target = patch(y, n, top, 0)
         return finish(n, target, target, rows, W)
 
-    return parallel(job, bands(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * length * L)))))
+    return parallel(job, row_blocks(N, H, max(2 * K, min(-(-H // 2), _PLANES // (4 * K * M * length * L)))))
 
 
 def kernel_gradient(
-    few: Picture, many: Picture, start: int, stride: int, kernel: tuple[int, int], area: tuple[int, int, int, int]
+    few: PaddedMap, many: PaddedMap, start: int, stride: int, kernel: tuple[int, int], area: tuple[int, int, int, int]
 ) -> Array:
     """Σ over the pixels of `many` in an area: the pixels of `few` under the kernel, times the pixel of `many`.
 
@@ -171,18 +176,18 @@ def kernel_gradient(
     N, _, _, c = few.shape
     m = many.shape[3]
     top, left, height, width = area
-    todo = bands(N, height, _BAND)
+    todo = row_blocks(N, height, _ROWS)
     at_once = _COLUMNS // (c * K * L * width)
 
-    def job(share: tuple[int, int]) -> Array:
+    def job(blocks: tuple[int, int]) -> Array:
         total = np.zeros((c * K * L + 1, m), np.float32)
-        for band in todo[slice(*share)]:
-            for first, last, columns in _columns(few, band, start, kernel, width, stride, at_once):
-                pixels = many.window(band.n, top + first, left, last - first, width).matrix(last - first, width)
+        for block in todo[slice(*blocks)]:
+            for first, last, columns in _columns(few, block, start, kernel, width, stride, at_once):
+                pixels = many.window(block.n, top + first, left, last - first, width).matrix(last - first, width)
                 total += columns @ pixels
         return total
 
-    first, *rest = parallel(job, parts(len(todo), min(len(todo), _SHARES)))
-    for part in rest:
-        first += part
+    first, *rest = parallel(job, even_blocks(len(todo), min(len(todo), _PARTIALS)))
+    for other in rest:
+        first += other
     return first[:-1].reshape(c, K, L, m).transpose(1, 2, 0, 3)

@@ -1,23 +1,23 @@
-"""Statistics and normalization in strips: the twins of `ops/norm.py`."""
+"""Statistics and normalization: the primitives of `ops/norm.py`, block by block."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from nanostyle.backend.cpu.blocking import Strip, channel_sum, pixels, strips
+from nanostyle.backend.cpu.blocking import PixelBlock, channel_sum, pixel_blocks, pixels
 from nanostyle.backend.memory import empty, scratch
 from nanostyle.backend.threads import parallel
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Statistics
 
-# Pixels, and mean and sum of squares around it of every channel `(C,)` in float64, over one part of a picture.
+# Pixels, and mean and sum of squares around it of every channel `(C,)` in float64, over one block of a feature map.
 Partial = tuple[int, Array, Array]
 
-# Variance, in parts of a layer's largest mean square: 3e-6 of the largest value, squared.
+# Variance, as a share of a layer's largest mean square: 3e-6 of the largest value, squared.
 FLAT = np.float32(1e-11)
 
 
-def partial_moments(rows: Array, C: int) -> Partial:
-    """The partial statistics of pixels, as `rows (R, tile·C)`, by the corrected two-pass algorithm (Chan 1983, 1.7).
+def partial_statistics(rows: Array, C: int) -> Partial:
+    """The partial statistics of pixels, as `rows (R, width·C)`, by the corrected two-pass algorithm (Chan 1983, 1.7).
 
     The deviations from a number near the mean are small, and so is their rounding: their sum corrects both results.
     The mean of a few of the rows is near enough: off by D deviations, the rounding grows by 1 + D².
@@ -32,34 +32,37 @@ def partial_moments(rows: Array, C: int) -> Partial:
     return P, center + off / P, np.maximum(squares - off * off / P, 0)
 
 
-def merge_moments(partials: Sequence[Partial]) -> tuple[Array, Array]:
-    """Mean and (biased) variance `(C,)` in float32 of the parts together (Chan 1979): no E[x²] - E[x]²."""
-    count, mean, squares = (np.array(part, np.float64) for part in zip(*partials, strict=True))
+def merge_statistics(partials: Sequence[Partial]) -> tuple[Array, Array]:
+    """Mean and (biased) variance `(C,)` in float32 of all blocks together (Chan 1979): no E[x²] - E[x]²."""
+    count, mean, squares = (np.array(column, np.float64) for column in zip(*partials, strict=True))
     whole = count @ mean / count.sum()
     variance = (squares.sum(axis=0) + count @ (mean - whole) ** 2) / count.sum()
     return whole.astype(np.float32), variance.astype(np.float32)
 
 
-def moments_of(x: Array) -> tuple[Array, Array]:
-    """See `ops.norm.moments_of`."""
+def statistics_of(x: Array) -> tuple[Array, Array]:
+    """See `ops.norm.statistics_of`."""
     x = pixels(x)
     N, P, C = x.shape
-    cut = strips(N, P, C)
-    partials = parallel(lambda s: partial_moments(s.rows(x), C), cut)
-    each = [merge_moments([part for s, part in zip(cut, partials, strict=True) if s.picture == n]) for n in range(N)]
+    blocks = pixel_blocks(N, P, C)
+    partials = parallel(lambda block: partial_statistics(block.rows(x), C), blocks)
+    each = [
+        merge_statistics([partial for block, partial in zip(blocks, partials, strict=True) if block.n == n])
+        for n in range(N)
+    ]
     means, variances = zip(*each, strict=True)
     return np.stack(means), np.stack(variances)
 
 
 def scale_and_shift(
-    moments: tuple[Array, Array], gamma: Array, beta: Array, *, eps: float
+    statistics: Statistics, gamma: Array, beta: Array, *, eps: float
 ) -> tuple[Array, Array, Array, Array]:
     """See `ops.norm.scale_and_shift`. What varies by no more than rounding is taken for constant.
 
-    Winograd's algorithm rounds unlike at the places of a tile. Of a picture of one color that is all there is, and
+    Winograd's algorithm rounds unlike at the places of a tile. In a feature map of one color that is all there is, and
     three norms in a row, which enlarge it 300 times each, would make a pattern of it.
     """
-    mean, variance = moments
+    mean, variance = statistics if isinstance(statistics, tuple) else statistics.joined()
     largest = (mean * mean + variance).max(axis=1, keepdims=True)
     rstd = np.where(variance > FLAT * largest, 1 / np.sqrt(variance + np.float32(eps)), np.float32(0))
     scale = gamma * rstd
@@ -71,21 +74,21 @@ def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | No
     y = empty(x.shape)
     xs, ys = pixels(x), pixels(y)
     rs = None if residual is None else pixels(residual)
-    cut = strips(*xs.shape)
-    scales, shifts = _tiles(scale, cut), _tiles(shift, cut)
+    blocks = pixel_blocks(*xs.shape)
+    scales, shifts = _repeated(scale, blocks), _repeated(shift, blocks)
     zeros = np.zeros_like(shifts[0])
 
-    def job(s: Strip) -> None:
-        out = s.rows(ys)
+    def job(block: PixelBlock) -> None:
+        out = block.rows(ys)
         width = out.shape[1]
-        np.multiply(s.rows(xs), scales[s.picture, :width], out=out)
-        np.add(out, shifts[s.picture, :width], out=out)
+        np.multiply(block.rows(xs), scales[block.n, :width], out=out)
+        np.add(out, shifts[block.n, :width], out=out)
         if rs is not None:
-            np.add(out, s.rows(rs), out=out)
+            np.add(out, block.rows(rs), out=out)
         if relu:
             np.maximum(out, zeros[:width], out=out)
 
-    parallel(job, cut)
+    parallel(job, blocks)
     return y
 
 
@@ -98,43 +101,43 @@ def normalize_backward(
     xs, gs, dxs, ms = pixels(x), pixels(g), pixels(dx), pixels(masked_g)
     ys = None if y is None else pixels(y)
     N, P, C = xs.shape
-    cut = strips(N, P, C)
-    means = _tiles(mean, cut)
+    blocks = pixel_blocks(N, P, C)
+    means = _repeated(mean, blocks)
 
-    def reduce(s: Strip) -> tuple[Array, Array]:
-        gm = s.rows(ms)
+    def reduce(block: PixelBlock) -> tuple[Array, Array]:
+        gm = block.rows(ms)
         t = scratch("normalize", gm.shape)
         if ys is not None:
-            positive = np.greater(s.rows(ys), 0, out=scratch("positive", gm.shape, bool))
+            positive = np.greater(block.rows(ys), 0, out=scratch("positive", gm.shape, bool))
             np.copyto(t, positive)  # a product with bool takes twice as long as this and a product with float32
-            np.multiply(s.rows(gs), t, out=gm)
-        np.subtract(s.rows(xs), means[s.picture, : gm.shape[1]], out=t)
+            np.multiply(block.rows(gs), t, out=gm)
+        np.subtract(block.rows(xs), means[block.n, : gm.shape[1]], out=t)
         np.multiply(t, gm, out=t)
         return channel_sum(gm, C), channel_sum(t, C)
 
     dbeta, dgamma = np.zeros((2, N, C))
-    for s, (sum_g, sum_gx) in zip(cut, parallel(reduce, cut), strict=True):
-        dbeta[s.picture] += sum_g
-        dgamma[s.picture] += sum_gx
+    for block, (sum_g, sum_gx) in zip(blocks, parallel(reduce, blocks), strict=True):
+        dbeta[block.n] += sum_g
+        dgamma[block.n] += sum_gx
     dgamma *= rstd
 
     # dx = (g - (dbeta + (x - mean)·rstd·dgamma)/P)·gamma·rstd = (g - (slope·x + offset))·scale
     slope = rstd * dgamma / P
     offset = dbeta / P - slope * mean
-    slopes, offsets, scales = (_tiles(k, cut) for k in (slope, offset, gamma * rstd))
+    slopes, offsets, scales = (_repeated(k, blocks) for k in (slope, offset, gamma * rstd))
 
-    def apply(s: Strip) -> None:
-        out = s.rows(dxs)
+    def apply(block: PixelBlock) -> None:
+        out = block.rows(dxs)
         width = out.shape[1]
-        t = np.multiply(s.rows(xs), slopes[s.picture, :width], out=scratch("normalize", out.shape))
-        np.add(t, offsets[s.picture, :width], out=t)
-        np.subtract(s.rows(ms), t, out=out)
-        np.multiply(out, scales[s.picture, :width], out=out)
+        t = np.multiply(block.rows(xs), slopes[block.n, :width], out=scratch("normalize", out.shape))
+        np.add(t, offsets[block.n, :width], out=t)
+        np.subtract(block.rows(ms), t, out=out)
+        np.multiply(out, scales[block.n, :width], out=out)
 
-    parallel(apply, cut)
+    parallel(apply, blocks)
     return dx, dgamma.astype(np.float32), dbeta.astype(np.float32), masked_g if need_g else None
 
 
-def _tiles(rows: Array, cut: Sequence[Strip]) -> Array:
-    """The operand per channel `rows (N, C)`, repeated for a row of the widest strip."""
-    return np.tile(rows.astype(np.float32), max(s.tile for s in cut))
+def _repeated(rows: Array, blocks: Sequence[PixelBlock]) -> Array:
+    """The operand per channel `rows (N, C)`, repeated for a row of the widest block."""
+    return np.tile(rows.astype(np.float32), max(block.width for block in blocks))

@@ -1,8 +1,8 @@
-"""Adding up gradients in strips: the twin of the primitive in `tensor.py`."""
+"""The sum of two gradients: a primitive of `autograd/tensor.py`, block by block."""
 
 import numpy as np
 
-from nanostyle.backend.cpu.blocking import chunks, contiguous
+from nanostyle.backend.cpu.blocking import contiguous, flat_blocks
 from nanostyle.backend.threads import parallel
 from nanostyle.backend.types import Array
 
@@ -12,5 +12,5 @@ def add_up(a: Array, b: Array, *, out: Array) -> Array:
     if not out.flags.c_contiguous or b.dtype != a.dtype:
         return NotImplemented
     a_flat, b_flat, out_flat = contiguous(a).reshape(-1), contiguous(b).reshape(-1), out.reshape(-1)
-    parallel(lambda part: np.add(a_flat[part], b_flat[part], out=out_flat[part]), chunks(out.size))
+    parallel(lambda block: np.add(a_flat[block], b_flat[block], out=out_flat[block]), flat_blocks(out.size))
     return out

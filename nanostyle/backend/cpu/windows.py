@@ -1,17 +1,16 @@
-"""Pictures as a convolution on the CPU sees them: cut into windows, with a border where a window reaches over it."""
+"""Feature maps as a convolution on the CPU reads them: window by window, with a border beyond their edges."""
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.backend.cpu.blocking import contiguous, parts
+from nanostyle.backend.cpu.blocking import contiguous
 from nanostyle.backend.geometry import PadMode, border_index
 from nanostyle.backend.memory import scratch
 from nanostyle.backend.types import Array
 
-# How far beyond the picture a window may begin or end: more than any padding and tile that `winograd` meets.
+# How far beyond the feature map a window may begin or end: more than any padding and tile that `winograd` meets.
 _REACH = 64
 
 
@@ -32,7 +31,7 @@ class Patch:
         self.root, self.offset, self.pitch, self.channels = root, offset, pitch, channels
 
     def tiles(self, rows: int, columns: int, size: int, step: int) -> Array:
-        """In each of `rows` pixel rows, `columns` runs of `size` pixels, `step` apart: `(rows, columns, size, C)`."""
+        """In each of `rows` pixel rows, `columns` tiles of `size` pixels, `step` apart: `(rows, columns, size, C)`."""
         C = self.channels
         return strided(self.root, self.offset, (rows, columns, size, C), (self.pitch, step * C, C, 1))
 
@@ -46,21 +45,21 @@ class Patch:
 
 
 def patch(x: Array, n: int, top: int, left: int) -> Patch:
-    """The patch of the contiguous pictures `x (N, H, W, C)` that begins at pixel `(top, left)` of picture `n`."""
+    """The patch of contiguous feature maps `x (N, H, W, C)` that begins at pixel `(top, left)` of map `n`."""
     _, H, W, C = x.shape
     return Patch(x, ((n * H + top) * W + left) * C, W * C, C)
 
 
 @lru_cache(64)  # a step asks for the same few hundreds of times
 def _border(n: int, mode: PadMode) -> npt.NDArray[np.intp] | None:
-    """For each position from -_REACH on, the row (column) of a picture of n of them whose pixels stand there."""
+    """For each position from -_REACH on, the row (or column), of n of them, whose pixels stand there."""
     return None if mode == "zero" else border_index(n, _REACH, _REACH, mode)
 
 
-class Picture:
-    """Pictures `(N, H, W, C)` with an endless border: of zeros, or of the pixels that `mode` repeats there.
+class PaddedMap:
+    """Feature maps `(N, H, W, C)` with an endless border: of zeros, or of the pixels that `mode` repeats there.
 
-    `mask`, of the same shape, is the output of a ReLU: where it is not above 0, the picture reads as 0.
+    `mask`, of the same shape, is the output of a ReLU: where it is not above 0, the feature map reads as 0.
     """
 
     def __init__(self, x: Array, *, mode: PadMode = "zero", mask: Array | None = None) -> None:
@@ -70,12 +69,12 @@ class Picture:
         self._rows, self._columns = (_border(n, mode) for n in x.shape[1:3])
 
     def window(self, n: int, top: int, left: int, height: int, width: int, name: str = "window") -> Patch:
-        """The pixels from `(top, left)` on of picture `n`: in place where that can be, else copied to scratch.
+        """The pixels of map `n` from `(top, left)` on: in place where that can be, else copied to scratch.
 
-        The patch is good until this thread asks for its next window of the same `name`, from any picture.
+        The patch is good until this thread asks for its next window of the same `name`, from any feature map.
         """
         _, H, W, C = self.shape
-        # The part of the window that lies inside the picture, in the window's coordinates.
+        # The part of the window that lies inside the feature map, in the window's coordinates.
         first, last = _clip(-top, height), _clip(H - top, height)
         begin, end = _clip(-left, width), _clip(W - left, width)
         if self.mask is None and last - first == height and end - begin == width:
@@ -105,16 +104,3 @@ class Picture:
 
 def _clip(position: int, length: int) -> int:
     return min(max(position, 0), length)
-
-
-class Band(NamedTuple):
-    """Rows `top` to `bottom` of picture `n`."""
-
-    n: int
-    top: int
-    bottom: int
-
-
-def bands(N: int, H: int, rows: int) -> list[Band]:
-    """Cut N pictures of H rows into bands of at most `rows`, as equal as can be."""
-    return [Band(n, top, bottom) for n in range(N) for top, bottom in parts(H, -(-H // rows))]

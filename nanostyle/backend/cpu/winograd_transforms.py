@@ -1,7 +1,7 @@
-"""Fast algorithms for a convolution with a kernel of 3, along one axis, as three small matrices.
+"""Winograd transforms: fast algorithms for a kernel of 3, along one axis, each as three small matrices.
 
 A tile of outputs is `output @ ((kernel @ w) * (window @ x))`: the pixels of its window and the three weights are
-each carried to P points, multiplied point by point, and carried back. In two dimensions each matrix acts on the
+each transformed to P points, multiplied point by point, and transformed back. In two dimensions each matrix acts on the
 rows and on the columns; summed over channels, the products are P² matrix products of (tiles, C) and (C, M).
 
 Winograd's minimal filtering is one instance (Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural
@@ -28,7 +28,7 @@ _POINTS = {
 }
 
 
-class Form(NamedTuple):
+class Transforms(NamedTuple):
     """One algorithm along one axis; the same one serves rows and columns.
 
     Tile t holds the outputs from `t·len(output)` on and reads the pixels from `t·step + start` on.
@@ -42,13 +42,13 @@ class Form(NamedTuple):
 
 
 @cache
-def forward(tile: int, stride: int, upsample: int, pad: int) -> Form:
+def forward_transforms(tile: int, stride: int, upsample: int, pad: int) -> Transforms:
     """The convolution with (stride, upsample) one of (1, 1), (2, 1) and (1, 2), the last with pad 1.
 
     `tile` is 4 or 2: a larger tile multiplies less and rounds more.
     """
     if upsample == 2:
-        # Output 2t reads the pixels t-1, t, t of the upsampled picture, output 2t+1 the pixels t, t, t+1.
+        # Output 2t reads the pixels t-1, t, t of the upsampled input, output 2t+1 the pixels t, t, t+1.
         A, G, B = minimal_filter(tile, 2)
         even = (np.pad(B, ((0, 0), (0, 1))), G @ [[1, 0, 0], [0, 1, 1]], _every_other(A, 0))
         odd = (np.pad(B, ((0, 0), (1, 0))), G @ [[1, 1, 0], [0, 0, 1]], _every_other(A, 1))
@@ -64,8 +64,8 @@ def forward(tile: int, stride: int, upsample: int, pad: int) -> Form:
 
 
 @cache
-def adjoint(tile: int, stride: int, upsample: int, pad: int) -> Form:
-    """The gradient of `forward` with respect to its picture, as a convolution over the gradient of its result.
+def dx_transforms(tile: int, stride: int, upsample: int, pad: int) -> Transforms:
+    """The gradient of that convolution with respect to its input, as a convolution over the gradient of its result.
 
     It leaves out what the border's pixels would receive.
     """
@@ -77,7 +77,7 @@ def adjoint(tile: int, stride: int, upsample: int, pad: int) -> Form:
         even = (_every_other(B.T, 1, of=width).T, G @ [[0, 1, 1], [1, 0, 0]], A)
         return _side_by_side([odd, even], step=2 * tile, start=-pad)
     if stride == 2:
-        # Of the padded picture, pixel 2t was read by the outputs t-1 and t, by the outer weights; pixel 2t+1 by t.
+        # Of the padded input, pixel 2t was read by the outputs t-1 and t, by the outer weights; pixel 2t+1 by t.
         A, G, B = minimal_filter(tile, 2)
         first = pad % 2
         one = np.pad(np.eye(tile), ((0, 0), (1 - first, first)))
@@ -95,9 +95,9 @@ def _every_other(matrix: Array, first: int, of: int = 0) -> Array:
     return spread
 
 
-def _side_by_side(parts: Sequence[tuple[Array, Array, Array]], *, step: int, start: int) -> Form:
+def _side_by_side(parts: Sequence[tuple[Array, Array, Array]], *, step: int, start: int) -> Transforms:
     windows, kernels, outputs = zip(*parts, strict=True)
-    return Form(
+    return Transforms(
         np.concatenate(windows).astype(np.float32),
         np.concatenate(kernels).astype(np.float32),
         np.concatenate(outputs, axis=1).astype(np.float32),

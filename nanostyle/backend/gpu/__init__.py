@@ -1,1 +1,1 @@
-"""Twins of the primitives in `nanostyle.ops` that launch the CUDA kernels of `kernels/`."""
+"""The GPU: implementations of primitives that launch the CUDA kernels of `kernels/`."""

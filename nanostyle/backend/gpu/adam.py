@@ -1,16 +1,16 @@
-"""The primitives of `ops/adam.py` on a GPU, by `kernels/adam.cu`: a whole network in one launch."""
+"""The primitives of `optim/adam.py` on a GPU, by `kernels/adam.cu`: a whole network in one launch."""
 
 from collections.abc import Sequence
-from typing import Any
+from types import NotImplementedType
 
 import numpy as np
 
-from nanostyle.backend.device import module_of
+from nanostyle.backend.device import CuPy, module_of
 from nanostyle.backend.gpu.constants import ADAM_NUMBERS
 from nanostyle.backend.gpu.graph import constant
 from nanostyle.backend.gpu.launch import contiguous, launch
 from nanostyle.backend.memory import empty
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Number
 
 
 def adam_steps(
@@ -19,14 +19,14 @@ def adam_steps(
     ms: Sequence[Array],
     vs: Sequence[Array],
     *,
-    lr: Any,
+    lr: Number,
     beta1: float,
     beta2: float,
     eps: float,
-    step: Any,
-    factor: Any = 1.0,
-) -> Any:
-    """See `ops.adam.adam_steps`."""
+    step: Number,
+    factor: Number = 1.0,
+) -> NotImplementedType | None:
+    """See `optim.adam.adam_steps`."""
     if not _in_place(*ps, *ms, *vs) or not _float32(*gs):
         return NotImplemented
     gs = [contiguous(g) for g in gs]
@@ -36,8 +36,10 @@ def adam_steps(
     return None
 
 
-def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Any, factor: Any) -> Any:
-    """See `ops.adam.average_steps`."""
+def average_steps(
+    averages: Sequence[Array], ps: Sequence[Array], *, weight: Number, factor: Number
+) -> NotImplementedType | None:
+    """See `optim.adam.average_steps`."""
     if not _in_place(*averages) or not _float32(*ps):
         return NotImplemented
     ps = [contiguous(p) for p in ps]
@@ -47,8 +49,8 @@ def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Any
     return None
 
 
-def clipping(gs: Sequence[Array], *, longest: float, scale: Any) -> Any:
-    """See `ops.adam.clipping`."""
+def clip_grad_norm(gs: Sequence[Array], *, max_norm: float, scale: Number) -> tuple[Number, Number]:
+    """See `optim.adam.clip_grad_norm`."""
     if not _float32(*gs):
         return NotImplemented
     gs = [contiguous(g) for g in gs]
@@ -56,7 +58,7 @@ def clipping(gs: Sequence[Array], *, longest: float, scale: Any) -> Any:
     partial = empty((len(tables[2]),), np.float32, like=gs[0])
     launch("adam", "squares", partial.size, *tables, partial, HALF=0)
     norm, factor = (empty((), np.float32, like=gs[0]) for _ in range(2))
-    launch("adam", "clipping", 1, partial, _number(scale, gs[0]), norm, factor, partial.size, longest, HALF=0)
+    launch("adam", "clip_grad_norm", 1, partial, _number(scale, gs[0]), norm, factor, partial.size, max_norm, HALF=0)
     return norm, factor
 
 
@@ -68,21 +70,25 @@ def _in_place(*arrays: Array) -> bool:
     return _float32(*arrays) and all(a.flags.c_contiguous for a in arrays)
 
 
-def _number(x: Any, like: Array) -> Array:
+def _number(x: Number, like: Array) -> Array:
     """`x` in the device's memory, where the kernels look for what may differ from step to step."""
-    return x if hasattr(x, "dtype") else module_of(like).full((), x, np.float32)
+    if not isinstance(x, int | float):
+        return x
+    uploaded: Array = module_of(like).full((), x, np.float32)
+    return uploaded
 
 
 def _tables(*lists: Sequence[Array]) -> tuple[Array, Array, Array]:
-    """What the kernels know of many arrays: addresses `(arrays, lists)`, sizes, chunks `(blocks, 2)`."""
+    """What the kernels know of many arrays: addresses `(arrays, lists)`, sizes, blocks `(blocks, 2)`."""
     sizes = [a.size for a in lists[0]]
-    chunks = [(i, begin) for i, size in enumerate(sizes) for begin in range(0, size, ADAM_NUMBERS)]
+    blocks = [(i, begin) for i, size in enumerate(sizes) for begin in range(0, size, ADAM_NUMBERS)]
     return (
         constant(np.array([_address(a) for row in zip(*lists, strict=True) for a in row], np.uint64)),
         constant(np.array(sizes, np.int32)),
-        constant(np.array(chunks, np.int32)),
+        constant(np.array(blocks, np.int32)),
     )
 
 
-def _address(x: Any) -> int:
-    return x.data.ptr
+def _address(x: CuPy) -> int:
+    address: int = x.data.ptr
+    return address

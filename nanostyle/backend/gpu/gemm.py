@@ -1,17 +1,17 @@
-"""Convolution as a matrix product on a GPU: packed weights, walks, launches."""
+"""Convolution as a matrix product on a GPU: packed weights, walks, and the launches of conv.cu and wgrad.cu."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.gpu.constants import K_BYTES, PACKED_ROWS, PAD_MODES, TILE_WIDTH, WORD
-from nanostyle.backend.gpu.launch import blocks, contiguous, launch, products
-from nanostyle.backend.gpu.norm import Tiles
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, matmul_macros
+from nanostyle.backend.gpu.norm import TileStatistics
 from nanostyle.backend.gpu.shape import unfold
-from nanostyle.backend.gpu.tiling import Kernel, PixelTile, Tile
+from nanostyle.backend.gpu.tiling import Depth, PixelTile, Tile
 from nanostyle.backend.memory import empty
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Statistics
 
 
 class Walk(NamedTuple):
@@ -26,10 +26,11 @@ class Walk(NamedTuple):
     @classmethod
     def forward(cls, at: Geometry) -> "Walk":
         """The walk of the convolution itself."""
-        return cls(at.stride, at.pad, at.pad, PAD_MODES[at.mode], _log2(at.upsample))
+        return cls(at.stride, at.pad, at.pad, PAD_MODES[at.mode], log2(at.upsample))
 
 
-def _log2(n: int) -> int:
+def log2(n: int) -> int:
+    """The exponent of a power of 2."""
     return n.bit_length() - 1
 
 
@@ -40,27 +41,28 @@ def pad_channels(x: Array) -> Array:
 
 
 def packed_rows(M: int) -> int:
-    """The rows of weights to M channels, as conv.cu takes them: its order is one of each 32 (`interleaved`)."""
+    """The rows of packed weights to M channels: conv.cu takes them in an order of each 32 (`interleaved`)."""
     return blocks(M, PACKED_ROWS) * PACKED_ROWS
 
 
-def pack_weights(w: Array, x: Array, *, adjoint: bool = False, spread: int = 1) -> Array:
-    """Weights `(K, L, C, M)` for pictures like `x`: `(M, K', L', C')`; for the gradient `(C, K', L', M')`, mirrored.
+def pack_weights(w: Array, x: Array, *, for_dx: bool = False, spread: int = 1) -> Array:
+    """Weights `(K, L, C, M)` for feature maps like `x`: `(M, K', L', C')`.
 
-    The first length is `packed_rows`, the last the number of channels of `x`; beyond the weights are zeros. Each weight
-    is added to `spread` taps down and across: K' and L' are `spread - 1` more.
+    With `for_dx` they are those of the gradient to the input: `(C, K', L', M')`, mirrored. The
+    first length is `packed_rows`, the last the number of channels of `x`; beyond the weights are zeros. Each weight is
+    added to `spread` taps down and across: K' and L' are `spread - 1` more.
     """
     K, L, C, M = w.shape
     taps = (K + spread - 1, L + spread - 1)
-    out = empty((packed_rows(C if adjoint else M), *taps, x.shape[3]), x.dtype, like=x)
-    macros = products(x)
-    numbers = (K, L, C, M, x.shape[3], int(adjoint), spread, macros["TF32"], out.size)
+    out = empty((packed_rows(C if for_dx else M), *taps, x.shape[3]), x.dtype, like=x)
+    macros = matmul_macros(x)
+    numbers = (K, L, C, M, x.shape[3], int(for_dx), spread, macros["TF32"], out.size)
     w = contiguous(w, np.float32)
     launch("shape", "pack_weights", blocks(out.size), w, out, *numbers, HALF=macros["HALF"], VEC=1)
     return out
 
 
-def product(
+def launch_conv(
     x: Array,
     w: Array,
     b: Array | None,
@@ -70,38 +72,38 @@ def product(
     *,
     step: int = 1,
     relu: bool = False,
-    moments: bool = False,
+    statistics: bool = False,
     own: bool = False,
-) -> tuple[Array, Any]:
-    """Launch `conv`: `y (N, *size, M)`, and with `moments` the statistics of its channels, else None.
+) -> tuple[Array, Statistics | None]:
+    """Launch `conv`: `y (N, *size, M)`, and with `statistics` the statistics of its channels, else None.
 
-    The weights `(M, K, L, C)` are packed, and have `packed_rows`; with `own` they are `(N, M, K, L, C)`, each picture's
-    own. Where the pixels of x stand apart with zeros between them, `step` is their distance, else 1.
+    The weights `(M, K, L, C)` are packed, and have `packed_rows`; with `own` they are `(N, M, K, L, C)`, each feature
+    map's own. Where the pixels of x stand apart with zeros between them, `step` is their distance, else 1.
     """
     N, H, W, C = x.shape
     rows, K, L, _ = w.shape[-4:]
     phase = (blocks(size[0], step), blocks(size[1], step))
-    macros = products(x)
-    chunks = blocks(C * x.dtype.itemsize, K_BYTES)
-    kernel = Kernel((K // step, blocks(K, step)), blocks(L, step), chunks, phases=step > 1)
-    tile = Tile.of(M, phase, N * step * step, walk.stride, kernel, tensor_cores=any(macros.values()))
+    macros = matmul_macros(x)
+    slices = blocks(C * x.dtype.itemsize, K_BYTES)
+    depth = Depth((K // step, blocks(K, step)), blocks(L, step), slices, phases=step > 1)
+    tile = Tile.of(M, phase, N * step * step, walk.stride, depth, tensor_cores=any(macros.values()))
     sides = (tile.BM // TILE_WIDTH, TILE_WIDTH)
     tiles = blocks(phase[0], sides[0]) * blocks(phase[1], sides[1])
     y = empty((N, *size, M), x.dtype, like=x)
     alike = size[0] % step == size[1] % step == 0  # the phases
-    partial = empty((N, step * step, tiles, M, 2), np.float32, like=x) if moments and alike else None
+    partial = empty((N, step * step, tiles, M, 2), np.float32, like=x) if statistics and alike else None
     b = None if b is None else contiguous(b, np.float32)
     shape = (H, W, C, *size, M, K, L)
-    options = (step, int(relu), rows * K * L * C if own else 0, tile.held(kernel)[0])
+    options = (step, int(relu), rows * K * L * C if own else 0, tile.held(depth)[0])
     grid = (tiles, blocks(M, tile.BN), N * step * step)
     macros |= tile._asdict()
-    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(kernel), **macros)
+    launch("conv", "conv", grid, x, w, b, y, partial, *shape, *walk[1:], *options, shared=tile.shared(depth), **macros)
     if partial is not None:
-        return y, Tiles(partial, phase, sides)
-    return y, Tiles.of(y) if moments else None
+        return y, TileStatistics(partial, phase, sides)
+    return y, TileStatistics.of(y) if statistics else None
 
 
-def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:
+def launch_wgrad(x: Array, g: Array, kernel: tuple[int, int], walk: Walk, *, symmetric: bool = False) -> Array:
     """Launch `wgrad`: partial results `(N·splits, K·L·C, M)`, which are to be added up."""
     N, H, W, C = x.shape
     _, OH, OW, M = g.shape
@@ -115,7 +117,7 @@ def product_over_pixels(x: Array, g: Array, kernel: tuple[int, int], walk: Walk,
     shape = (H, W, C, OH, OW, M, kernel[1], KLC)
     options = (split, splits, int(symmetric))
     grid = (*tiles, N * splits)
-    macros = {**products(x), **tile._asdict(), "FLAT": int(flat)}
+    macros = {**matmul_macros(x), **tile._asdict(), "FLAT": int(flat)}
     shared = tile.shared(x.dtype.itemsize)
     if not flat:  # where columns and rows begin
         rows_met = (split + OW - 2) // OW * walk.stride + kernel[0]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.backend.device import cupy
+from nanostyle.backend.device import CuPy, loaded_cupy
 from nanostyle.backend.types import Array
 
 # Recordings that are kept, each with its memory: training by prediction alternates between two.
@@ -22,11 +22,11 @@ _MOST = 2
 class Recording(NamedTuple):
     """A graph, the arrays it reads and writes, and the memory that everything between them is in."""
 
-    graph: Any
-    arrays: list[Any]
-    constants: list[tuple[Any, npt.NDArray[Any]]]
-    result: Any
-    pool: Any
+    graph: CuPy
+    arrays: list[CuPy]
+    constants: list[tuple[CuPy, npt.NDArray[Any]]]
+    result: Any  # whatever the work returns
+    pool: CuPy
 
 
 class Repeated:
@@ -63,7 +63,7 @@ class Repeated:
             self._recordings[key] = None
             while len(self._recordings) > _MOST:
                 self._recordings.popitem(last=False)
-            return run([cupy().asarray(v) for v in values])  # type: ignore[union-attr]
+            return run([loaded_cupy().asarray(v) for v in values])
         self._recordings.move_to_end(key)
         recording = self._recordings[key]
         if recording is None:
@@ -77,15 +77,15 @@ class Repeated:
         return recording.result
 
 
-def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
+def record(run: Callable[[list[Array]], Any], like: list[Array]) -> Recording:
     """The launches of `run` for arrays as those in `like`, with memory of their own; nothing is computed yet."""
     global _constants
-    cp: Any = cupy()
+    cp = loaded_cupy()
     arrays = [cp.empty(v.shape, v.dtype) for v in like]
     # Out of CuPy's own pool: where that is full it gives back what it keeps, and never what this one does, which the
     # graph writes to.
     stream, pool = cp.cuda.Stream(non_blocking=True), cp.cuda.MemoryPool(cp.get_default_memory_pool().malloc)
-    constants: list[tuple[Any, npt.NDArray[Any]]] = []
+    constants: list[tuple[CuPy, npt.NDArray[Any]]] = []
     # What is freed on the way goes back to this pool alone, so nobody else gets memory that the graph writes to.
     with cp.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
@@ -105,7 +105,7 @@ def record(run: Callable[[list[Array]], Any], like: list[Any]) -> Recording:
 
 
 # Those of the recording that is being made.
-_constants: list[tuple[Any, npt.NDArray[Any]]] | None = None
+_constants: list[tuple[CuPy, npt.NDArray[Any]]] | None = None
 
 
 def recording() -> bool:
@@ -119,7 +119,7 @@ def constant(values: npt.NDArray[Any]) -> Array:
     Their place is not in the recording's own memory: of that, what was free when they came had been written to before,
     and will be at each launch.
     """
-    cp: Any = cupy()
+    cp = loaded_cupy()
     if _constants is None:
         return cp.asarray(values)
     with cp.cuda.using_allocator(cp.get_default_memory_pool().malloc):

@@ -9,17 +9,20 @@ import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from nanostyle.backend.device import cupy, module_of, precision
+from nanostyle.backend.device import CuPy, loaded_cupy, module_of, precision
 from nanostyle.backend.gpu.constants import THREADS, WORD, macros
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Number
 from nanostyle.errors import NanostyleError
 
 SHARED = 48 << 10  # bytes of shared memory that a block gets without asking for more
 MOST_INDEX = 2**31 - 1  # kernels index with 32-bit integers
+
+Argument: TypeAlias = Array | Number | int | None  # of a kernel
 
 # As C++ names them, `real` apart, which the macro HALF decides.
 _TYPES: dict[str, np.dtype[Any]] = {
@@ -30,31 +33,31 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def products(x: Array) -> dict[str, int]:
+def matmul_macros(x: Array) -> dict[str, int]:
     """The macros of a kernel that multiplies matrices of `x`'s type."""
     half = int(x.dtype == np.float16)
     return {"HALF": half, "TF32": int(precision() != "fp32" and not half)}
 
 
-def vectors(x: Array) -> dict[str, int]:
+def word_macros(x: Array) -> dict[str, int]:
     """The macros of a kernel that reads words of several channels of `x (..., C)`."""
     per_word = WORD // x.dtype.itemsize
     return {"HALF": int(x.dtype == np.float16), "VEC": per_word if x.shape[-1] % per_word == 0 else 1}
 
 
 def supported(*values: Array | None) -> bool:
-    """Whether there are kernels for the arrays: float32 or float16. Twins leave other types to the reference."""
+    """Whether there are kernels for the arrays: float32 or float16. Other types are left to the reference."""
     return all(a is None or a.dtype in (np.float32, np.float16) for a in values)
 
 
-def contiguous(x: Array, dtype: Any = None) -> Array:
+def contiguous(x: Array, dtype: npt.DTypeLike | None = None) -> Array:
     """`x` with its values in the order of its axes, as `dtype` if given, from a multiple of 16 bytes on.
 
     `x` itself where it is that already; a view into another array may begin anywhere.
     """
     xp = module_of(x)
     x = xp.ascontiguousarray(x if dtype is None else x.astype(dtype, copy=False))
-    memory: Any = x.data  # of CuPy, or of its stand-in
+    memory: CuPy = x.data
     return x.copy() if memory.ptr % WORD else x
 
 
@@ -63,7 +66,9 @@ def blocks(count: int, each: int = THREADS) -> int:
     return -(-count // each)
 
 
-def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shared: int = 0, **defines: int) -> None:
+def launch(
+    file: str, kernel: str, grid: int | tuple[int, ...], *args: Argument, shared: int = 0, **defines: int
+) -> None:
     """Run `kernel` of `kernels/<file>.cu`, compiled with `defines`, over `grid` blocks of 256 threads.
 
     `args` stand in the order of the kernel's parameters: arrays (None: a null pointer), whole numbers and floats.
@@ -87,7 +92,7 @@ def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shar
             f"{file}.{kernel}: expected a grid of at most (2**31 - 1, 65535, 65535), got {grid};"
             " use a smaller picture or batch"
         )
-    run: Any = load(file, kernel, tuple(sorted(defines.items())))
+    run: CuPy = load(file, kernel, tuple(sorted(defines.items())))
     if shared > SHARED:  # all there is: launches that were recorded before this one may need more than it does
         run.max_dynamic_shared_size_bytes = most_shared()
     run(grid, (THREADS,), values, shared_mem=shared)
@@ -96,7 +101,7 @@ def launch(file: str, kernel: str, grid: int | tuple[int, ...], *args: Any, shar
 @cache
 def most_shared() -> int:
     """The bytes of shared memory that a block can have on this GPU."""
-    cp: Any = cupy()
+    cp = loaded_cupy()
     return int(cp.cuda.Device().attributes["MaxSharedMemoryPerBlockOptin"])
 
 
@@ -122,7 +127,7 @@ def parameters(file: str, kernel: str, half: bool) -> tuple[Parameter, ...]:
     return tuple(declared)
 
 
-def _value(what: str, expected: Parameter, arg: Any) -> Any:
+def _value(what: str, expected: Parameter, arg: CuPy) -> Array | np.generic:
     """An argument as the launch passes it."""
     if arg is None and expected.array:
         return np.uint64(0)
@@ -134,18 +139,20 @@ def _value(what: str, expected: Parameter, arg: Any) -> Any:
     if not expected.array:
         if dtype == np.int32 and not -MOST_INDEX <= arg <= MOST_INDEX:
             raise ValueError(f"{what}: expected a number of 32 bits, got {arg}; use a smaller picture or batch")
-        return dtype.type(arg)
+        number: np.generic = dtype.type(arg)
+        return number
     if not arg.flags.c_contiguous:
         raise ValueError(f"{what}: expected a contiguous array, got shape {arg.shape} with strides {arg.strides}")
     if arg.size > MOST_INDEX:
         raise ValueError(f"{what}: an array of {arg.shape} is too large for a kernel; use a smaller picture or batch")
-    return arg
+    array: Array = arg
+    return array
 
 
 @cache
 def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Callable[..., None]:
     """The compiled kernel: called with grid, block, arguments and `shared_mem`. The tests put an emulator here."""
-    cp: Any = cupy()
+    cp = loaded_cupy()
     options = ("-std=c++17", *(f"-D{name}={value}" for name, value in defines))
     module = cp.RawModule(code=source(file), options=options, backend="nvrtc")
     try:
@@ -157,7 +164,7 @@ def load(file: str, kernel: str, defines: tuple[tuple[str, int], ...]) -> Callab
 
 @cache
 def source(file: str) -> str:
-    """The text that is compiled for `kernels/<file>.cu`: numbers as macros, the headers of the folder, then the file.
+    """The text that is compiled for `kernels/<file>.cu`: numbers as macros, the folder's headers, then the file.
 
     They are put together here, not by options and `#include`: CuPy's cache key covers this text alone.
     """

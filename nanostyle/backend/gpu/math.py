@@ -1,10 +1,8 @@
 """The primitives of `ops/math.py` on a GPU, by `kernels/math.cu`. Sums are float32, always."""
 
-from typing import Any
-
 import numpy as np
 
-from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, vectors
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, word_macros
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
@@ -12,7 +10,9 @@ from nanostyle.backend.types import Array
 MOST_BLOCKS = 1024
 
 
-def squared_distance_forward(a: Array, b: Array, weight: Array | None, *, relative: bool = False) -> Any:
+def squared_distance_forward(
+    a: Array, b: Array, weight: Array | None, *, relative: bool = False
+) -> tuple[Array, Array]:
     """See `ops.math.squared_distance_forward`."""
     if not supported(a, b, weight):
         return NotImplemented
@@ -26,7 +26,7 @@ def squared_distance_forward(a: Array, b: Array, weight: Array | None, *, relati
     return total, share
 
 
-def squared_distance_da(g: Array, share: Array, a: Array, b: Array) -> Any:
+def squared_distance_da(g: Array, share: Array, a: Array, b: Array) -> Array:
     """See `ops.math.squared_distance_da`."""
     if not supported(a, b):
         return NotImplemented
@@ -45,8 +45,8 @@ def join_sums(partial: Array, scale: float) -> Array:
 
 
 def _pictures(a: Array, b: Array) -> tuple[tuple[Array, Array], int, int, dict[str, int]]:
-    """Both arrays, contiguous and of the first one's type; their pictures, and words in a picture."""
+    """Both arrays, contiguous and of the first one's type; their feature maps, and words in a feature map."""
     a = contiguous(a)
     b = contiguous(b, a.dtype)
-    macros = vectors(a.reshape(len(a), -1))
+    macros = word_macros(a.reshape(len(a), -1))
     return (a, b), len(a), a.size // len(a) // macros["VEC"], macros

@@ -1,59 +1,57 @@
 """The primitives of `ops/shape.py` on a GPU, by `kernels/shape.cu`."""
 
-from typing import Any
-
 import numpy as np
 
 from nanostyle.backend.geometry import Pad, PadMode, pad_sides
 from nanostyle.backend.gpu.constants import PAD_MODES, WORD
-from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, vectors
+from nanostyle.backend.gpu.launch import blocks, contiguous, launch, supported, word_macros
 from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
 
-def pad_forward(x: Array, *, pad: Pad, mode: PadMode) -> Any:
+def pad_forward(x: Array, *, pad: Pad, mode: PadMode) -> Array:
     """See `ops.shape.pad_forward`."""
-    return enlarge(x, pad_sides(pad), mode, 1) if supported(x) else NotImplemented
+    return upsample_pad(x, pad_sides(pad), mode, 1) if supported(x) else NotImplemented
 
 
-def pad_adjoint(g: Array, *, pad: Pad, mode: PadMode) -> Any:
-    """See `ops.shape.pad_adjoint`."""
-    return enlarge_adjoint(g, pad_sides(pad), mode, 1) if supported(g) else NotImplemented
+def pad_dx(g: Array, *, pad: Pad, mode: PadMode) -> Array:
+    """See `ops.shape.pad_dx`."""
+    return upsample_pad_dx(g, pad_sides(pad), mode, 1) if supported(g) else NotImplemented
 
 
-def upsample_forward(x: Array, *, factor: int) -> Any:
+def upsample_forward(x: Array, *, factor: int) -> Array:
     """See `ops.shape.upsample_forward`."""
     if not supported(x):
         return NotImplemented
-    return x if factor == 1 else enlarge(x, (0, 0, 0, 0), "zero", factor)
+    return x if factor == 1 else upsample_pad(x, (0, 0, 0, 0), "zero", factor)
 
 
-def upsample_adjoint(g: Array, *, factor: int) -> Any:
-    """See `ops.shape.upsample_adjoint`."""
+def upsample_dx(g: Array, *, factor: int) -> Array:
+    """See `ops.shape.upsample_dx`."""
     if not supported(g):
         return NotImplemented
-    return g if factor == 1 else enlarge_adjoint(g, (0, 0, 0, 0), "zero", factor)
+    return g if factor == 1 else upsample_pad_dx(g, (0, 0, 0, 0), "zero", factor)
 
 
-def enlarge(x: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
+def upsample_pad(x: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
     """`x` upsampled by `up`, then padded by (top, bottom, left, right)."""
-    x, words = contiguous(x), vectors(x)
+    x, words = contiguous(x), word_macros(x)
     top, bottom, left, right = pad
     N, H, W, C = x.shape
     y = empty((N, top + up * H + bottom, left + up * W + right, C), x.dtype, like=x)
     grid = (blocks(y.size // words["VEC"] // N), N)
-    launch("shape", "enlarge", grid, x, y, H, W, C, *y.shape[1:3], top, left, up, PAD_MODES[mode], **words)
+    launch("shape", "upsample_pad", grid, x, y, H, W, C, *y.shape[1:3], top, left, up, PAD_MODES[mode], **words)
     return y
 
 
-def enlarge_adjoint(g: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
+def upsample_pad_dx(g: Array, pad: tuple[int, int, int, int], mode: PadMode, up: int) -> Array:
     """The transpose of upsampling by `up` and padding by (top, bottom, left, right), in one pass."""
-    g, words = contiguous(g), vectors(g)
+    g, words = contiguous(g), word_macros(g)
     top, bottom, left, right = pad
     N, OH, OW, C = g.shape
     dx = empty((N, (OH - top - bottom) // up, (OW - left - right) // up, C), g.dtype, like=g)
     grid = (blocks(dx.size // words["VEC"] // N), N)
-    launch("shape", "enlarge_adjoint", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words)
+    launch("shape", "upsample_pad_dx", grid, g, dx, *dx.shape[1:], OH, OW, top, left, up, PAD_MODES[mode], **words)
     return dx
 
 

@@ -1,9 +1,7 @@
-"""Products of small matrices on a GPU, by `kernels/math.cu`: the twin of the primitive in `tensor.py`.
+"""Products of small matrices on a GPU: a primitive of `autograd/tensor.py`, by `kernels/math.cu`.
 
 Not by cuBLAS, which CuPy does not let take part in a recording.
 """
-
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +11,8 @@ from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
 
-def product(a: Array, b: Array) -> Any:
-    """See `tensor.product`."""
+def matmul_forward(a: Array, b: Array) -> Array:
+    """See `tensor.matmul_forward`."""
     if a.dtype != np.float32 or b.dtype != np.float32:
         return NotImplemented
     (rows, inner), columns = a.shape[-2:], b.shape[-1]

@@ -1,4 +1,4 @@
-"""Which tile a matrix-product kernel works on, and its launch."""
+"""The tile that a block of a matrix-product kernel makes: candidates, constraints, shared memory."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ from nanostyle.backend.gpu.launch import blocks, most_shared
 _BLOCKS = 264
 
 
-class Kernel(NamedTuple):
-    """What conv.cu works through for an output pixel: taps down (phases differ: least, most), across, channels."""
+class Depth(NamedTuple):
+    """What conv.cu adds up for an output pixel: taps down and across, and channels."""
 
-    rows: tuple[int, int]
+    rows: tuple[int, int]  # least and most: phases differ
     columns: int
-    chunks: int  # of 64 bytes
+    slices: int  # of channels, K_BYTES each
     phases: bool = False
 
 
 class Tile(NamedTuple):
-    """What a block of conv.cu makes, BM pixels of BN channels, and how many pieces it has under way, of TAPS each.
+    """What a block of conv.cu makes: BM pixels of BN channels. STAGES slices of TAPS taps are under way at a time.
 
     Without tensor cores 128 channels would spill registers.
     """
@@ -31,43 +31,42 @@ class Tile(NamedTuple):
     STAGES: int
 
     @classmethod
-    def of(
-        cls, M: int, size: tuple[int, int], count: int, stride: int, kernel: Kernel, *, tensor_cores: bool
-    ) -> "Tile":
-        """For `count` pictures of `size` with M channels: the largest of which there are enough for all of the GPU."""
-        # One row of many taps, as thin layers have, is few pieces: large ones, or a block waits more than it works.
-        thin = kernel.rows == (1, 1) and kernel.columns > 3 and M <= 32 and not kernel.phases
-        for BM, BN in ((512, 32), (256, 32), (128, 32)) if thin else ((256, 128), (128, 128), (128, 64), (128, 32)):
+    def of(cls, M: int, size: tuple[int, int], count: int, stride: int, depth: Depth, *, tensor_cores: bool) -> "Tile":
+        """For `count` feature maps of `size` with M channels: the largest that leaves enough for all of the GPU."""
+        # One row of many taps, as few-channel layers have, is few slices: large ones, or a block waits more than it
+        # works.
+        one_row = depth.rows == (1, 1) and depth.columns > 3 and M <= 32 and not depth.phases
+        for BM, BN in ((512, 32), (256, 32), (128, 32)) if one_row else ((256, 128), (128, 128), (128, 64), (128, 32)):
             number = blocks(size[0], BM // TILE_WIDTH) * blocks(size[1], TILE_WIDTH) * blocks(M, BN) * count
             enough = tensor_cores and number >= (_BLOCKS // 2 - 4 if BM * BN > 1 << 14 else _BLOCKS * 3 // 4)
             large = BM > 128 or BN == 128
             if M <= BN // 2 >= 32 or (large and not enough) or (BM > 128 and stride > 1):
                 continue
-            # Of the large thin ones two are to share a multiprocessor. Two taps are what upsampling leaves of three.
-            few = 2 if kernel.columns == 2 and stride == 1 and BN < 128 else 3
-            taps, stages, share = (9, (2,), 2) if thin and large else (few, (3, 2), 1)
+            # Two large ones of one row are to share a multiprocessor. Two taps are what upsampling leaves of three.
+            few = 2 if depth.columns == 2 and stride == 1 and BN < 128 else 3
+            taps, stages, share = (9, (2,), 2) if one_row and large else (few, (3, 2), 1)
             for stage in stages:
                 tile = cls(BM, BN, stride, taps, stage)
-                if tile.shared(kernel) * share <= most_shared():
+                if tile.shared(depth) * share <= most_shared():
                     return tile
-        raise ValueError(f"a convolution by {kernel} does not fit into {most_shared()} bytes of shared memory")
+        raise ValueError(f"a convolution by {depth} does not fit into {most_shared()} bytes of shared memory")
 
-    def held(self, kernel: Kernel) -> tuple[int, int]:
-        """How many windows, and how many pieces of weights, hold the pieces under way."""
-        apart = blocks(kernel.columns, self.TAPS) * kernel.chunks  # windows, if each serves all rows
-        pieces = apart * kernel.rows[1]
+    def held(self, depth: Depth) -> tuple[int, int]:
+        """How many windows, and how many slices of weights, are in shared memory."""
+        apart = blocks(depth.columns, self.TAPS) * depth.slices  # windows, if each serves all rows
+        slices = apart * depth.rows[1]
         if self.STRIDE > 1:
-            apart = pieces
-        kept = self.STRIDE == 1 and kernel.rows[0] >= 2
-        return min(2 if kept else self.STAGES, apart), min(self.STAGES, pieces)
+            apart = slices
+        kept = self.STRIDE == 1 and depth.rows[0] >= 2
+        return min(2 if kept else self.STAGES, apart), min(self.STAGES, slices)
 
-    def shared(self, kernel: Kernel) -> int:
-        """Bytes of shared memory: of windows, of the weights of each piece, and of where rows begin."""
-        height, rows = self.BM // TILE_WIDTH, kernel.rows[1]
+    def shared(self, depth: Depth) -> int:
+        """Bytes of shared memory: windows, slices of weights, and where rows begin."""
+        height, rows = self.BM // TILE_WIDTH, depth.rows[1]
         row = self.STRIDE * (TILE_WIDTH + (self.TAPS - 1) // self.STRIDE) * K_PITCH
-        windows, pieces = self.held(kernel)
+        windows, slices = self.held(depth)
         window = (height + (rows - 1 if self.STRIDE == 1 else 0)) * row
-        return windows * window + pieces * self.TAPS * self.BN * K_BYTES + ((height - 1) * self.STRIDE + rows) * 4
+        return windows * window + slices * self.TAPS * self.BN * K_BYTES + ((height - 1) * self.STRIDE + rows) * 4
 
 
 class PixelTile(NamedTuple):
@@ -93,7 +92,7 @@ class PixelTile(NamedTuple):
         return cls(BM, BN, 3 if BM + BN > 128 else 6, *(n if n < 64 else n + apart for n in rows))
 
     def split(self, itemsize: int, tiles: tuple[int, int], N: int, P: int, *, symmetric: bool) -> int:
-        """Pixels that one block adds up, of P in each of N pictures; with `symmetric` half of the `tiles` are left out.
+        """Pixels that one block adds up, of P in each of N feature maps. `symmetric` leaves out half of the `tiles`.
 
         As many blocks as the GPU takes at once: one more, and it begins anew for it.
         """

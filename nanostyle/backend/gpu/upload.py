@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.backend.device import cupy
+from nanostyle.backend.device import CuPy, loaded_cupy
 from nanostyle.backend.types import Array
 
 
@@ -17,12 +17,12 @@ class _Slot:
 
     def __init__(self) -> None:
         self._host: npt.NDArray[Any] | None = None
-        self.device: Any = None
-        self.copied: Any = None  # the event after the copy
+        self.device: CuPy = None
+        self.copied: CuPy = None  # the event after the copy
 
-    def fill(self, batches: Iterator[npt.NDArray[Any]], stream: Any, free: Any) -> "_Slot | None":
+    def fill(self, batches: Iterator[npt.NDArray[Any]], stream: CuPy, free: CuPy) -> "_Slot | None":
         """Copy the next batch here, on `stream`, once the event `free` has come; None after the last batch."""
-        cp: Any = cupy()
+        cp = loaded_cupy()
         batch = next(batches, None)
         if batch is None:
             return None
@@ -42,7 +42,7 @@ class _Slot:
 
 def uploaded(batches: Iterator[npt.NDArray[Any]]) -> Generator[Array, None, None]:
     """Each of `batches` on the device, until the next one is asked for; that one is copied meanwhile, by a thread."""
-    cp: Any = cupy()
+    cp = loaded_cupy()
     stream = cp.cuda.Stream(non_blocking=True)
     with ThreadPoolExecutor(1, thread_name_prefix="upload") as pool:
         slots = cycle([_Slot(), _Slot()])

@@ -1,6 +1,4 @@
-"""Total variation on a GPU, by kernels/variation.cu."""
-
-from typing import Any
+"""The primitives of `ops/variation.py` on a GPU, by `kernels/variation.cu`."""
 
 import numpy as np
 
@@ -10,8 +8,8 @@ from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 
 
-def total_variation_forward(x: Array) -> Any:
-    """See `ops.gram.total_variation_forward`."""
+def total_variation_forward(x: Array) -> Array:
+    """See `ops.variation.total_variation_forward`."""
     if not supported(x):
         return NotImplemented
     x = contiguous(x)
@@ -21,8 +19,8 @@ def total_variation_forward(x: Array) -> Any:
     return join_sums(partial, 1 / x.size)
 
 
-def total_variation_dx(g: Array, x: Array) -> Any:
-    """See `ops.gram.total_variation_dx`."""
+def total_variation_dx(g: Array, x: Array) -> Array:
+    """See `ops.variation.total_variation_dx`."""
     if not supported(x):
         return NotImplemented
     x, g = contiguous(x), contiguous(g, np.float32)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from nanostyle.autograd.ops.conv import conv2d, conv2d_db, conv2d_dw, conv2d_dx, conv2d_forward, conv_transpose2d
 from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.cpu import conv, winograd
-from nanostyle.backend.cpu.winograd_transforms import adjoint, forward, minimal_filter
+from nanostyle.backend.cpu import blocking, conv, winograd
+from nanostyle.backend.cpu.winograd_transforms import dx_transforms, forward_transforms, minimal_filter
 from nanostyle.backend.dispatch import reference_only
 from nanostyle.backend.geometry import Geometry
 from nanostyle.backend.threads import set_threads, thread_count
@@ -47,7 +47,7 @@ def wide(*xs):
 
 @st.composite
 def layers(draw):
-    """A convolution that the twins cover: geometry, shapes, options."""
+    """A convolution that the implementations cover: geometry, shapes, options."""
     upsample = draw(st.sampled_from([1, 1, 1, 2]))
     K = 3 if upsample == 2 else draw(st.sampled_from([3, 3, 1, 5, 9]))
     stride = 1 if upsample == 2 else draw(st.sampled_from([1, 1, 2]))
@@ -60,24 +60,24 @@ def layers(draw):
     return at, (draw(st.integers(1, 3)), H, W, C), (K, K, C, M)
 
 
-@given(layer=layers(), bias=st.booleans(), relu=st.booleans(), moments=st.booleans(), seed=st.integers(0, 99))
+@given(layer=layers(), bias=st.booleans(), relu=st.booleans(), statistics=st.booleans(), seed=st.integers(0, 99))
 @quick
-def test_forward_is_the_reference(layer, bias, relu, moments, seed):
+def test_forward_is_the_reference(layer, bias, relu, statistics, seed):
     at, x_shape, w_shape = layer
     rng = np.random.default_rng(seed)
     x, w = normal(rng, *x_shape), normal(rng, *w_shape)
     b = normal(rng, w_shape[3]) if bias else None
-    y, statistics = conv2d_forward(x, w, b, at=at, relu=relu, moments=moments)
-    expected, expected_statistics = conv2d_forward.reference(*wide(x, w, b), at=at, relu=relu, moments=moments)
+    y, found = conv2d_forward(x, w, b, at=at, relu=relu, statistics=statistics)
+    expected, expected_found = conv2d_forward.reference(*wide(x, w, b), at=at, relu=relu, statistics=statistics)
     assert y.dtype == np.float32 and y.flags.c_contiguous
     assert distance(y, expected) < 2e-6
-    assert (statistics is None) == (not moments)
-    if moments:
+    assert (found is None) == (not statistics)
+    if statistics:
         scale = np.abs(expected).max() + 1e-6
-        for value, wanted in zip(statistics, expected_statistics, strict=True):
+        for value, wanted in zip(found, expected_found, strict=True):
             assert value.dtype == np.float32 and value.shape == wanted.shape
-        np.testing.assert_allclose(statistics[0], expected_statistics[0], atol=3e-6 * scale)
-        np.testing.assert_allclose(statistics[1], expected_statistics[1], rtol=1e-4, atol=1e-5 * scale**2)
+        np.testing.assert_allclose(found[0], expected_found[0], atol=3e-6 * scale)
+        np.testing.assert_allclose(found[1], expected_found[1], rtol=1e-4, atol=1e-5 * scale**2)
 
 
 @given(layer=layers(), relu=st.booleans(), seed=st.integers(0, 99))
@@ -104,7 +104,7 @@ FAMILIES = {
     "3x3": (Geometry(1, 1, "reflect"), 32, 48, 3),
     "stride 2": (Geometry(2, 1, "reflect"), 32, 48, 3),
     "wide, stride 2": (Geometry(2, 1, "reflect"), 64, 72, 3),
-    "thin, stride 2": (Geometry(2, 1, "reflect"), 16, 24, 3),
+    "few weights, stride 2": (Geometry(2, 1, "reflect"), 16, 24, 3),
     "5x5": (Geometry(1, 2, "reflect"), 36, 40, 5),
     "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
     "from colors": (Geometry(1, 4, "reflect"), 3, 32, 9),
@@ -124,10 +124,10 @@ def family(name, seed=0, N=2, side=40):
 
 def everything(at, x, w, b, g, y):
     """All that the primitives compute for one layer."""
-    out, statistics = conv2d_forward(x, w, b, at=at, relu=True, moments=True)
+    out, found = conv2d_forward(x, w, b, at=at, relu=True, statistics=True)
     dx = conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y)
     dw = conv2d_dw(g, x, kernel=w.shape[:2], at=at, mask=y)
-    return out, *statistics, dx, dw, conv2d_db(g, mask=y)
+    return out, *found, dx, dw, conv2d_db(g, mask=y)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -171,7 +171,7 @@ def test_same_bits_for_any_number_of_threads(name, thread_counts):
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_twins_are_used(name):
+def test_implementations_are_used(name):
     at, x, w, b, g, y = family(name)
     assert conv.conv2d_forward(x, w, b, at=at) is not NotImplemented
     assert conv.conv2d_dx(g, w, size=x.shape[1:3], at=at, mask=y) is not NotImplemented
@@ -179,7 +179,7 @@ def test_twins_are_used(name):
 
 
 @pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled"])
-def test_tile_of_zero_is_direct_convolution(name, monkeypatch):
+def test_tile_of_zero_is_im2col(name, monkeypatch):
     monkeypatch.setattr(conv, "TILE", 0)
     monkeypatch.setattr(winograd, "convolve", None)
     monkeypatch.setattr(winograd, "kernel_gradient", None)
@@ -277,7 +277,7 @@ def test_a_step_through_the_op_at_full_reach():
 
     def run(*operands):
         inputs = [Tensor(a, requires_grad=True) for a in operands]
-        y, _ = conv2d(*inputs, pad=at.pad, mode=at.mode, relu=True, moments=True)
+        y, _ = conv2d(*inputs, pad=at.pad, mode=at.mode, relu=True, statistics=True)
         y.backward(y.data)
         return y.data, *(t.grad for t in inputs)
 
@@ -285,14 +285,14 @@ def test_a_step_through_the_op_at_full_reach():
         assert distance(value, exact) < 2e-6
 
 
-# --- statistics -------------------------------------------------------------------------------------------
+# --- found -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["3x3", "stride 2", "upsampled", "from colors", "1x1"])
 def test_variance_survives_a_mean_far_from_zero(name):
     at, x, w, b, _, _ = family(name)
     w *= 0.1 / np.linalg.norm(w.reshape(-1, w.shape[3]), axis=0)
-    y, (mean, variance) = conv2d_forward(x, w, np.full_like(b, 1000), at=at, moments=True)
+    y, (mean, variance) = conv2d_forward(x, w, np.full_like(b, 1000), at=at, statistics=True)
     exact = y.astype(np.float64)
     assert 1e-4 < exact.var(axis=(1, 2)).min() < 0.1  # E[y²] - E[y]² in float32 would be off by 0.1 and more
     np.testing.assert_allclose(variance, exact.var(axis=(1, 2)), rtol=1e-4)
@@ -300,8 +300,8 @@ def test_variance_survives_a_mean_far_from_zero(name):
 
 
 @pytest.mark.parametrize(("C", "M", "K", "stride"), [(512, 2, 16, 2), (1, 9000, 3, 1)])
-def test_a_piece_is_one_column_at_least(C, M, K, stride):
-    """However many channels there are: a column of lines of these holds more than a piece should."""
+def test_a_block_is_one_column_at_least(C, M, K, stride):
+    """However many channels there are: a column of lines of these holds more than a block should."""
     rng = np.random.default_rng(0)
     x, w = normal(rng, 1, 130, 20, C), normal(rng, K, K, C, M)
     at = Geometry(stride, K // 2)
@@ -320,16 +320,16 @@ def test_weights_in_training_are_read_at_every_call():
 
 
 def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
-    form = forward(4, 1, 1, 1)
+    transforms = forward_transforms(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
-    assert winograd.weights_of(w, form, 1) is not winograd.weights_of(w, form, 1)
+    assert winograd.weights_of(w, transforms, 1) is not winograd.weights_of(w, transforms, 1)
     w.flags.writeable = False
     gc.collect()
     before = len(winograd._frozen)
-    weights = winograd.weights_of(w, form, 1)
-    assert winograd.weights_of(w, form, 1) is weights
-    view = winograd.weights_of(w.swapaxes(2, 3), form, 1)
-    assert winograd.weights_of(w.swapaxes(2, 3), form, 1) is view and view is not weights
+    weights = winograd.weights_of(w, transforms, 1)
+    assert winograd.weights_of(w, transforms, 1) is weights
+    view = winograd.weights_of(w.swapaxes(2, 3), transforms, 1)
+    assert winograd.weights_of(w.swapaxes(2, 3), transforms, 1) is view and view is not weights
     assert len(winograd._frozen) == before + 2
     weights(), view()
     del w
@@ -338,22 +338,22 @@ def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
 
 
 def test_weights_for_many_tiles_are_not_kept():
-    form = forward(4, 1, 1, 1)
+    transforms = forward_transforms(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     w.flags.writeable = False
     before = len(winograd._frozen)
-    winograd.weights_of(w, form, winograd.AMORTISED)
+    winograd.weights_of(w, transforms, winograd.AMORTIZED)
     assert len(winograd._frozen) == before
 
 
 def test_a_read_only_view_of_weights_in_training_is_not_kept():
-    form = forward(4, 1, 1, 1)
+    transforms = forward_transforms(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     view = w.view()
     view.flags.writeable = False
-    first = winograd.weights_of(view, form, 1)().copy()
+    first = winograd.weights_of(view, transforms, 1)().copy()
     w *= 2
-    assert np.array_equal(winograd.weights_of(view, form, 1)(), 2 * first)
+    assert np.array_equal(winograd.weights_of(view, transforms, 1)(), 2 * first)
 
 
 def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(monkeypatch, thread_counts):
@@ -362,18 +362,18 @@ def test_a_thread_without_memory_for_its_part_of_the_weights_stops_the_others(mo
     w = normal(np.random.default_rng(0), 3, 3, 128, 128)
     x = normal(np.random.default_rng(1), 1, 40, 40, 128)
     w.flags.writeable = False
-    monkeypatch.setattr(winograd, "AMORTISED", 10_000)
-    assert len(winograd.Weights(w, forward(4, 1, 1, 1))._todo) > 3
+    monkeypatch.setattr(winograd, "AMORTIZED", 10_000)
+    assert len(winograd.Weights(w, forward_transforms(4, 1, 1, 1))._todo) > 3
     expected = conv2d_forward(x, w.copy(), None, at=Geometry(1, 1, "zero", 1))[0]
-    carry = winograd.Weights._carry
+    transform = winograd.Weights._transform
 
     def failing(self, w, points):
         if len(self._todo) < 3:
             raise MemoryError("no memory")
-        carry(self, w, points)
+        transform(self, w, points)
 
     with monkeypatch.context() as patch:
-        patch.setattr(winograd.Weights, "_carry", failing)
+        patch.setattr(winograd.Weights, "_transform", failing)
         with pytest.raises(MemoryError):
             conv2d_forward(x, w, None, at=Geometry(1, 1, "zero", 1))
     assert np.array_equal(conv2d_forward(x, w, None, at=Geometry(1, 1, "zero", 1))[0], expected)
@@ -393,24 +393,27 @@ def test_minimal_filter_correlates(m, r):
 @pytest.mark.parametrize(
     ("stride", "upsample", "pad"), [(1, 1, 0), (1, 1, 2), (2, 1, 0), (2, 1, 1), (2, 1, 2), (1, 2, 1)]
 )
-def test_adjoint_is_the_transpose_of_forward(tile, stride, upsample, pad):
+def test_the_gradient_is_the_transpose_of_the_convolution(tile, stride, upsample, pad):
     """As matrices of the whole axis, from pixels to outputs and back."""
     H, w = 9, np.array([0.5, -1.5, 2.0])
     outputs = (upsample * H + 2 * pad - 3) // stride + 1
 
-    def matrix(form, read, written):
+    def matrix(transforms, read, written):
         result = np.zeros((written, read))
-        for tile_number in range(-(-written // len(form.output))):
-            local = form.output @ ((form.kernel @ w)[:, None] * form.window)
+        for tile_number in range(-(-written // len(transforms.output))):
+            local = transforms.output @ ((transforms.kernel @ w)[:, None] * transforms.window)
             for i, row in enumerate(local):
                 for j, value in enumerate(row):
-                    at, source = tile_number * len(form.output) + i, tile_number * form.step + form.start + j
+                    at, source = (
+                        tile_number * len(transforms.output) + i,
+                        tile_number * transforms.step + transforms.start + j,
+                    )
                     if at < written and 0 <= source < read:
                         result[at, source] += value
         return result
 
-    there = matrix(forward(tile, stride, upsample, pad), H, outputs)
-    back = matrix(adjoint(tile, stride, upsample, pad), outputs, H)
+    there = matrix(forward_transforms(tile, stride, upsample, pad), H, outputs)
+    back = matrix(dx_transforms(tile, stride, upsample, pad), outputs, H)
     np.testing.assert_allclose(back, there.T, atol=1e-5)
 
 
@@ -421,7 +424,7 @@ def test_blocks_cover_each_tile_once_and_none_is_empty(N, bytes_per_tile):
     for rows in range(1, 10):
         for columns in range(1, 70):
             met = np.zeros((N, rows, columns), int)
-            for n, top, height, left, width in winograd.blocks(N, rows, columns, bytes_per_tile):
+            for n, top, height, left, width in blocking.tile_blocks(N, rows, columns, bytes_per_tile):
                 assert height > 0 and width > 0, (rows, columns)
                 met[n, top : top + height, left : left + width] += 1
             assert (met == 1).all()

@@ -1,4 +1,4 @@
-"""The CPU's passes in strips: each twin equals its reference, and the number of threads changes no bit."""
+"""The CPU's passes over blocks: each implementation equals its reference, and the number of threads changes no bit."""
 
 import importlib
 
@@ -18,7 +18,7 @@ MODULES = [
     importlib.import_module(name)
     for name in ("nanostyle.optim.adam", *(OPS + stem for stem in ("gram", "math", "norm", "pool", "variation")))
 ]
-# Every primitive of these modules: one without a twin fails.
+# Every primitive of these modules: one without an implementation fails.
 PRIMITIVES = {
     name: f
     for module in MODULES
@@ -30,9 +30,9 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.i
 
 
 @pytest.fixture(autouse=True)
-def small_strips(monkeypatch):
-    """So that small pictures are cut into many strips, with rests."""
-    monkeypatch.setattr(blocking, "STRIP", 40)
+def small_blocks(monkeypatch):
+    """So that small pictures are cut into many blocks, with rests."""
+    monkeypatch.setattr(blocking, "BLOCK", 40)
     monkeypatch.setattr(blocking, "ROW", 12)
 
 
@@ -53,13 +53,13 @@ def arguments(name, shape, rng, layout="plain", relu=False, extra=False, size=2)
     pooled = (N, H // size, W // size, C)
     window = {"size": size, "stride": size}
     match name:
-        case "moments_of" | "gram_forward" | "total_variation_forward":
+        case "statistics_of" | "gram_forward" | "total_variation_forward":
             return (x,), {}
         case "normalize_forward":
             return (x, per_channel(), per_channel(), normal(rng, shape, layout) if extra else None), {"relu": relu}
         case "scale_and_shift":
-            moments = per_channel(), per_channel() ** 2 + np.float32(1e-3)
-            return (moments, per_channel(), per_channel()), {"eps": 1e-5}
+            statistics = per_channel(), per_channel() ** 2 + np.float32(1e-3)
+            return (statistics, per_channel(), per_channel()), {"eps": 1e-5}
         case "normalize_backward":
             y = np.maximum(normal(rng, shape, layout), 0) if relu else None
             mean, variance = x.mean((1, 2)), x.var((1, 2))
@@ -88,12 +88,12 @@ def flat(result):
     return [r for r in (result if isinstance(result, tuple) else (result,)) if r is not None]
 
 
-def twin_module(primitive):
+def implementations_of(primitive):
     return importlib.import_module("nanostyle.backend.cpu." + primitive.__module__.rpartition(".")[2])
 
 
 pictures = pytest.mark.parametrize(
-    "name", sorted(PRIMITIVES.keys() - {"adam_step", "adam_steps", "average_steps", "clipping"})
+    "name", sorted(PRIMITIVES.keys() - {"adam_step", "adam_steps", "average_steps", "clip_grad_norm"})
 )
 
 
@@ -107,24 +107,24 @@ pictures = pytest.mark.parametrize(
     extra=st.booleans(),
     size=st.integers(1, 3),
 )
-def test_twin_equals_reference(name, shape, seed, layout, relu, extra, size):
+def test_implementation_equals_reference(name, shape, seed, layout, relu, extra, size):
     shape = (shape[0], max(shape[1], size), max(shape[2], size), shape[3])
     args, options = arguments(name, shape, np.random.default_rng(seed), layout, relu, extra, size)
     primitive = PRIMITIVES[name]
-    twin = getattr(twin_module(primitive), name)(*args, **options)
+    implementation = getattr(implementations_of(primitive), name)(*args, **options)
     wide = [a.astype(np.float64) if isinstance(a, np.ndarray | np.generic) else a for a in args]
     expected = primitive.reference(*wide, **options)
-    assert len(flat(twin)) == len(flat(expected))
-    for ours, exact in zip(flat(twin), flat(expected), strict=True):
+    assert len(flat(implementation)) == len(flat(expected))
+    for ours, exact in zip(flat(implementation), flat(expected), strict=True):
         assert ours.dtype == np.float32 and ours.shape == exact.shape
         scale = max(1, np.abs(exact).max(initial=0))
         np.testing.assert_allclose(ours, exact, rtol=2e-5, atol=1e-5 * scale)
-    assert (twin[3] is None) == (not extra) if name == "normalize_backward" else True
+    assert (implementation[3] is None) == (not extra) if name == "normalize_backward" else True
 
 
 @pictures
 def test_threads_change_no_bit(name):
-    """200 x 31 pixels in strips of 40 values: hundreds of items, whichever thread takes which."""
+    """200 x 31 pixels in blocks of 40 values: hundreds of items, whichever thread takes which."""
     args, options = arguments(name, (2, 200, 31, 5), np.random.default_rng(0), relu=True, extra=True)
     results, before = [], thread_count()
     try:
@@ -148,32 +148,32 @@ def test_arguments_are_left_as_they_were(name):
 
 
 @pytest.mark.parametrize("mean", [0, 1e3, -1e5])
-def test_moments_far_from_zero(mean, monkeypatch):
+def test_statistics_far_from_zero(mean, monkeypatch):
     """Where float32 leaves few digits of the deviation, none of those that are there may be lost."""
     monkeypatch.undo()
     x = (mean + np.random.default_rng(0).standard_normal((1, 300, 301, 3))).astype(np.float32)
-    ours = PRIMITIVES["moments_of"](x)
-    exact = PRIMITIVES["moments_of"].reference(x.astype(np.float64))
+    ours = PRIMITIVES["statistics_of"](x)
+    exact = PRIMITIVES["statistics_of"].reference(x.astype(np.float64))
     np.testing.assert_allclose(ours[0], exact[0], rtol=1e-7, atol=1e-6)
     np.testing.assert_allclose(ours[1], exact[1], rtol=2e-6)
 
 
-def test_variance_of_the_last_digits_over_many_strips():
-    """Strips' means that were rounded to float32 would add a hundredth."""
+def test_variance_of_the_last_digits_over_many_blocks():
+    """Blocks' means that were rounded to float32 would add a hundredth."""
     x = (1e5 + 0.02 * np.random.default_rng(0).standard_normal((1, 60, 50, 2))).astype(np.float32)
-    exact = PRIMITIVES["moments_of"].reference(x.astype(np.float64))
-    np.testing.assert_allclose(PRIMITIVES["moments_of"](x)[1], exact[1], rtol=1e-5)
+    exact = PRIMITIVES["statistics_of"].reference(x.astype(np.float64))
+    np.testing.assert_allclose(PRIMITIVES["statistics_of"](x)[1], exact[1], rtol=1e-5)
 
 
-def test_gram_of_many_parts():
+def test_gram_of_many_blocks():
     x = np.random.default_rng(0).standard_normal((2, 100, 97, 6), np.float32) + 1
     exact = PRIMITIVES["gram_forward"].reference(x.astype(np.float64))
     np.testing.assert_allclose(PRIMITIVES["gram_forward"](x), exact, rtol=1e-6, atol=1e-6)
 
 
-def test_moments_of_constant_channels_are_exact():
+def test_statistics_of_constant_channels_are_exact():
     x = np.broadcast_to(np.float32([0.1, 1e6, -3]), (2, 50, 7, 3)).copy()
-    mean, variance = PRIMITIVES["moments_of"](x)
+    mean, variance = PRIMITIVES["statistics_of"](x)
     np.testing.assert_array_equal(mean, x[:, 0, 0])
     np.testing.assert_allclose(variance, 0, atol=1e-9)
 
@@ -190,11 +190,13 @@ def test_max_pool_sends_the_gradient_of_a_tie_to_the_first():
 def test_overlapping_windows_are_left_to_the_reference(kind):
     x = np.random.default_rng(0).standard_normal((1, 7, 6, 2), np.float32)
     forward, backward = PRIMITIVES[f"{kind}_pool_forward"], PRIMITIVES[f"{kind}_pool_dx"]
-    assert getattr(twin_module(forward), forward.__name__)(x, size=3, stride=2) is NotImplemented
+    assert getattr(implementations_of(forward), forward.__name__)(x, size=3, stride=2) is NotImplemented
     y = forward(x, size=3, stride=2)
     np.testing.assert_array_equal(y, forward.reference(x, size=3, stride=2))
     args, options = ((y, x, y), {}) if kind == "max" else ((y,), {"shape": x.shape})
-    assert getattr(twin_module(backward), backward.__name__)(*args, size=3, stride=2, **options) is NotImplemented
+    assert (
+        getattr(implementations_of(backward), backward.__name__)(*args, size=3, stride=2, **options) is NotImplemented
+    )
     assert backward(*args, size=3, stride=2, **options).shape == x.shape
 
 

@@ -9,17 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanostyle.autograd.ops.math import squared_distance_da, squared_distance_forward
-from nanostyle.autograd.ops.norm import moments_of, normalize_backward, normalize_forward, scale_and_shift
+from nanostyle.autograd.ops.norm import normalize_backward, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.ops.pool import avg_pool_dx, avg_pool_forward, max_pool_dx, max_pool_forward
-from nanostyle.autograd.ops.shape import pad_adjoint, pad_forward, upsample_adjoint, upsample_forward
+from nanostyle.autograd.ops.shape import pad_dx, pad_forward, upsample_dx, upsample_forward
 from nanostyle.autograd.ops.variation import total_variation_dx, total_variation_forward
-from nanostyle.autograd.tensor import product
+from nanostyle.autograd.tensor import matmul_forward
 from nanostyle.backend.device import cupy
 from nanostyle.backend.dispatch import reference_only
 from nanostyle.backend.gpu import constants, launch
-from nanostyle.backend.gpu.norm import Tiles
+from nanostyle.backend.gpu.norm import TileStatistics
 from nanostyle.errors import NanostyleError
-from nanostyle.optim.adam import adam_steps, average_steps, clipping
+from nanostyle.optim.adam import adam_steps, average_steps, clip_grad_norm
 from tests.cuda_on_cpu import emulator
 from tests.cuda_on_cpu.compare import check, compare, down, dtypes, normal, on_gpu, pictures, seeds
 
@@ -39,20 +39,20 @@ def built():
 
 @drawn
 @given(pictures, dtypes, seeds)
-def test_moments(shape, dtype, rng):
-    mean, variance = compare(moments_of, normal(rng, shape, dtype) * 2 + 3, tolerance=2e-6)
+def test_statistics(shape, dtype, rng):
+    mean, variance = compare(statistics_of, normal(rng, shape, dtype) * 2 + 3, tolerance=2e-6)
     assert mean.dtype == variance.dtype == np.float32
 
 
-def test_moments_of_a_channel_far_from_zero():
+def test_statistics_of_a_channel_far_from_zero():
     """E[x²] - E[x]² would have nothing left of a deviation of 0.01 around 1000 in float32."""
     x = (1000 + 0.01 * np.random.default_rng(0).standard_normal((1, 40, 40, 5))).astype(np.float32)
-    _, variance = on_gpu(moments_of, x)
-    np.testing.assert_allclose(variance, moments_of.reference(x.astype(float))[1], rtol=1e-3)
+    _, variance = on_gpu(statistics_of, x)
+    np.testing.assert_allclose(variance, statistics_of.reference(x.astype(float))[1], rtol=1e-3)
 
 
-def test_moments_of_many_tiles():
-    compare(moments_of, normal(np.random.default_rng(0), (1, 67, 61, 40)) + 1)
+def test_statistics_of_many_tiles():
+    compare(statistics_of, normal(np.random.default_rng(0), (1, 67, 61, 40)) + 1)
 
 
 @pytest.mark.parametrize("rows", [1, 3])
@@ -63,7 +63,7 @@ def test_scale_and_shift(rows):
 
 
 @pytest.mark.parametrize("rows", [1, 2])
-def test_moments_are_joined_and_used_in_one_go(rows):
+def test_statistics_are_joined_and_used_in_one_go(rows):
     """Two pictures of two parts, each of 5 x 7 pixels in tiles of 4 x 4: as if the tiles had not been."""
     rng = np.random.default_rng(0)
     x, gamma, beta = normal(rng, (2, 2, 5, 7, 12)) + 3, normal(rng, (rows, 12)), normal(rng, (rows, 12))
@@ -72,10 +72,10 @@ def test_moments_are_joined_and_used_in_one_go(rows):
     partial = np.stack(found, axis=2).astype(np.float32)
 
     def run(partial, gamma, beta):
-        return scale_and_shift(Tiles(partial, (5, 7), (4, 4)), gamma, beta, eps=1e-5)
+        return scale_and_shift(TileStatistics(partial, (5, 7), (4, 4)), gamma, beta, eps=1e-5)
 
-    moments = moments_of.reference(x.reshape(2, 2 * 5, 7, 12).astype(float))
-    check(on_gpu(run, partial, gamma, beta), scale_and_shift.reference(moments, gamma, beta, eps=1e-5), 2e-6)
+    statistics = statistics_of.reference(x.reshape(2, 2 * 5, 7, 12).astype(float))
+    check(on_gpu(run, partial, gamma, beta), scale_and_shift.reference(statistics, gamma, beta, eps=1e-5), 2e-6)
 
 
 @drawn
@@ -123,14 +123,14 @@ sides = st.one_of(st.integers(0, 5), st.tuples(*[st.integers(0, 13)] * 4))
 @given(pictures, dtypes, seeds, sides, modes)
 def test_pad(shape, dtype, rng, pad, mode):
     y = compare(pad_forward, normal(rng, shape, dtype), pad=pad, mode=mode)
-    compare(pad_adjoint, normal(rng, y.shape, dtype), pad=pad, mode=mode)
+    compare(pad_dx, normal(rng, y.shape, dtype), pad=pad, mode=mode)
 
 
 @drawn
 @given(pictures, dtypes, seeds, st.integers(1, 3))
 def test_upsample(shape, dtype, rng, factor):
     y = compare(upsample_forward, normal(rng, shape, dtype), factor=factor)
-    compare(upsample_adjoint, normal(rng, y.shape, dtype), factor=factor)
+    compare(upsample_dx, normal(rng, y.shape, dtype), factor=factor)
 
 
 # --- math, gram -------------------------------------------------------------------------------------------
@@ -197,11 +197,11 @@ def test_adam(sizes, rng, on_device):
 def test_many_arrays_of_many_blocks_have_one_length():
     gs = floats(np.random.default_rng(0), [(3, 3, 5, 7), (1,), (9000,), (64,)])
     length = sum((g.astype(float) ** 2).sum() for g in gs) ** 0.5
-    for scale, longest in ((1.0, 1000.0), (8.0, 1.0), (0.5, 1e-3)):
-        norm, factor = on_gpu(lambda: clipping([*map(cupy().asarray, gs)], longest=longest, scale=scale))  # noqa: B023
+    for scale, max_norm in ((1.0, 1000.0), (8.0, 1.0), (0.5, 1e-3)):
+        norm, factor = on_gpu(lambda: clip_grad_norm([*map(cupy().asarray, gs)], max_norm=max_norm, scale=scale))  # noqa: B023
         assert float(norm) == pytest.approx(length / scale, rel=1e-5)
-        assert float(factor) == pytest.approx(clipping.reference(gs, longest=longest, scale=scale)[1], rel=1e-5)
-        assert float(factor) * length <= longest * (1 + 1e-5)
+        assert float(factor) == pytest.approx(clip_grad_norm.reference(gs, max_norm=max_norm, scale=scale)[1], rel=1e-5)
+        assert float(factor) * length <= max_norm * (1 + 1e-5)
 
 
 @pytest.mark.parametrize("spoilt", [np.nan, np.inf, 1e30])
@@ -211,7 +211,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(spoilt):
 
     def run():
         lists = [[cupy().asarray(a) for a in many] for many in (ps, gs, ms, vs, averages)]
-        norm, factor = clipping(lists[1], longest=1.0, scale=1.0)
+        norm, factor = clip_grad_norm(lists[1], max_norm=1.0, scale=1.0)
         adam_steps(*lists[:4], lr=0.1, step=1, factor=factor, **OPTIONS)
         average_steps(lists[4], lists[0], weight=0.5, factor=factor)
         return norm, factor, *(tuple(many) for many in lists)
@@ -246,19 +246,19 @@ def test_running_averages(sizes, rng):
 def test_a_primitive_runs_its_kernel_for_arrays_of_the_gpu():
     x = normal(np.random.default_rng(0), (2, 5, 4, 3))
     with emulator.gpu() as cp:
-        ours = down(moments_of(cp.asarray(x)))
+        ours = down(statistics_of(cp.asarray(x)))
         with reference_only():
-            plain = down(moments_of(cp.asarray(x)))
+            plain = down(statistics_of(cp.asarray(x)))
     check(ours, plain, 1e-6)
 
 
 def test_float64_and_strided_arrays():
     x = np.random.default_rng(0).standard_normal((2, 5, 4, 6))
     with emulator.gpu() as cp:
-        wide = down(moments_of(cp.asarray(x)))
-        strided = down(moments_of(cp.asarray(x.astype(np.float32))[:, ::2, 1:, ::-1]))
-    check(wide, moments_of.reference(x), 1e-12)
-    check(strided, moments_of.reference(x[:, ::2, 1:, ::-1]), 1e-6)
+        wide = down(statistics_of(cp.asarray(x)))
+        strided = down(statistics_of(cp.asarray(x.astype(np.float32))[:, ::2, 1:, ::-1]))
+    check(wide, statistics_of.reference(x), 1e-12)
+    check(strided, statistics_of.reference(x[:, ::2, 1:, ::-1]), 1e-6)
 
 
 def test_a_launch_is_checked_before_it_is_made():
@@ -329,7 +329,7 @@ def test_products_of_small_matrices(a, b):
     """As they are, and transposed without a copy."""
     rng = np.random.default_rng(0)
     a, b = normal(rng, a), normal(rng, b)
-    compare(product, a, b)
-    g = normal(rng, product(a, b).shape)
-    compare(product, g, b.swapaxes(-1, -2))
-    compare(product, a.swapaxes(-1, -2), g)
+    compare(matmul_forward, a, b)
+    g = normal(rng, matmul_forward(a, b).shape)
+    compare(matmul_forward, g, b.swapaxes(-1, -2))
+    compare(matmul_forward, a.swapaxes(-1, -2), g)

@@ -70,13 +70,13 @@ def test_forward(precision):
 
     @drawn
     @given(convolutions(), seeds, st.booleans(), st.booleans(), st.booleans(), enough)
-    def run(case, rng, relu, bias, moments, enough):
+    def run(case, rng, relu, bias, statistics, enough):
         shape, kernel, at = case
         x, w, b = normal(rng, shape, dtype), weights(rng, kernel, dtype), normal(rng, kernel[3]) if bias else None
         with mock.patch.object(tiling, "_BLOCKS", enough):
-            y, statistics = compare_products(conv2d_forward, x, w, b, at=at, relu=relu, moments=moments, share=share)
+            y, found = compare_products(conv2d_forward, x, w, b, at=at, relu=relu, statistics=statistics, share=share)
         assert y.dtype == dtype
-        assert statistics is None or statistics[0].dtype == np.float32
+        assert found is None or found[0].dtype == np.float32
 
     run()
 
@@ -98,7 +98,7 @@ def test_layers_of_the_transformer(precision, layer):
     at = Geometry(stride, K // 2, "reflect", upsample)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 10, C), dtype), weights(rng, (K, K, C, M), dtype)
-    y, _ = compare_products(conv2d_forward, x, w, normal(rng, M), at=at, relu=True, moments=True, share=share)
+    y, _ = compare_products(conv2d_forward, x, w, normal(rng, M), at=at, relu=True, statistics=True, share=share)
     g = normal(rng, y.shape, dtype)
     compare_products(conv2d_dx, g, w, size=x.shape[1:3], at=at, share=share)
     compare_products(conv2d_dw, g, x, kernel=(K, K), at=at, share=share)
@@ -111,7 +111,7 @@ def test_upsampling_by_more_than_two(mode, pad):
     rng = np.random.default_rng(0)
     at = Geometry(1, pad, mode, 4)
     x, w = normal(rng, (2, 3, 2, 5)), weights(rng, (3, 5, 5, 7), np.float32)
-    y, _ = compare(conv2d_forward, x, w, None, at=at, moments=True, tolerance=1e-5)
+    y, _ = compare(conv2d_forward, x, w, None, at=at, statistics=True, tolerance=1e-5)
     g = normal(rng, y.shape)
     compare(conv2d_dx, g, w, size=x.shape[1:3], at=at, tolerance=1e-5)
     compare(conv2d_dw, g, x, kernel=w.shape[:2], at=at, tolerance=1e-5)
@@ -119,7 +119,7 @@ def test_upsampling_by_more_than_two(mode, pad):
 
 @pytest.mark.parametrize("options", [{"stride": 2}, {"upsample": 2, "pad": 3, "mode": "zero"}])
 def test_rows_of_many_taps_with_phases(options, monkeypatch):
-    """One row of the kernel, as thin layers have, and still pixels that stand apart."""
+    """One row of the kernel, as few-channel layers have, and still pixels that stand apart."""
     monkeypatch.setattr(tiling, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     at = Geometry(**options)
@@ -153,12 +153,12 @@ def test_a_view_that_begins_between_words(precision):
 
 @pytest.mark.skipif(emulator.REAL, reason="a real GPU has what it has")
 def test_less_shared_memory(monkeypatch):
-    """Turing gives a block 64 KiB: smaller blocks, and fewer pieces at a time."""
+    """Turing gives a block 64 KiB: smaller blocks, and fewer slices at a time."""
     monkeypatch.setattr(tiling, "most_shared", lambda: 64 << 10)
     monkeypatch.setattr(tiling, "_BLOCKS", 1)
     rng = np.random.default_rng(0)
     x, w = normal(rng, (1, 9, 40, 72), np.float16), weights(rng, (3, 3, 72, 130), np.float16)
-    kernel = tiling.Kernel((3, 3), 3, 3)
+    kernel = tiling.Depth((3, 3), 3, 3)
     assert tiling.Tile.of(130, (9, 40), 1, 1, kernel, tensor_cores=True) == tiling.Tile(128, 64, 1, 3, 2)
     compare(conv2d_forward, x, w, None, at=Geometry(pad=1), tolerance=2e-3)
 
@@ -167,8 +167,8 @@ def test_statistics_of_a_result_far_from_zero():
     """They are gathered around the mean of each tile: E[y²] - E[y]² would have nothing left in float32."""
     rng = np.random.default_rng(0)
     x, w, b = normal(rng, (1, 20, 20, 8)), weights(rng, (3, 3, 8, 8), np.float32), np.full(8, 3000, np.float32)
-    _, (_, variance) = on_gpu(conv2d_forward, x, w, b, at=Geometry(), moments=True)
-    _, (_, want) = conv2d_forward.reference(*(v.astype(float) for v in (x, w, b)), at=Geometry(), moments=True)
+    _, (_, variance) = on_gpu(conv2d_forward, x, w, b, at=Geometry(), statistics=True)
+    _, (_, want) = conv2d_forward.reference(*(v.astype(float) for v in (x, w, b)), at=Geometry(), statistics=True)
     np.testing.assert_allclose(variance, want, rtol=1e-3)
 
 

@@ -90,7 +90,7 @@ def close(a, b, tolerance):
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_every_op_and_its_gradients_are_those_of_the_cpu(case, cp):
-    """In float32, against float64: with no twin too, what runs is right for arrays of the device."""
+    """In float32, against float64: with no implementation too, what runs is right for arrays of the device."""
     size = Size(H=max(6, case.least), W=max(5, case.least))
     inputs = case.inputs(size, np.random.default_rng(1))
 
@@ -464,7 +464,7 @@ def test_recorded_work_may_not_look_at_a_value(cp):
 
 @pytest.mark.parametrize("channels", [(5, 6), (2, 40), (40, 2)])
 def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
-    """For each direction and precision; also the thin layers', whose taps are channels."""
+    """For each direction and precision; also of few-channel layers, whose taps are channels."""
     packed = []
 
     def counted(file, kernel, *args, **options):
@@ -500,24 +500,24 @@ def test_weights_that_nothing_writes_to_are_packed_once(channels, monkeypatch):
     both(kept)
     assert len(packed) == 10
     number = id(kept)
-    assert number in weight_cache._derived
+    assert number in weight_cache._caches
     del kept
     gc.collect()
-    assert number not in weight_cache._derived
+    assert number not in weight_cache._caches
 
 
 def test_what_is_derived_while_work_is_recorded_is_not_kept(cp):
     """It is in the recording's memory, and not computed yet."""
     settled = cp.asarray(np.arange(5, dtype=np.float32))
-    weight_cache.settle(settled)
-    again = repeated(lambda x: x + weight_cache.derived(settled, lambda: settled * 2, "twice", x.shape), GPU)
+    weight_cache.mark_read_only(settled)
+    again = repeated(lambda x: x + weight_cache.cached(settled, lambda: settled * 2, "twice", x.shape), GPU)
     for size in (5, 1):
         for i in range(3):
             x = np.full(size, i, np.float32)
             if i == 1:  # as if the first call had not been
-                weight_cache._derived[id(settled)].clear()
+                weight_cache._caches[id(settled)].clear()
             np.testing.assert_array_equal(to_host(again(x)), x + 2 * np.arange(5))
-        assert not weight_cache._derived[id(settled)]
+        assert not weight_cache._caches[id(settled)]
 
 
 def test_a_backbone_that_is_on_the_gpu_already_stays_there():
