@@ -1,4 +1,4 @@
-// What every kernel file uses. nanostyle/backend/gpu/launch.py puts this text in front of each, and in front of both
+// The device functions that every kernel file uses. nanostyle/backend/gpu/launch.py puts this text in front of each, and in front of both
 // the numbers that the kernels share with Python, as macros (constants.py).
 //
 // Arrays are stored as `real` (HALF=1: float16, else float32); arithmetic is in float. Feature maps are (N, H, W, C).
@@ -75,8 +75,8 @@ DEVICE void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
 DEVICE void cp_async(void* to, const void* from, bool real, bool wanted = true) {
 #if __CUDA_ARCH__ >= 800
   // By a predicate and not by a branch: so copies that follow one another are issued together.
-  asm volatile("{\n.reg .pred wanted;\nsetp.ne.b32 wanted, %3, 0;\n@wanted cp.async.cg.shared.global [%0], [%1], 16,
-  %2;\n}"
+  asm volatile("{\n.reg .pred wanted;\nsetp.ne.b32 wanted, %3, 0;\n@wanted "
+               "cp.async.cg.shared.global [%0], [%1], 16, %2;\n}"
                :: "r"(shared_address(to)), "l"(from), "r"(real ? 16 : 0), "r"(static_cast<int>(wanted)) : "memory");
 #else
   if (wanted) *static_cast<uint4*>(to) = real ? *static_cast<const uint4*>(from) : make_uint4(0, 0, 0, 0);

@@ -1,4 +1,5 @@
-// What Gram matrices and weight gradients need around the products of conv.cu and wgrad.cu.
+// Gram matrices and weight gradients: the sums over the partial results of wgrad.cu, and the weights that conv.cu takes
+// for the gradient of a Gram matrix.
 
 constexpr int SLICES = THREADS / SUMS;
 

@@ -58,8 +58,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) join_sums(
 
 // da = 2·g·share[n]·(a - b). Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS) squared_distance_da(
-    const float* __restrict__ g, const float* __restrict__ share, const real* __restrict__ a, const real* __restrict__
-    b, real* __restrict__ da, int words) {
+    const float* __restrict__ g, const float* __restrict__ share, const real* __restrict__ a,
+    const real* __restrict__ b, real* __restrict__ da, int words) {
   const int i = blockIdx.x * THREADS + threadIdx.x;
   if (i >= words) return;
   const size_t at = (static_cast<size_t>(blockIdx.y) * words + i) * VEC;

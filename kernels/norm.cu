@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(THREADS) statistics(
   }
 }
 
-// What normalizes number i of (N, C), whose gamma and beta are those of its feature map, or with `rows` = 1 of all.
+// Scale and shift of number i of (N, C). Gamma and beta are those of its feature map, or with `rows` = 1 of all.
 struct Affine {
   float rstd, scale, shift;
   METHOD Affine(const float* gamma, const float* beta, int i, int C, int rows, float mean, float variance, float eps) {

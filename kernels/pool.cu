@@ -61,8 +61,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx_apart(
     }
 }
 
-// Where they do, each pixel gathers from the windows in which it is the first of the largest, so no two threads add to
-// one place.
+// The same where windows overlap: each pixel gathers from the windows in which it is the first of the largest, so no
+// two threads add to one place.
 // Grid: words of a feature map, feature maps.
 extern "C" __global__ void __launch_bounds__(THREADS, 2) max_pool_dx(
     const real* __restrict__ g, const real* __restrict__ x, const real* __restrict__ y, real* __restrict__ dx, int H,

@@ -15,13 +15,13 @@ from nanostyle.backend.types import Array
 from nanostyle.errors import NanostyleError
 
 
-def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str = "--size {side}") -> None:
-    """Refuse to work on `size` (height, width) pixels, `each` of which takes so many bytes, where a GPU has no room.
+def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str = "") -> None:
+    """Refuse to work on `size` (height, width) pixels that take `each` so many bytes, where a GPU has no room.
 
     Raises
     ------
     NanostyleError
-        It says what would fit: `remedy`, with the long side that does.
+        Its hint is `remedy`; by default it names the long side that would fit.
     """
     if not device.is_gpu:
         return
@@ -31,8 +31,9 @@ def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str
     if need > free:
         side = max(1, int(max(size) * (free / need) ** 0.5))
         raise NanostyleError(
-            f"memory: {size[1]}x{size[0]} pixels need about {need / 1e9:.2g} GB of the GPU's, {free / 1e9:.2g} GB are"
-            f" free; use {remedy.format(side=side)}, or --device cpu"
+            f"memory: {size[1]}x{size[0]} pixels need about {need / 1e9:.2g} GB of the GPU's,"
+            f" {free / 1e9:.2g} GB are free",
+            hint=f"use {remedy or f'{{size}} {side}'}, or {{device}} cpu",
         )
 
 

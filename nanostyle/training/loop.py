@@ -183,7 +183,7 @@ class _Run:
     def steps(self) -> Generator[Step, None, None]:
         """Train to the last step."""
         size = (self.options.batch * self.options.size, self.options.size)
-        check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller --batch or --size")
+        check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller {batch} or {size}")
         if self.step >= self.options.steps:
             self.save()  # nothing to train, but a model to write
         while self.step < self.options.steps:

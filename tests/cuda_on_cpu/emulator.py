@@ -69,7 +69,7 @@ VARIANTS: list[tuple[str, dict[str, int]]] = [
     ),
 ]
 
-# Where this is set the same tests run on a real GPU: `NANOSTYLE_TEST_GPU=1 pytest tests/test_gpu*.py`.
+# Where this is set the same tests run on a real GPU: `NANOSTYLE_TEST_GPU=1 pytest tests/backend/gpu`.
 REAL = bool(os.environ.get("NANOSTYLE_TEST_GPU"))
 
 no_compiler = None if shutil.which("g++") else "g++ is not installed"

@@ -342,7 +342,7 @@ def test_what_does_not_fit_is_refused_with_a_size_that_does(cp, monkeypatch):
     photo = tiny.picture(np.random.default_rng(0), 40, 64)
     each = transformer_pass(model.net)
     monkeypatch.setattr(cp.cuda.runtime, "free", int(20 * 32 * each) + 1)
-    with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use --size 32, or --device cpu"):
+    with pytest.raises(NanostyleError, match=r"memory: 64x40 pixels need about .* use size 32, or device cpu"):
         model.render(photo)
     assert model.render(resize(photo, (20, 32))).shape == (20, 32, 3)
 
