@@ -1,5 +1,5 @@
-// The device functions that every kernel file uses. nanostyle/backend/gpu/launch.py puts this text in front of each, and in front of both
-// the numbers that the kernels share with Python, as macros (constants.py).
+// The device functions that every kernel file uses. nanostyle/backend/gpu/launch.py puts this text in front of each file,
+// and in front of both the numbers that the kernels share with Python, as macros (constants.py).
 //
 // Arrays are stored as `real` (HALF=1: float16, else float32); arithmetic is in float. Feature maps are (N, H, W, C).
 // Letters: N feature maps, H W pixels, P = H·W, C channels in, M channels out, K L kernel sides.
