@@ -28,7 +28,6 @@ from nanostyle.backend.types import Array, R
 Vjp: TypeAlias = Callable[[Array], Array]
 # What an op returns: its result, and for each positional argument the function from dL/dy to its gradient.
 Forward: TypeAlias = tuple[Array, tuple[Vjp, ...]]
-Operand: TypeAlias = "Tensor | Array | float"
 
 _recording: ContextVar[bool] = ContextVar("recording", default=True)
 _serial = itertools.count()
@@ -153,35 +152,35 @@ class Tensor:
 
     # Operators, written out: they can be searched for, and each says what it does.
 
-    def __add__(self, other: Operand) -> "Tensor":
+    def __add__(self, other: "Operand") -> "Tensor":
         """`self + other`, with broadcasting."""
         return add(self, other)
 
-    def __radd__(self, other: Operand) -> "Tensor":
+    def __radd__(self, other: "Operand") -> "Tensor":
         """`other + self`, with broadcasting."""
         return add(other, self)
 
-    def __sub__(self, other: Operand) -> "Tensor":
+    def __sub__(self, other: "Operand") -> "Tensor":
         """`self - other`, with broadcasting."""
         return sub(self, other)
 
-    def __rsub__(self, other: Operand) -> "Tensor":
+    def __rsub__(self, other: "Operand") -> "Tensor":
         """`other - self`, with broadcasting."""
         return sub(other, self)
 
-    def __mul__(self, other: Operand) -> "Tensor":
+    def __mul__(self, other: "Operand") -> "Tensor":
         """`self * other`, with broadcasting."""
         return mul(self, other)
 
-    def __rmul__(self, other: Operand) -> "Tensor":
+    def __rmul__(self, other: "Operand") -> "Tensor":
         """`other * self`, with broadcasting."""
         return mul(other, self)
 
-    def __truediv__(self, other: Operand) -> "Tensor":
+    def __truediv__(self, other: "Operand") -> "Tensor":
         """`self / other`, with broadcasting."""
         return div(self, other)
 
-    def __rtruediv__(self, other: Operand) -> "Tensor":
+    def __rtruediv__(self, other: "Operand") -> "Tensor":
         """`other / self`, with broadcasting."""
         return div(other, self)
 
@@ -189,13 +188,17 @@ class Tensor:
         """`-self`."""
         return neg(self)
 
-    def __matmul__(self, other: Operand) -> "Tensor":
+    def __matmul__(self, other: "Operand") -> "Tensor":
         """`self @ other`: the matrix product."""
         return matmul(self, other)
 
-    def __rmatmul__(self, other: Operand) -> "Tensor":
+    def __rmatmul__(self, other: "Operand") -> "Tensor":
         """`other @ self`: the matrix product."""
         return matmul(other, self)
+
+
+# What an op takes: arrays and numbers are constants.
+Operand: TypeAlias = Tensor | Array | float
 
 
 def _is_free(g: Array, given: list[Array]) -> bool:

@@ -53,7 +53,8 @@ def empty(shape: Sequence[int], dtype: npt.DTypeLike = np.float32, *, like: Arra
     if xp is not np or size < SMALL:
         small: Array = xp.empty(shape, dtype)
         return small
-    return np.ndarray(shape, dtype, _arena.take(size))
+    large: Array = np.ndarray(shape, dtype, _arena.take(size))
+    return large
 
 
 class _Buffers(threading.local):
@@ -73,7 +74,8 @@ def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) 
     buffer = _buffers.by_name.get(name)
     if buffer is None or buffer.nbytes < size:
         buffer = _buffers.by_name[name] = aligned(size)
-    return np.ndarray(shape, dtype, buffer)
+    array: Array = np.ndarray(shape, dtype, buffer)
+    return array
 
 
 def _after_fork() -> None:

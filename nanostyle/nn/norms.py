@@ -21,7 +21,7 @@ def _parameter(values: Array) -> Tensor:
 # All are called in one way: x (N, H, W, C), what is added before the ReLU, and what they may need to know.
 #
 #     kind            its name in the description of a network
-#     takes_moments   whether it can use the statistics of the convolution's epilogue: each picture has its own
+#     takes_statistics   whether it can use the statistics of the convolution's epilogue: each picture has its own
 #     styled          whether gamma and beta depend on the style
 
 
@@ -35,7 +35,7 @@ class InstanceNorm:
     """
 
     kind = "instance"
-    takes_moments = True
+    takes_statistics = True
     styled = False
 
     def __init__(self, C: int) -> None:
@@ -60,7 +60,7 @@ class PredictedNorm:
     """
 
     kind = "predicted"
-    takes_moments = True
+    takes_statistics = True
     styled = True
 
     def __init__(self, C: int) -> None:
@@ -85,7 +85,7 @@ class ConditionalInstanceNorm:
     """
 
     kind = "conditional"
-    takes_moments = True
+    takes_statistics = True
     styled = True
 
     def __init__(self, C: int, styles: int) -> None:
@@ -114,7 +114,7 @@ class BatchNorm:
     """
 
     kind = "batch"
-    takes_moments = False
+    takes_statistics = False
     styled = False
     momentum = 0.1
 
@@ -135,8 +135,8 @@ class BatchNorm:
             for running, new in zip((self.running_mean, self.running_variance), batch, strict=True):
                 running += self.momentum * (new - running)
         else:
-            running_moments = self.running_mean, self.running_variance
-            y = ops.batch_norm(x, self.gamma, self.beta, running=running_moments, relu=fused)
+            running_statistics = self.running_mean, self.running_variance
+            y = ops.batch_norm(x, self.gamma, self.beta, running=running_statistics, relu=fused)
         if residual is not None:
             y = ops.relu(y + residual) if relu else y + residual
         return y

@@ -1,4 +1,4 @@
-"""Runs the CUDA kernels on a CPU, for tests: the same sources, launched by the same code of `nanostyle.gpu`.
+"""Runs the CUDA kernels on a CPU, for tests: the same sources, launched by the same code.
 
 - `emulator.py` builds a kernel file with g++ and launches it, in three orders of its threads and blocks;
 - `cuda_on_cpu.h` and `runtime.cpp` are CUDA itself: fibers for threads, barriers, tensor cores, and a checker for

@@ -24,7 +24,7 @@ def normal(rng: np.random.Generator, shape: Any, dtype: Any = np.float32) -> np.
 
 
 def implementation_of(primitive: Any) -> Any:
-    """The function of `nanostyle.gpu` that stands in for a primitive."""
+    """The GPU's implementation of a primitive."""
     module, name = primitive.reference.__module__.rpartition(".")[2], primitive.__name__
     return getattr(importlib.import_module(f"nanostyle.backend.gpu.{module}"), name)
 

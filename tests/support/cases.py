@@ -1,4 +1,4 @@
-"""The table of cases (`nanostyle/cases.py`, where the `gradcheck` command finds it too), joined to the references."""
+"""The table of cases of `nanostyle/diagnostics/cases.py`, joined to the references."""
 
 import numpy as np
 from hypothesis import settings

@@ -83,7 +83,7 @@ def conv2d_dw(g: Array, x: Array, *, kernel: tuple[int, int], at: Geometry, mask
     g = masked(g, mask)
     K, L = kernel
     C, M = x.shape[3], g.shape[3]
-    dw = module_of(g).zeros((K * L * C, M), g.dtype)
+    dw: Array = module_of(g).zeros((K * L * C, M), g.dtype)
     for n, rows, columns in _blocks(_padded(x, at), K, L, at.stride):
         # The last block of x may hold rows that no output uses.
         dw += columns.T @ g[n, rows].reshape(-1, M)
@@ -98,7 +98,8 @@ def masked(g: Array, y: Array | None) -> Array:
 @primitive
 def conv2d_db(g: Array, *, mask: Array | None = None) -> Array:
     """dL/db `(M,)`: the sum of `g` over feature maps and pixels; `mask` as in `conv2d_dx`."""
-    return masked(g, mask).sum(axis=(0, 1, 2))
+    db: Array = masked(g, mask).sum(axis=(0, 1, 2))
+    return db
 
 
 @op_with_byproduct

@@ -10,14 +10,16 @@ def gram_forward(x: Array) -> Array:
     """`(N, C, C)`: for every feature map the mean over its pixels of `x xᵀ`."""
     N, H, W, C = x.shape
     f = x.reshape(N, H * W, C)
-    return f.swapaxes(1, 2) @ f * (1 / (H * W))
+    G: Array = f.swapaxes(1, 2) @ f * (1 / (H * W))
+    return G
 
 
 @primitive
 def gram_dx(g: Array, x: Array) -> Array:
     """dL/dx, from `g` = dL/dG `(N, C, C)`."""
     N, H, W, C = x.shape
-    return (x.reshape(N, H * W, C) @ ((g + g.swapaxes(1, 2)) * (1 / (H * W)))).reshape(x.shape)
+    dx: Array = x.reshape(N, H * W, C) @ ((g + g.swapaxes(1, 2)) * (1 / (H * W)))
+    return dx.reshape(x.shape)
 
 
 @op

@@ -1,7 +1,5 @@
 """Elementwise functions and reductions. The arithmetic behind the operators is in `tensor.py`."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -65,7 +63,8 @@ def _spread(g: Array, x: Array, axis: Axes, keepdims: bool) -> Array:
     xp = module_of(x)
     if axis is not None and not keepdims:
         g = xp.expand_dims(g, axis)
-    return xp.broadcast_to(g, x.shape).astype(x.dtype)
+    spread: Array = xp.broadcast_to(g, x.shape).astype(x.dtype)
+    return spread
 
 
 @primitive
@@ -89,7 +88,8 @@ def squared_distance_forward(
 @primitive
 def squared_distance_da(g: Array, share: Array, a: Array, b: Array) -> Array:
     """dL/da = `2·g·share_n·(a_n - b_n)`, from `g` = dL/d(result), a number, and the shares `(N,)`."""
-    return (a - b) * (2 * g * share).reshape(-1, *(1,) * (a.ndim - 1))
+    da: Array = (a - b) * (2 * g * share).reshape(-1, *(1,) * (a.ndim - 1))
+    return da
 
 
 @op
@@ -101,8 +101,7 @@ def squared_distance(a: Array, b: Array, *, weight: Array) -> Forward:
     ValueError
         The shapes do not fit.
     """
-    weight = _checked("squared_distance", a, b, weight)
-    y, share = squared_distance_forward(a, b, weight)
+    y, share = squared_distance_forward(a, b, _checked("squared_distance", a, b, weight))
     return y, (lambda g: squared_distance_da(g, share, a, b), lambda g: squared_distance_da(g, share, b, a))
 
 
@@ -117,7 +116,7 @@ def relative_distance(a: Array, *, target: Array, weight: Array | None = None) -
     return y, (lambda g: squared_distance_da(g, share, a, target),)
 
 
-def _checked(name: str, a: Array, b: Array, weight: Array | None) -> Any:
+def _checked(name: str, a: Array, b: Array, weight: Array | None) -> Array | None:
     """The weight in a type that is never float16, for it may be small."""
     if a.shape != b.shape or (weight is not None and weight.shape != a.shape[:1]):
         raise ValueError(

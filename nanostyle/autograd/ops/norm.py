@@ -1,11 +1,12 @@
 """Normalization of feature maps `(N, H, W, C)`: instance, conditional instance, and batch norm."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.tensor import Forward, matmul_forward, once, op, op_with_byproduct
-from nanostyle.backend.device import module_of
+from nanostyle.autograd.tensor import Forward, Operand, Tensor, matmul_forward, once, op, op_with_byproduct
+from nanostyle.backend.device import CuPy, module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.types import Array, Statistics
 
@@ -90,7 +91,7 @@ def normalize_backward(
     return dx, dgamma, dbeta, g if need_g else None
 
 
-def _rows(parameter: Array, style: Any) -> Array:
+def _rows(parameter: Array, style: Array | None) -> Array:
     """The row of gamma or beta for each feature map, `(N, C)`, or `(1, C)` for all. See `cin` for `style`."""
     if parameter.ndim == 1:
         parameter = parameter[None]
@@ -99,7 +100,7 @@ def _rows(parameter: Array, style: Any) -> Array:
     return parameter[style] if style.ndim == 1 else matmul_forward(style.astype(parameter.dtype), parameter)
 
 
-def _rows_gradient(g: Array, like: Array, style: Any) -> Array:
+def _rows_gradient(g: Array, like: Array, style: Array | None) -> Array:
     """The transpose of `_rows`: the gradients of the feature maps, added up per style."""
     if style is None:
         return g.reshape(like.shape) if g.size == like.size else g.sum(axis=0).reshape(like.shape)
@@ -116,7 +117,7 @@ def cin(
     beta: Array,
     residual: Array | None = None,
     *,
-    style: Any = None,
+    style: Array | Sequence[int] | None = None,
     relu: bool = False,
     statistics: Statistics | None = None,
     eps: float = EPS,
@@ -144,11 +145,9 @@ def cin(
             f" got {x.shape}, {gamma.shape}, {beta.shape} and style {style}"
         )
     xp = module_of(x)
-    if style is not None:
-        _check_styles(style, N, rows)
-        style = xp.asarray(style)
+    chosen = None if style is None else _chosen_styles(style, N, rows, xp)
     statistics = statistics_of(x) if statistics is None else statistics
-    g_rows, b_rows = _rows(gamma, style), _rows(beta, style)
+    g_rows, b_rows = _rows(gamma, chosen), _rows(beta, chosen)
     mean, rstd, scale, shift = scale_and_shift(statistics, g_rows, b_rows, eps=eps)
     y = normalize_forward(x, scale, shift, residual, relu=relu)
     mask = y if relu else None
@@ -166,24 +165,27 @@ def cin(
 
     return y, (
         lambda g: backward(g)[0],
-        lambda g: _rows_gradient(backward(g)[1], gamma, style),
-        lambda g: _rows_gradient(backward(g)[2], beta, style),
+        lambda g: _rows_gradient(backward(g)[1], gamma, chosen),
+        lambda g: _rows_gradient(backward(g)[2], beta, chosen),
         dresidual,
     )
 
 
-def _check_styles(style: Any, N: int, S: int) -> None:
-    style = style if hasattr(style, "shape") else np.asarray(style)
+def _chosen_styles(style: Array | Sequence[int], N: int, S: int, xp: CuPy) -> Array:
+    """`style` as an array of the module `xp`, checked."""
+    given = np.asarray(style) if isinstance(style, Sequence) else style
     # Whether numbers on a GPU are in range cannot be seen without waiting for it.
-    outside = isinstance(style, np.ndarray) and style.ndim == 1 and N and not 0 <= style.min() <= style.max() < S
-    if style.shape not in ((N,), (N, S)) or outside:
+    outside = isinstance(given, np.ndarray) and given.ndim == 1 and N and not 0 <= given.min() <= given.max() < S
+    if given.shape not in ((N,), (N, S)) or outside:
         raise ValueError(
             f"cin: expected style as (N,) numbers from 0 to S - 1, or (N, S) shares, for N = {N} pictures and S = {S}"
-            f" styles, got shape {style.shape}{f', {style.min()} to {style.max()}' if outside else ''}"
+            f" styles, got shape {given.shape}{f', {given.min()} to {given.max()}' if outside else ''}"
         )
+    array: Array = xp.asarray(given)
+    return array
 
 
-def instance_norm(x: Any, gamma: Any, beta: Any, residual: Any = None, **options: Any) -> Any:
+def instance_norm(x: Operand, gamma: Operand, beta: Operand, residual: Operand | None = None, **options: Any) -> Tensor:
     """Instance normalization (Ulyanov 2016): `cin` with one style, `gamma` and `beta` `(C,)`."""
     return cin(x, gamma, beta, residual, **options)
 

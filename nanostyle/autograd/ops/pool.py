@@ -38,7 +38,7 @@ def max_pool_forward(x: Array, *, size: int, stride: int) -> Array:
 def max_pool_dx(g: Array, x: Array, y: Array, *, size: int, stride: int) -> Array:
     """dL/dx: every window's gradient goes to its largest pixel; among equals, to the first in reading order."""
     xp = module_of(x)
-    dx = xp.zeros(x.shape, g.dtype)
+    dx: Array = xp.zeros(x.shape, g.dtype)
     open_ = xp.ones(y.shape, bool)  # windows whose pixel has not been found yet
     for tap, out in zip(_taps(x, size, stride), _taps(dx, size, stride), strict=True):
         here = open_ & (tap == y)
@@ -63,7 +63,7 @@ def avg_pool_forward(x: Array, *, size: int, stride: int) -> Array:
 @primitive
 def avg_pool_dx(g: Array, *, shape: tuple[int, ...], size: int, stride: int) -> Array:
     """dL/dx for feature maps of `shape`: every window's gradient, spread evenly over its pixels."""
-    dx = module_of(g).zeros(shape, g.dtype)
+    dx: Array = module_of(g).zeros(shape, g.dtype)
     share = g * (1 / size**2)
     for out in _taps(dx, size, stride):
         out += share

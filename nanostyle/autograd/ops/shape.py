@@ -1,7 +1,5 @@
 """Reshaping, joining, cropping, padding and upsampling of feature maps `(N, H, W, C)`."""
 
-from typing import Any
-
 import numpy as np
 
 from nanostyle.autograd.tensor import Forward, Vjp, op
@@ -33,7 +31,7 @@ def concat(*parts: Array, axis: int = -1) -> Forward:
     ends = np.cumsum([part.shape[axis] for part in parts])
 
     def vjp(i: int) -> Vjp:
-        window: list[Any] = [slice(None)] * parts[i].ndim
+        window = [slice(None)] * parts[i].ndim
         window[axis] = slice(ends[i] - parts[i].shape[axis], ends[i])
         return lambda g: g[tuple(window)]
 
@@ -53,7 +51,7 @@ def narrow(x: Array, *, start: int, length: int) -> Forward:
         raise ValueError(f"narrow: {length} values from {start} on are not among {x.shape[-1]}")
 
     def dx(g: Array) -> Array:
-        out = module_of(g).zeros(x.shape, g.dtype)
+        out: Array = module_of(g).zeros(x.shape, g.dtype)
         out[..., start : start + length] = g
         return out
 
@@ -74,7 +72,7 @@ def crop(x: Array, *, top: int, left: int, height: int, width: int) -> Forward:
         raise ValueError(f"crop: a window of {height}x{width} at ({top}, {left}) is not inside {H}x{W} pixels")
 
     def dx(g: Array) -> Array:
-        out = module_of(g).zeros(x.shape, g.dtype)
+        out: Array = module_of(g).zeros(x.shape, g.dtype)
         out[:, top : top + height, left : left + width] = g
         return out
 
@@ -109,7 +107,7 @@ def pad_dx(g: Array, *, pad: Pad, mode: PadMode) -> Array:
     for i, source in enumerate(border_index(H, top, bottom, mode)):
         if not top <= i < top + H:
             rows[:, source] += g[:, i]
-    dx = rows[:, :, left : left + W].copy()
+    dx: Array = rows[:, :, left : left + W].copy()
     for j, source in enumerate(border_index(W, left, right, mode)):
         if not left <= j < left + W:
             dx[:, :, source] += rows[:, :, j]
@@ -142,7 +140,8 @@ def upsample_dx(g: Array, *, factor: int) -> Array:
     if factor == 1:
         return g
     N, H, W, C = g.shape
-    return g.reshape(N, H // factor, factor, W // factor, factor, C).sum(axis=(2, 4))
+    dx: Array = g.reshape(N, H // factor, factor, W // factor, factor, C).sum(axis=(2, 4))
+    return dx
 
 
 @op

@@ -10,16 +10,17 @@ from nanostyle.backend.types import Array
 def total_variation_forward(x: Array) -> Array:
     """See `total_variation`."""
     xp = module_of(x)
-    total = xp.zeros((), x.dtype)
+    total: Array = xp.zeros((), x.dtype)
     for d in (x[:, 1:] - x[:, :-1], x[:, :, 1:] - x[:, :, :-1]):
         total += (d * d).sum()
-    return total / x.size
+    mean: Array = total / x.size
+    return mean
 
 
 @primitive
 def total_variation_dx(g: Array, x: Array) -> Array:
     """dL/dx, from `g` = dL/d(total variation), an array with no axes."""
-    dx = module_of(x).zeros_like(x)
+    dx: Array = module_of(x).zeros_like(x)
     scale = 2 * g / x.size
     down, right = (x[:, 1:] - x[:, :-1]) * scale, (x[:, :, 1:] - x[:, :, :-1]) * scale
     dx[:, 1:] += down

@@ -7,9 +7,8 @@ convolution (bias, ReLU, statistics) is done on the block too, while it is there
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -35,7 +34,7 @@ _PARTIAL_BYTES, _PARTIALS = 1 << 25, 8
 
 # --- weights ----------------------------------------------------------------------------------------------
 
-_frozen: dict[Any, tuple[Any, "Weights"]] = {}
+_frozen: dict[tuple[Hashable, ...], tuple[weakref.ref[Array], "Weights"]] = {}
 
 
 class Weights:

@@ -1,19 +1,19 @@
-"""Work on a GPU that is recorded once and then repeated without Python: CUDA graphs.
+"""CUDA graphs: work on a GPU that is recorded once and then repeated without Python.
 
-A pass of the transformer network is some 60 launches, a step of training some 300, and from Python each costs about as
-much as it takes to run. Recorded as a graph they are one.
+A pass of the transformer network is some 50 launches, a step of training some 340, and from Python each costs about as
+much as it takes to run. Recorded as a graph they are one launch.
 """
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.device import CuPy, loaded_cupy
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, R
 
 # Recordings that are kept, each with its memory: training by prediction alternates between two.
 _MOST = 2
@@ -29,7 +29,7 @@ class Recording(NamedTuple):
     pool: CuPy
 
 
-class Repeated:
+class Repeated(Generic[R]):
     """`work`, called with arrays of the host or the device, and by name with more of them, floats and constants.
 
     A float may be another one each time: `work` is given an array without axes that holds it.
@@ -37,15 +37,15 @@ class Repeated:
     The first call with arrays of given shapes just does the work, which compiles the kernels. The second records it,
     from then on only the graph is launched. What a recording holds is overwritten by the next call with such arrays.
 
-    What `work` must keep to: its result depends on the arrays, the constants, and arrays of the device that stay where
-    they are (a network's parameters); it neither looks at a value on the device nor uploads one.
+    The result of `work` must depend on nothing but the arrays, the constants, and arrays of the device that stay where
+    they are (a network's parameters). `work` must neither look at a value on the device nor upload one.
     """
 
-    def __init__(self, work: Callable[..., Any]) -> None:
+    def __init__(self, work: Callable[..., R]) -> None:
         self._work = work
-        self._recordings: OrderedDict[Any, Recording | None] = OrderedDict()
+        self._recordings: OrderedDict[tuple[Hashable, ...], Recording | None] = OrderedDict()
 
-    def __call__(self, *arrays: Any, **named: Any) -> Any:
+    def __call__(self, *arrays: Array, **named: Any) -> R:
         """What `work` returns: arrays of the device, valid until the next call."""
         names = [name for name, value in named.items() if hasattr(value, "dtype")]
         floats = [name for name, value in named.items() if isinstance(value, float)]
@@ -54,7 +54,7 @@ class Repeated:
         values = [*arrays, *(named[name] for name in names), *numbers]
         key = (*((v.shape, v.dtype.str) for v in values), *names, *floats, *sorted(constants.items()))
 
-        def run(values: list[Array]) -> Any:
+        def run(values: list[Array]) -> R:
             split = len(arrays)
             by_name = dict(zip(names, values[split:], strict=False)) | {n: values[-1][i] for i, n in enumerate(floats)}
             return self._work(*values[:split], **by_name, **constants)
@@ -74,11 +74,12 @@ class Repeated:
             else:
                 place[...] = value
         recording.graph.launch()
-        return recording.result
+        result: R = recording.result
+        return result
 
 
 def record(run: Callable[[list[Array]], Any], like: list[Array]) -> Recording:
-    """The launches of `run` for arrays as those in `like`, with memory of their own; nothing is computed yet."""
+    """Record the launches of `run` for arrays like those in `like`, with memory of their own; compute nothing yet."""
     global _constants
     cp = loaded_cupy()
     arrays = [cp.empty(v.shape, v.dtype) for v in like]
@@ -104,7 +105,7 @@ def record(run: Callable[[list[Array]], Any], like: list[Array]) -> Recording:
     return Recording(graph, arrays, constants, result, pool)
 
 
-# Those of the recording that is being made.
+# The constants of the recording that is being made.
 _constants: list[tuple[CuPy, npt.NDArray[Any]]] | None = None
 
 
@@ -114,7 +115,7 @@ def recording() -> bool:
 
 
 def constant(values: npt.NDArray[Any]) -> Array:
-    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows then.
+    """`values` on the device, for a kernel to read. While work is recorded no upload is allowed: it follows later.
 
     Their place is not in the recording's own memory: of that, what was free when they came had been written to before,
     and will be at each launch.

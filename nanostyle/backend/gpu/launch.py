@@ -131,8 +131,8 @@ def _value(what: str, expected: Parameter, arg: CuPy) -> Array | np.generic:
     """An argument as the launch passes it."""
     if arg is None and expected.array:
         return np.uint64(0)
-    numbers: dict[type, Any] = {float: np.float32, int: np.int32}
-    dtype = np.dtype(numbers.get(type(arg)) or getattr(arg, "dtype", object))
+    numbers: dict[type, npt.DTypeLike] = {float: np.float32, int: np.int32}
+    dtype = np.dtype(numbers.get(type(arg)) or getattr(arg, "dtype", np.dtype(object)))
     if hasattr(arg, "dtype") != expected.array or dtype != expected.dtype:
         kind = "an array of" if expected.array else "a number of type"
         raise ValueError(f"{what}: expected {kind} {expected.dtype}, got {type(arg).__name__} {dtype}")
