@@ -18,6 +18,15 @@ class NanostyleError(Exception):
     hint
         What to do about it. Options stand in braces: "use a smaller {size}". The command line shows `--size` there, a
         traceback `size`.
+
+    Examples
+    --------
+    >>> import nanostyle
+    >>> try:
+    ...     nanostyle.stylize("docs/pictures/photo.jpg", "no such style")
+    ... except nanostyle.NanostyleError as error:
+    ...     print(type(error).__name__)
+    NanostyleError
     """
 
     def __init__(self, text: str, *, hint: str = "") -> None:

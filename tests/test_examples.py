@@ -6,19 +6,27 @@ import pkgutil
 
 import pytest
 
+import nanostyle
 from tests.support.paths import ROOT
 
-ROOMS = ("errors", "nn", "nets")
+ROOMS = ("api", "errors", "nn", "nets")
 
 
 def modules():
-    """The names of the modules whose docstrings have examples."""
-    found = []
+    """The names of the modules whose docstrings have examples: those of the rooms, and where the public names live."""
+    found = sorted(
+        {
+            value.__module__
+            for name in nanostyle.__all__
+            if name != "__version__"
+            for value in [getattr(nanostyle, name)]
+        }
+    )
     for room in ROOMS:
         module = importlib.import_module(f"nanostyle.{room}")
         inside = pkgutil.walk_packages(getattr(module, "__path__", []), f"nanostyle.{room}.")
         found += [module.__name__, *(name for _, name, _ in inside)]
-    return found
+    return sorted(set(found))
 
 
 def examples(module):

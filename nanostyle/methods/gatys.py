@@ -25,7 +25,39 @@ LAYER = "NAME[=WEIGHT]"
 
 @dataclass(frozen=True)
 class GatysOptions:
-    """What can be chosen. A layer is `NAME` or `NAME=WEIGHT`; the weights of one kind are normalized to sum to 1."""
+    """The options of Gatys' method. A layer is `NAME` or `NAME=WEIGHT`; weights of one kind are scaled to sum to 1.
+
+    Attributes
+    ----------
+    iterations : int
+        Steps at the coarsest size; each finer size does half as many.
+    optimizer : str
+        `lbfgs` or `adam`.
+    init : str
+        What the optimization starts from: `content` (the photo), `noise` or `style` (the painting).
+    content_layers, style_layers : tuple of str
+        Layers of the loss network. Empty: relu4_2, or the nearest to it that there is; of relu1_1 to relu5_1 those
+        there are.
+    content_weight, style_weight, tv_weight : float
+        How much content, style and total variation count, 0 or more. Total variation smooths noise.
+    style_scale : float
+        The size of the painting beside that of the photo.
+    loss_scale : str
+        `relative`, or `paper` for Gatys' own formulas.
+    pyramid : bool or None
+        Whether to go from coarse to fine. None: for pictures above 512 pixels.
+    learning_rate : float
+        Of Adam.
+    seed : int
+        Fixes what is random.
+
+    Examples
+    --------
+    >>> from nanostyle import GatysOptions, stylize
+    >>> options = GatysOptions(iterations=2, style_layers=("relu1_1", "relu2_1=2"))
+    >>> stylize("docs/pictures/photo.jpg", "docs/pictures/painting.jpg", size=64, gatys=options).pixels.shape
+    (43, 64, 3)
+    """
 
     iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})

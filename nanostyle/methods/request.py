@@ -62,6 +62,13 @@ class StylizeOptions:
         A value is outside its range.
     NanostyleError
         There are both masks and weights.
+
+    Examples
+    --------
+    >>> from nanostyle import GatysOptions, StylizeOptions, stylize
+    >>> options = StylizeOptions(method="gatys", size=64, colors="content", gatys=GatysOptions(iterations=2))
+    >>> stylize("docs/pictures/photo.jpg", "docs/pictures/painting.jpg", options=options).recipe["method"]
+    'gatys'
     """
 
     method: Literal["auto", "predict", "cin", "feedforward", "gatys"] = field(
@@ -176,6 +183,12 @@ class EvaluateOptions:
         The weights of the two terms in the loss, 0 or more.
     iterations : int
         How far Gatys' method goes to catch up with the model; 0 leaves it out.
+
+    Examples
+    --------
+    >>> from nanostyle import EvaluateOptions
+    >>> EvaluateOptions(count=4, iterations=0).size
+    256
     """
 
     count: int = field(default=10, metadata={"flag": "photos", "range": (1, None), "help": "Number of photos to use."})

@@ -30,6 +30,13 @@ class Result:
         8 or 16 a sample: as many as the photo has. PNG and TIFF are written with 16.
     metadata : Metadata
         The photo's date, camera, copyright, place and resolution.
+
+    Examples
+    --------
+    >>> import nanostyle
+    >>> result = nanostyle.stylize("docs/pictures/photo.jpg", "scream_munch", size=64)
+    >>> result.save("munch.png").name, result.image.size
+    ('munch.png', (64, 43))
     """
 
     pixels: Pixels
@@ -101,6 +108,13 @@ class Progress:
         gatys: the sum of the terms.
     terms : dict
         gatys: the terms of the loss, weighted, by name: `content`, `style`, `tv`.
+
+    Examples
+    --------
+    >>> import nanostyle
+    >>> first = next(nanostyle.stylize_iter("docs/pictures/photo.jpg", "scream_munch", size=64))
+    >>> first.done, first.total, first.picture.pixels.shape
+    (1, 1, (43, 64, 3))
     """
 
     done: int

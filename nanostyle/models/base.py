@@ -46,6 +46,13 @@ class TrainedModel(ABC, Generic[S]):
         How it was trained: options, losses; JSON values only.
     source, license : str
         Where it comes from, and under what terms.
+
+    Examples
+    --------
+    >>> import nanostyle
+    >>> model = nanostyle.load_model("styles", device="cpu")
+    >>> model.kind, len(model.paintings), model.license.split(";")[0]
+    ('cin', 16, 'Apache-2.0')
     """
 
     styles: list[str]

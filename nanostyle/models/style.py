@@ -32,6 +32,14 @@ class Style:
         A small JPEG file of the painting; empty if there is none.
     license : str
         Terms of the painting, in words.
+
+    Examples
+    --------
+    >>> import nanostyle
+    >>> style = nanostyle.load_style("docs/pictures/painting.jpg")
+    >>> style.save("painting.h5")
+    >>> nanostyle.load_style("painting.h5").name
+    'painting'
     """
 
     name: str

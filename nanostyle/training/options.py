@@ -26,7 +26,56 @@ FREE_ON_RESUME = frozenset({"steps", "preview_every", "checkpoint_every", "stora
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """The options of every kind of training; a layer is `NAME` or `NAME=WEIGHT`."""
+    """The options of every kind of training; a layer is `NAME` or `NAME=WEIGHT`.
+
+    Attributes
+    ----------
+    steps, batch : int
+        Steps of training in all, and photos in each.
+    size, style_size : int
+        Side of the photos' crops and short side of the paintings, in pixels. A `style_size` of 0 is `size`.
+    start_from : str
+        A trained model to begin with in place of random weights; it sets the network and its width. Empty: none.
+    width : float
+        Multiplies the channels of the paper's network: 0.5 is four times as fast, 0.25 sixteen.
+    norm, upsample : str
+        Of a feedforward network: `instance` or `batch`; `nearest`, or `fractional` as in the paper.
+    backbone : str
+        predict: what looks at the paintings: a loss network (`builtin`, `vgg16`, `vgg19` or a file; empty: as
+        `loss_net`), or `conv`, a small network trained from scratch.
+    finetune : bool
+        predict: whether a loss network that looks at the paintings is trained further.
+    loss_net : str
+        The loss network: `builtin`, `vgg16`, `vgg19` or a file.
+    content_layers, style_layers : tuple of str
+        Layers of the loss network. Empty: its own defaults.
+    content_weight, style_weight, tv_weight, grid_weight : float
+        How much content, style, total variation and the penalty on checkerboards count, 0 or more.
+    photo_weight : float
+        cin: how exactly the style `photo`, the end of the dial of strength, gives the photo back.
+    photo_share : float
+        predict: the share of photos that are to come out as they went in, 0 to below 1.
+    lr, norm_rate, lr_decay : float
+        Adam's rate at the start, its multiplier for gamma and beta, and the part of it that it falls to.
+    clip : float
+        The greatest norm of the gradient over all parameters; a longer gradient is scaled down to it.
+    ema : float
+        0 to below 1. Above 0 the model is the running average of the weights, with this decay per step.
+    seed : int
+        Fixes what is random: the same seed gives the same bytes.
+    preview_every, checkpoint_every : int
+        Steps between previews, and between checkpoints.
+    storage : str
+        How the model file keeps numbers: `float32`, `float16`, `uint8` or `kmeans8`.
+    license : str
+        Terms under which the model may be used; written into it.
+
+    Examples
+    --------
+    >>> from nanostyle import TrainOptions
+    >>> TrainOptions(steps=2000, size=128).style_side
+    128
+    """
 
     steps: int = field(default=40_000, metadata={"help": "Steps of training in all."})
     batch: int = field(default=4, metadata={"help": "Photos per step."})
