@@ -13,6 +13,7 @@ from nanostyle.backend.device import Device
 from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import sha256
+from nanostyle.models.grain import with_grain
 from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
@@ -145,7 +146,8 @@ class TrainedModel(ABC, Generic[S]):
 
         A `strength` below 1 mixes in the photo's own style, and gives back, in its part, what the network loses of the
         photo in that style: so 0 is the photo itself (Dumoulin 2017, section 3.4; Ghiasi 2017, section 4.4). Where the
-        network knows no style that gives the photo back, result and photo are mixed pixel by pixel.
+        network knows no style that gives the photo back, result and photo are mixed pixel by pixel. The network sees
+        the photo with faint grain: see `grain.py`.
 
         Parameters
         ----------
@@ -178,13 +180,14 @@ class TrainedModel(ABC, Generic[S]):
         def render(photo: Pixels) -> Pixels:
             photo = photo.astype(np.float32, copy=False)
             check_memory(self.device, (photo.shape[0], photo.shape[1]), self._bytes_per_pixel())
+            seen = with_grain(photo)
             if strength == 1:
-                return np.clip(paint(photo, wanted), 0, 1)
+                return np.clip(paint(seen, wanted), 0, 1)
             own = self._own(photo)
             if own is None:
-                return np.clip(paint(photo, wanted), 0, 1) * part + photo * rest
-            lost = photo - paint(photo, own)
-            return np.clip(paint(photo, self._between(own, wanted, strength)) + rest * lost, 0, 1)
+                return np.clip(paint(seen, wanted), 0, 1) * part + photo * rest
+            lost = photo - paint(seen, own)
+            return np.clip(paint(seen, self._between(own, wanted, strength)) + rest * lost, 0, 1)
 
         return render
 

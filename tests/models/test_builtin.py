@@ -11,6 +11,7 @@ from nanostyle.io.weights import load_weights
 from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import default_loss_network, loss_network
+from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.predictor import load_predictor
 from nanostyle.models.registry import find
 from nanostyle.nn.losses import grid_loss
@@ -92,10 +93,34 @@ def any_painting(pixels):
     return predictor.render(pixels, predictor.style(painting(256), name="painting"))
 
 
-def test_a_photo_of_one_color_comes_out_in_one_color():
+ONE_COLOR = np.full((150, 210, 3), [0.8, 0.1, 0.4], np.float32)
+
+
+def test_without_grain_a_photo_of_one_color_comes_out_in_one_color():
     """Three norms in a row enlarge a difference ten million times: what Winograd's algorithm rounds would be seen."""
-    made = any_painting(np.full((150, 210, 3), [0.8, 0.1, 0.4], np.float32))
+    predictor = load_predictor(BUILTIN / "any.h5")
+    embedding = predictor.style(painting(256), name="painting").embedding
+    with no_grad():
+        made = predictor.net(Tensor(ONE_COLOR[None]), Tensor(embedding[None])).data[0]
     assert made.std(axis=(0, 1)).max() < 1e-3
+
+
+def test_a_photo_of_one_color_is_painted():
+    made = any_painting(ONE_COLOR)
+    assert made.std(axis=(0, 1)).mean() > 5 / 255
+    np.testing.assert_array_equal(any_painting(ONE_COLOR), made)
+
+
+def test_a_smooth_sky_has_strokes_and_no_stripes():
+    """Without grain the steps of 8 bits became stripes along whole rows: 0.99 of what is fine."""
+    slope = np.linspace(0, 1, 200)[:, None, None]
+    sky = (1 - slope) * np.array([0.2, 0.3, 0.6]) + slope * np.array([0.95, 0.6, 0.3])
+    smooth = (np.round(np.broadcast_to(sky, (200, 300, 3)) * 255) / 255).astype(np.float32)
+    wave = load_multistyle(BUILTIN / "styles.h5").render(smooth, "great_wave_hokusai")
+    for made in (any_painting(smooth), wave):
+        low = np.stack([made[max(0, i - 6) : i + 7].mean(axis=0) for i in range(len(made))])
+        fine = (made - low)[10:-10]
+        assert fine.mean(axis=1).var() < 0.4 * fine.var()
 
 
 def test_no_weave():
