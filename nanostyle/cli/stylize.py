@@ -23,6 +23,7 @@ from nanostyle.io.resample import resize
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.methods.masks import Mask, by_region, mask_of
+from nanostyle.methods.strokes import LARGEST, LARGEST_BY_DEFAULT, SMALLEST, stroked
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.load import load_model
 from nanostyle.models.loss_network import default_loss_network, loss_network
@@ -91,6 +92,13 @@ class Method:
     default=1.0,
     show_default=True,
     help="From 0, the photo, to 1, the whole style; for trained models.",
+)
+@click.option(
+    "--strokes",
+    type=click.IntRange(SMALLEST, LARGEST),
+    metavar="PIXELS",
+    help="How large the strokes are: paint as if the photo's long side were so long; for trained models. Default: the"
+    f" photo's own, up to {LARGEST_BY_DEFAULT}.",
 )
 @click.option(
     "--method",
@@ -223,7 +231,7 @@ def _method(values: dict[str, Any], runtime: Runtime) -> Method:
 
 # Options that belong to Gatys' method, and to trained models; a seed makes no difference to these.
 _GATYS = ("loss_net", "pooling", "padding", *(field.name for field in fields(GatysOptions) if field.name != "seed"))
-_ONE_PASS = ("strength", "model", "save_style")
+_ONE_PASS = ("strength", "strokes", "model", "save_style")
 
 
 def _given(names: Sequence[str]) -> list[str]:
@@ -266,11 +274,11 @@ def _one_pass(model: TrainedModel[Any], path: Path, values: dict[str, Any], regi
     blended = model.blend(styles, values["weights"])
     if values["save_style"] and isinstance(model, Predictor):
         blended.save(values["save_style"], overwrite=True)
-    strength = values["strength"]
+    how = {"strength": values["strength"], "strokes": values["strokes"]}
     if regions:
-        render = by_region([model.renderer(style, strength=strength) for style in styles], regions)
+        render = by_region([stroked(model, style, **how) for style in styles], regions)
     else:
-        render = model.renderer(blended, strength=strength)
+        render = stroked(model, blended, **how)
 
     def stages(picture: Picture) -> Iterator[Stage]:
         pixels = render(picture.pixels)
@@ -283,7 +291,7 @@ def _one_pass(model: TrainedModel[Any], path: Path, values: dict[str, Any], regi
         "styles": [*(p.name for p in values["style_images"]), *values["styles"]],
         "weights": list(values["weights"]),
         "masks": [path.name for path in values["masks"]],
-        "strength": values["strength"],
+        **how,
     }
     return Method(f"method {model.kind}, model {path}", facts, stages)
 

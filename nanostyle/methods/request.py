@@ -13,12 +13,13 @@ import numpy as np
 from nanostyle.errors import NanostyleError
 from nanostyle.io.sources import Source
 from nanostyle.methods.gatys import GatysOptions
+from nanostyle.methods.strokes import LARGEST, LARGEST_BY_DEFAULT, SMALLEST, check_strokes
 
 # Options that belong to Gatys' method, and to trained models; a seed makes no difference to these.
 OF_GATYS = frozenset(
     {"loss_net", "pooling", "padding", *(f.name for f in dataclasses.fields(GatysOptions) if f.name != "seed")}
 )
-OF_TRAINED = frozenset({"strength", "model"})
+OF_TRAINED = frozenset({"strength", "strokes", "model"})
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class StylizeOptions:
         Where each style is to be, in their order, in place of weights: pictures, white there, black elsewhere.
     strength : float
         From 0, the photo, to 1, the whole style; for trained models.
+    strokes : int or None
+        How large the strokes of a trained model are: as on a photo whose long side is so many pixels, 64 to 4096. None:
+        the photo's own, up to 768.
     size : int or None
         The long side of the result in pixels. None: the photo's.
     colors
@@ -94,6 +98,14 @@ class StylizeOptions:
         default=1.0,
         metadata={"range": (0.0, 1.0), "help": "From 0, the photo, to 1, the whole style. For trained models."},
     )
+    strokes: int | None = field(
+        default=None,
+        metadata={
+            "range": (SMALLEST, LARGEST),
+            "help": "How large the strokes are: paint as if the photo's long side were so many pixels. For trained"
+            f" models. Default: the photo's own, up to {LARGEST_BY_DEFAULT}.",
+        },
+    )
     size: int | None = field(
         default=None,
         metadata={"range": (1, None), "help": "Long side of the result, in pixels. Default: the photo's."},
@@ -132,6 +144,7 @@ class StylizeOptions:
                 raise ValueError(f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {value!r}")
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength: expected a number from 0 to 1, got {self.strength}")
+        check_strokes(self.strokes)
         if self.size is not None and self.size < 1:
             raise ValueError(f"size: expected 1 pixel or more, got {self.size}")
         if not all(weight >= 0 and np.isfinite(weight) for weight in self.weights):

@@ -21,6 +21,7 @@ from nanostyle.methods.gatys import Step, gatys
 from nanostyle.methods.masks import by_region, mask_of
 from nanostyle.methods.request import OF_GATYS, OF_TRAINED, StylizeOptions
 from nanostyle.methods.result import Progress, Result
+from nanostyle.methods.strokes import stroked
 from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.load import load_model
@@ -233,12 +234,12 @@ class Stylizer:
         self.title = f"method {model.kind}, model {model.path or model.kind}"
         styles = [self._style_of(model, one, kind) for one, kind in zip(wanted, kinds, strict=True)] or [model.style()]
         self.style = model.blend(styles, self.options.weights)
-        strength = self.options.strength
+        strength, strokes = self.options.strength, self.options.strokes
         if self._regions:
-            each = [model.renderer(style, strength=strength) for style in styles]
+            each = [stroked(model, style, strength=strength, strokes=strokes) for style in styles]
             self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
         else:
-            self._render = model.renderer(self.style, strength=strength)
+            self._render = stroked(model, self.style, strength=strength, strokes=strokes)
         render = self._render
         self._work = lambda pixels: _once(render(pixels))
         self.facts = {
@@ -247,6 +248,7 @@ class Stylizer:
             "model_sha256": model.sha256,
             **self._named(wanted),
             "strength": strength,
+            "strokes": strokes,
         }
 
     @staticmethod

@@ -197,6 +197,24 @@ def test_a_picture_of_one_pixel(folder):
     assert listing(folder) == before
 
 
+def test_strokes_of_a_trained_model(folder):
+    style = ["--style", "scream_munch"]
+    for name, args in (("plain", []), ("own", ["--strokes", 80]), ("large", ["--strokes", 64])):
+        result = run("stylize", "photo.png", *style, "--size", 80, *args, "-o", f"{name}.png", cwd=folder)
+        assert result.returncode == 0, result.stderr
+    plain, own, large = (load_image(folder / f"{name}.png").pixels for name in ("plain", "own", "large"))
+    np.testing.assert_array_equal(own, plain)
+    assert large.shape == plain.shape and (large != plain).any()
+    assert [read_recipe(folder / f"{name}.png")["strokes"] for name in ("plain", "large")] == [None, 64]
+
+
+def test_strokes_that_cannot_be(folder):
+    failed(
+        run("stylize", "photo.png", "--style", "scream_munch", "--strokes", 63, cwd=folder), "--strokes", "64<=x<=4096"
+    )
+    failed(stylize(folder, "--method", "gatys", "--strokes", 100), "--strokes is for trained models")
+
+
 def test_an_output_that_cannot_be_written(folder):
     before = listing(folder)
     failed(stylize(folder, "-o", "missing/out.png"), "missing")

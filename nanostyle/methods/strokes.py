@@ -1,0 +1,81 @@
+"""How large the strokes of a one-pass network are.
+
+A network paints strokes of a fixed number of pixels: on a photo of a phone they are dust, and a small preview promises
+what the full size does not keep. So the photo is painted at a size at which strokes are large, and brought back to its
+own: enlarged, with the detail that the small photo lacked, and through the network once more with part of the strength,
+which makes paint of that detail and leaves the large strokes. More than twice the size takes several such steps.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from nanostyle.backend.types import Pixels
+from nanostyle.io.resample import fitted, resize
+from nanostyle.models.base import TrainedModel
+
+LARGEST_BY_DEFAULT = 768
+"""The long side in pixels up to which a photo is painted as it is."""
+
+SMALLEST, LARGEST = 64, 4096
+
+# What part of the strength the second pass has. A whole one paints new fine strokes over the large ones.
+_AGAIN = 0.4
+
+Render = Callable[[Pixels, float], Pixels]
+"""A photo `(H, W, 3)` of any size, stylized with a strength from 0 to 1."""
+
+
+def stroked(
+    model: TrainedModel[Any], style: Any = None, *, strength: float = 1.0, strokes: int | None = None
+) -> Callable[[Pixels], Pixels]:
+    """`model.renderer` with strokes as `paint` has them: style, strength and strokes are settled, and bad ones refused.
+
+    Raises
+    ------
+    NanostyleError, ValueError
+        As `model.renderer` and `paint` do.
+    """
+    check_strokes(strokes)
+    # A strength is settled once: on a GPU that is a recording.
+    at = cache(lambda part: model.renderer(style, strength=part))
+    at(strength)
+    return lambda photo: paint(photo, lambda x, part: at(part)(x), strength=strength, strokes=strokes)
+
+
+def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int | None = None) -> Pixels:
+    """`photo` `(H, W, 3)`, RGB in 0..1, painted as if its long side were `strokes` pixels; a picture of the same size.
+
+    Below the long side strokes become larger, above it finer. By default they are those of the photo's own size up to
+    a long side of 768 pixels, and of that size above. A `strength` of 0 is the photo itself.
+
+    Raises
+    ------
+    ValueError
+        `strokes` is not from 64 to 4096; and as `render` does.
+    """
+    check_strokes(strokes)
+    size = photo.shape[0], photo.shape[1]
+    long = max(size)
+    side = min(long, LARGEST_BY_DEFAULT) if strokes is None else strokes
+    if side == long or strength == 0:
+        return render(photo, strength)
+    small = resize(photo, fitted(size, side))
+    painted = render(small, strength)
+    if side > long:
+        return resize(painted, size)
+    while side < long:
+        side = min(2 * side, long)
+        at = fitted(size, side)
+        larger = resize(photo, at)
+        again = np.clip(resize(painted, at) + larger - resize(small, at), 0, 1)
+        small, painted = larger, render(again, _AGAIN * strength)
+    return painted
+
+
+def check_strokes(strokes: int | None) -> None:
+    """Raise ValueError where `strokes` is a number that is not from 64 to 4096."""
+    if strokes is not None and not SMALLEST <= strokes <= LARGEST:
+        raise ValueError(f"strokes: expected from {SMALLEST} to {LARGEST} pixels, got {strokes}")
