@@ -206,6 +206,9 @@ CASES = [
     Case("style_loss", normal("NCC", "NCC"), lambda s: {"scale": "relative", **_weights(s)}, frozen=(1,)),
     Case("style_loss", normal("NCC", "NCC"), {"scale": "paper"}, frozen=(1,)),
     Case("grid_loss", normal("NHWC"), least=4),
+    Case("palette", normal("NHW3"), least=8),
+    Case("palette_loss", normal("N43", "N43"), _weights, frozen=(1,)),
+    Case("palette_loss", normal("N43", "N43"), frozen=(1,)),
     Case("grid_loss", normal("NHWC"), {"period": 2}, least=2),
 ]
 

@@ -5,11 +5,23 @@ picture size, layer and network. `paper` is the exact formula of Gatys 2016.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 
-from nanostyle.autograd.ops import cast, crop, mean, relative_distance, reshape, squared_distance
+from nanostyle.autograd.ops import (
+    avg_pool,
+    cast,
+    concat,
+    crop,
+    gram,
+    matmul,
+    mean,
+    relative_distance,
+    reshape,
+    squared_distance,
+)
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import module_of
 from nanostyle.backend.types import Array
@@ -75,6 +87,55 @@ def grid_loss(y: Tensor, *, period: int = 4) -> Tensor:
     means = mean(reshape(y, shape=(N, h, period, w, period, C)), axis=(1, 3))
     d = means - mean(means, axis=(1, 2), keepdims=True)
     return mean(d * d)
+
+
+# Brightness, red against green, blue against yellow: orthonormal, the two of color times 4. Pictures vary in
+# brightness far more than in color, and a loss that weighs both alike hardly sees color.
+_OPPONENT = np.array([[1, 1, 1], [1, -1, 0], [1, 1, -2]]).T / np.sqrt([3, 2, 6]) * [1, 4, 4]
+_POOLED = 4
+
+# Typical of paintings of many colors. Without them those of few, whose faults nobody sees, would outweigh all others.
+_LEAST_SPREAD, _LEAST_COVARIANCE = 0.15, 0.02
+
+
+@cache
+def _opponent(xp: Any, dtype: np.dtype[Any]) -> Array:
+    """The matrix where the pictures are: kept, for what is recorded on a GPU may not upload."""
+    return xp.asarray(_OPPONENT, dtype)
+
+
+def palette(y: Tensor) -> Tensor:
+    """The colors of pictures `(N, H, W, 3)`, RGB in 0..1: mean and covariance in an opponent space, `(N, 4, 3)`.
+
+    The first row is the mean, the others are the covariance matrix, of the means of 4 x 4 pixels: what the eye takes
+    for color is not that of single pixels.
+
+    Raises
+    ------
+    ValueError
+        The pictures are smaller than 4 x 4.
+    """
+    y = cast(y, dtype=np.result_type(y.dtype, np.float32))
+    pooled = avg_pool(y, size=_POOLED, stride=_POOLED)
+    colors = matmul(pooled, _opponent(module_of(y.data), y.dtype))
+    center = mean(colors, axis=(1, 2), keepdims=True)
+    return concat(reshape(center, shape=(len(y.data), 1, 3)), gram(colors - center), axis=1)
+
+
+def palette_loss(P: Tensor, A: Array, *, weight: Array | None = None) -> Tensor:
+    """How far palettes `P` are from those of the style, `A`, both `(N, 4, 3)` as `palette` gives them: a number.
+
+    The mean over the pictures of ||mean - mean_A||² / trace(covariance_A) + ||covariance - covariance_A||² /
+    ||covariance_A||², each times its `weight` `(N,)` if given. The divisors are at least what is typical of paintings
+    of many colors. The term is ours, not of a paper.
+    """
+    xp, N = module_of(A), len(A)
+    spread = xp.maximum(xp.trace(A[:, 1:], axis1=1, axis2=2), _LEAST_SPREAD)
+    size = xp.maximum((A[:, 1:] ** 2).sum(axis=(1, 2)), _LEAST_COVARIANCE)
+    # One distance serves both: the rows are scaled, then compared.
+    scale = xp.stack([1 / spread, *[1 / size] * 3], axis=1)[:, :, None] ** 0.5
+    share = xp.full(N, 1 / N, A.dtype) if weight is None else weight / N
+    return squared_distance(P * scale, A * scale, weight=share)
 
 
 def normalized(weights: Sequence[float] | None, count: int) -> list[float]:

@@ -5,14 +5,17 @@ from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.types import Array
 from nanostyle.nets.perceptual import Grams, PerceptualLoss, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.losses import grid_loss
+from nanostyle.nn.losses import grid_loss, palette, palette_loss
 from nanostyle.training.options import TrainOptions
+
+_PALETTE = "palette"
 
 
 class Objective:
     """The perceptual loss of Johnson 2016, section 3.2, scale-free, and what training adds to it.
 
-    It adds a weight for each picture's style, photos that are to come out as they went in, and the grid loss.
+    It adds a weight for each picture's style, photos that are to come out as they went in, and the losses of grid and
+    palette.
 
     Attributes
     ----------
@@ -33,8 +36,15 @@ class Objective:
         self.layers = self._loss.layers
 
     def grams(self, paintings: Array) -> Grams:
-        """The Gram matrices of the style layers for `paintings (N, H, W, 3)`: what a style is, to the loss."""
-        return self._loss.grams(paintings)
+        """What a style is, to the loss: the Gram matrices of the style layers for `paintings (N, H, W, 3)`.
+
+        Where colors count, their palettes `(N, 4, 3)` stand beside them as `palette`.
+        """
+        grams = self._loss.grams(paintings)
+        if not self.options.palette_weight:
+            return grams
+        with no_grad():
+            return {**grams, _PALETTE: palette(Tensor(paintings)).data}
 
     def losses(
         self,
@@ -45,12 +55,14 @@ class Objective:
         *,
         own: bool = True,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of the stylized `y` `(N, H, W, 3)` of `photos`, and its terms: content, style, tv, grid, photo.
+        """The loss of the stylized `y` `(N, H, W, 3)` of `photos`, and its terms.
+
+        They are content, style, palette, tv, grid and photo.
 
         Parameters
         ----------
         targets
-            The Gram matrices of each picture's style.
+            The Gram matrices of each picture's style, as `grams` gives them.
         style_weight
             `(N,)`: multiplies each picture's style term. A picture of weight 0 is one that is to come out as it went
             in: it has the term `photo`, the mean squared distance of the pixels, in place of style and tv.
@@ -61,6 +73,9 @@ class Objective:
         terms = self._loss.terms(y, self._loss.content(photos), [StyleTarget(targets)], style_weight)
         terms = {"content": terms["content"] * options.content_weight, "style": terms["style"] * options.style_weight}
         styled = (style_weight > 0).astype(photos.dtype) if own and style_weight is not None else None
+        if options.palette_weight:
+            colors = palette_loss(palette(y), targets[_PALETTE], weight=style_weight)
+            terms["palette"] = colors * options.palette_weight
         if options.tv_weight:
             seen = y if styled is None else y * styled[:, None, None, None]
             terms["tv"] = total_variation(seen) * options.tv_weight

@@ -14,14 +14,23 @@ _FROM_0 = (
     "style_weight",
     "tv_weight",
     "grid_weight",
+    "palette_weight",
+    "pan_weight",
+    "grain",
     "photo_weight",
     "photo_share",
+    "second_share",
+    "style_crops",
     "ema",
     "seed",
 )
 
 # These may change when a run goes on: they have no say in how the weights move.
 FREE_ON_RESUME = frozenset({"steps", "preview_every", "checkpoint_every", "storage", "license"})
+
+
+# Smaller photos that move leave nothing to compare between their borders.
+_LEAST_PANNED = 32
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,26 @@ class TrainOptions:
         default=1000.0,
         metadata={"help": "No weave along the pixels that the network enlarges together; 0: do not care."},
     )
+    palette_weight: float = field(default=0.0, metadata={"help": "How much the painting's colors count."})
+    pan_weight: float = field(
+        default=0.0,
+        metadata={"help": "predict: how exactly the result moves along with a photo that moves by a pixel or two."},
+    )
+    second_share: float = field(
+        default=0.0,
+        metadata={"help": "predict: the share of photos that were stylized at half the size before, for --strokes."},
+    )
+    grain: float = field(
+        default=0.0, metadata={"help": "predict: deviation of the grain in the network's input, of 255."}
+    )
+    style_crops: int = field(
+        default=0,
+        metadata={"help": "predict: so many crops of each painting, whose Gram matrices are kept. 0: always new ones."},
+    )
+    frozen_norm: bool = field(
+        default=False,
+        metadata={"help": "predict: batch norm stays as the model has it that the training starts from."},
+    )
     photo_weight: float = field(
         default=50.0,
         metadata={"help": "cin: how exactly the style `photo`, the end of --strength, gives the photo back."},
@@ -164,9 +193,15 @@ class TrainOptions:
             least = "above 0" if name in _ABOVE_0 else "of 0 or more"
             if not (value >= 0 and np.isfinite(value)) or (name in _ABOVE_0 and value == 0):
                 raise ValueError(f"{name}: expected a number {least}, got {value}")
-        for name in ("ema", "photo_share"):
+        for name in ("ema", "photo_share", "second_share"):
             if getattr(self, name) >= 1:
                 raise ValueError(f"{name}: expected a number below 1, got {getattr(self, name)}")
+        if self.pan_weight and self.size < _LEAST_PANNED:
+            raise ValueError(f"pan_weight: expected crops of {_LEAST_PANNED} pixels or more, got size {self.size}")
+        if self.second_share and self.size % 2:
+            raise ValueError(f"second_share: expected crops whose half is whole, got size {self.size}")
+        if self.frozen_norm and not self.start_from:
+            raise ValueError("frozen_norm: expected a model to start from, got none")
 
     @property
     def style_side(self) -> int:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from nanostyle import __version__
-from nanostyle.autograd.ops import concat
+from nanostyle.autograd.ops import avg_pool, concat, crop, mean
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.pictures import load_short
 from nanostyle.models.base import IDENTITY
+from nanostyle.models.grain import draw_grain
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.nets.cost import loss_gradient, training_step
 from nanostyle.nets.perceptual import Grams
@@ -26,6 +27,30 @@ from nanostyle.training.objective import Objective
 
 _HELD_OUT = 3
 _CALIBRATION = 64
+
+# The number after the user's seed for the grain; 1 to 3 have other uses.
+_GRAIN = 4
+
+# By how much photos move, down and right, from step to step: what follows these follows any movement. Photos are cut
+# by the room that this takes; what lies near the border sees another border after the movement and is not compared.
+_PANS = ((1, 2), None, (2, 1), None)
+_PAN_ROOM, _PAN_BORDER = 4, 12
+
+
+def spread_evenly(share: float, step: int, count: int) -> int:
+    """How many of the `count` photos of `step` belong to a `share` of all, spread evenly over the steps."""
+    return int((step + 1) * share * count) - int(step * share * count)
+
+
+def enlarge(x: Array) -> Array:
+    """`x` `(N, H, W, C)` at twice the size: linear, each new pixel a quarter of the way to its neighbor."""
+    for axis in (1, 2):
+        xp, n = module_of(x), x.shape[axis]
+        i = xp.arange(n)
+        before, after = (xp.take(x, xp.clip(i + d, 0, n - 1), axis=axis) for d in (-1, 1))
+        pair = xp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
+        x = pair.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
+    return x
 
 
 class PredictTask:
@@ -73,6 +98,7 @@ class PredictTask:
         self.skipped = self._pictures.skipped
         self._batches: Generator[Pixels, None, None] | None = None
         self._next = 0
+        self._kept: dict[int, Grams] = {}
         move(net, device)
         if isinstance(net.predictor.backbone, VggBackbone):
             count = min(_CALIBRATION, len(self.learned))
@@ -85,36 +111,104 @@ class PredictTask:
         return {"mode": "predict", "network": self.net.config, "paintings": f"{len(self._files)} ({names})"}
 
     def inputs(self, step: int, count: int) -> dict[str, Any]:
-        """The paintings of `step`, for all but the first photos, which are their own style, and how many those are."""
-        own = self.own_at(step, count)
-        return {"paintings": self._paintings(step)[own:], "own": own}
+        """The paintings of `step`, for all but the first photos, which are their own style, and how many those are.
 
-    def losses(self, photos: Array, *, paintings: Array, own: int) -> tuple[Tensor, dict[str, Tensor]]:
+        How many of the last photos were stylized at half the size before; the grain; by how much the photos move.
+        """
+        options = self._objective.options
+        own, second = self.own_at(step, count), spread_evenly(options.second_share, step, count)
+        given: dict[str, Any] = {"paintings": self._paintings(self._place(step))[own:], "own": own}
+        if second := min(second, count - own):
+            given["second"] = second
+        if options.grain:
+            shape = (count, options.size, options.size)
+            given["grain"] = draw_grain(shape, options.grain / 255, [options.seed, _GRAIN, step])
+        if options.pan_weight:
+            given["pan"] = _PANS[step % len(_PANS)]
+        if options.style_crops and self._device == CPU:
+            given["place"] = self._place(step)
+        return given
+
+    def losses(
+        self,
+        photos: Array,
+        *,
+        paintings: Array,
+        own: int,
+        second: int = 0,
+        grain: Array | None = None,
+        pan: tuple[int, int] | None = None,
+        place: int | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, the first `own` photos in their own style, each other in that of its painting."""
         N = len(photos)
+        training = not self._objective.options.frozen_norm
         embedding = self.net.predictor.embed(Tensor(paintings), training=True)
         if own:
             embedding = concat(self.net.predictor.embed(Tensor(photos[:own]), training=True), embedding, axis=0)
-        y = self.net(Tensor(photos), embedding, training=True)
+        x = photos if grain is None else photos + grain
+        if second:
+            x = self._again(x, embedding, second)
+        y = self.net(Tensor(x), embedding, training=training)
         xp = module_of(photos)
         targets: Grams = {
             # Those of a photo that is to come out as it went in are never looked at.
             layer: xp.concatenate([xp.zeros((own, *grams.shape[1:]), grams.dtype), grams])
-            for layer, grams in self._objective.grams(paintings).items()
+            for layer, grams in self._grams(paintings, own, place).items()
         }
         weight = (xp.arange(N) >= own).astype(photos.dtype)
-        return self._objective.losses(y, photos, targets, weight, own=own > 0)
+        loss, terms = self._objective.losses(y, photos, targets, weight, own=own > 0)
+        if pan:
+            terms["pan"] = self._pan(x, y, embedding, pan, training) * self._objective.options.pan_weight
+            loss = loss + terms["pan"]
+        return loss, terms
+
+    def _grams(self, paintings: Array, own: int, place: int | None) -> Grams:
+        """The Gram matrices of a batch's paintings; of those at a `place` that comes again they are kept."""
+        if place is None or own:
+            return self._objective.grams(paintings)
+        if place not in self._kept:
+            self._kept[place] = self._objective.grams(paintings)
+        return self._kept[place]
+
+    def _place(self, step: int) -> int:
+        """The step of which `step` repeats the paintings, where each has but so many crops."""
+        options = self._objective.options
+        return step % max(1, options.style_crops * len(self.learned) // options.batch) if options.style_crops else step
+
+    def _again(self, x: Array, embedding: Tensor, second: int) -> Array:
+        """`x` with the last `second` photos as `--strokes` gives them to the network the second time.
+
+        They are stylized at half the size, enlarged, and have the detail that half the size lacks.
+        """
+        xp, late = module_of(x), x[-second:]
+        with no_grad():
+            small = avg_pool(Tensor(late))
+            painted = self.net(small, Tensor(embedding.data[-second:]))
+        return xp.concatenate([x[:-second], late + enlarge(painted.data - small.data)])
+
+    def _pan(self, x: Array, y: Tensor, embedding: Tensor, pan: tuple[int, int], training: bool) -> Tensor:
+        """How far the results of photos that moved by `pan` pixels are from the results `y`, moved: a mean square."""
+        H, W = x.shape[1] - _PAN_ROOM, x.shape[2] - _PAN_ROOM
+        down, right = pan
+        moved = self.net(Tensor(x[:, down : down + H, right : right + W]), embedding, training=training)
+        window = {"height": H - 2 * _PAN_BORDER, "width": W - 2 * _PAN_BORDER}
+        moved = crop(moved, top=_PAN_BORDER, left=_PAN_BORDER, **window)
+        still = crop(y, top=down + _PAN_BORDER, left=right + _PAN_BORDER, **window)
+        d = moved - still
+        return mean(d * d)
 
     def bytes_per_pixel(self) -> float:
         """What a step takes of a GPU's memory: the paintings go through a loss network too, and back."""
         network, layers = self._objective.network, self._objective.layers
         paintings = (self._objective.options.style_side / self._objective.options.size) ** 2
-        return training_step(self.net.transformer, network, layers) + paintings * loss_gradient(network, layers)
+        step, looks = training_step(self.net.transformer, network, layers), loss_gradient(network, layers)
+        moved = step - looks if self._objective.options.pan_weight else 0.0
+        return step + moved + paintings * looks
 
     def own_at(self, step: int, count: int) -> int:
         """How many of the `count` photos of `step` are their own style: spread evenly over the steps."""
-        share = self._objective.options.photo_share * count
-        return min(int((step + 1) * share) - int(step * share), count - 1)
+        return min(spread_evenly(self._objective.options.photo_share, step, count), count - 1)
 
     def _paintings(self, step: int) -> Pixels:
         """The crops of `step`; they are decoded ahead as long as step follows step."""

@@ -22,7 +22,7 @@ def inputs_of(case, size, seed=0):
 
 
 def test_every_op_has_a_row_and_a_reference():
-    names = {n for n, f in vars(ops).items() if getattr(f, "is_op", False)} | {"instance_norm"}
+    names = {n for n, f in vars(ops).items() if getattr(f, "is_op", False)} | {"instance_norm", "palette"}
     names |= {n for n, f in vars(losses).items() if n.endswith("_loss") and inspect.isfunction(f)}
     assert names == {case.name for case in CASES}
     assert all(callable(getattr(reference, name)) for name in names)

@@ -232,3 +232,28 @@ def grid_loss(y, *, period=4):
         for j in range(W):
             means[:, i % period, j % period] += y[:, i, j] / (H * W / period**2)
     return np.asarray(means.var(axis=(1, 2)).mean())
+
+
+def palette(y):
+    N, H, W, _ = y.shape
+    out = np.zeros((N, 4, 3))
+    for n in range(N):
+        colors = []
+        for i in range(H // 4):
+            for j in range(W // 4):
+                r, g, b = y[n, 4 * i : 4 * i + 4, 4 * j : 4 * j + 4].reshape(16, 3).mean(axis=0)
+                colors.append([(r + g + b) / 3**0.5, 4 * (r - g) / 2**0.5, 4 * (r + g - 2 * b) / 6**0.5])
+        colors = np.array(colors)
+        out[n, 0] = colors.mean(axis=0)
+        out[n, 1:] = np.cov(colors.T, bias=True) if len(colors) > 1 else 0
+    return out
+
+
+def palette_loss(P, A, *, weight=None):
+    total = 0.0
+    for n in range(len(P)):
+        covariance = A[n, 1:]
+        mean = ((P[n, 0] - A[n, 0]) ** 2).sum() / max(np.trace(covariance), 0.15)
+        spread = ((P[n, 1:] - covariance) ** 2).sum() / max((covariance**2).sum(), 0.02)
+        total += (mean + spread) * (1.0 if weight is None else weight[n]) / len(P)
+    return np.asarray(total)

@@ -659,6 +659,11 @@ def test_the_sheet_shows_every_style(finished):
         ({"style_weight": -1}, "style_weight: expected a number of 0 or more, got -1"),
         ({"clip": float("nan")}, "clip: expected a number above 0, got nan"),
         ({"ema": 1}, "ema: expected a number below 1"),
+        ({"second_share": 1}, "second_share: expected a number below 1"),
+        ({"second_share": 0.5, "size": 33}, "second_share: expected crops whose half is whole, got size 33"),
+        ({"palette_weight": -1}, "palette_weight: expected a number of 0 or more"),
+        ({"pan_weight": 1, "size": 31}, "pan_weight: expected crops of 32 pixels or more, got size 31"),
+        ({"frozen_norm": True}, "frozen_norm: expected a model to start from, got none"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -15,8 +15,9 @@ import numpy.typing as npt
 from nanostyle.backend.device import CuPy, loaded_cupy
 from nanostyle.backend.types import Array, R
 
-# Recordings that are kept, each with its memory: training by prediction alternates between two.
-_MOST = 2
+# Recordings that are kept, each with its memory: training by prediction alternates between two, and between eight where
+# photos move and come a second time.
+_MOST = 8
 
 
 class Recording(NamedTuple):
