@@ -74,15 +74,8 @@ def training_step(net: TransformerNet, network: LossNetwork, layers: Iterable[st
 
 
 def transformer_flops(net: TransformerNet, H: int, W: int) -> float:
-    """Multiplications and additions of `net` for one picture of `H` x `W` pixels.
-
-    A kernel meets every pixel of the result; a transposed one, every pixel of the input.
-    """
-    total = 0.0
-    for layer in net.layers:
-        scale = layer.scale if layer.convolution.transposed else layer.scale_out
-        total += 2 * prod(layer.convolution.weight.shape) * H * W / scale**2
-    return total
+    """Multiplications and additions of `net` for one picture of `H` x `W` pixels."""
+    return 2 * sum(layer.macs for layer in net.layers) * H * W
 
 
 def vgg_flops(network: LossNetwork, H: int, W: int) -> float:

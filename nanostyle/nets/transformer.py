@@ -26,6 +26,7 @@ mirrored at the bottom and the right, and the result cropped back.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -78,6 +79,12 @@ class Layer:
         """The picture's side over that of the layer's result."""
         layer = self.convolution
         return self.scale // layer.stride if layer.transposed else self.scale * layer.stride // layer.upsample
+
+    @property
+    def macs(self) -> float:
+        """Multiplications for each pixel of the picture. A transposed kernel meets every pixel of the input."""
+        scale = self.scale if self.convolution.transposed else self.scale_out
+        return prod(self.convolution.weight.shape) / scale**2
 
 
 def transformer_config(
@@ -289,7 +296,7 @@ class TransformerNet:
             if layer.block == "last":
                 kept = added = None
             if layer.activation:
-                x = _ACTIVATIONS[layer.activation](x)
+                x = ACTIVATIONS[layer.activation](x)
         x = ops.cast(x, dtype=photos.dtype)
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 
@@ -307,4 +314,4 @@ def _unit_tanh(x: Tensor) -> Tensor:
     return (ops.tanh(x) + 1) * 0.5
 
 
-_ACTIVATIONS = {"tanh": _unit_tanh, "sigmoid": ops.sigmoid}
+ACTIVATIONS = {"tanh": _unit_tanh, "sigmoid": ops.sigmoid}

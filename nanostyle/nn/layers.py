@@ -113,7 +113,15 @@ class Conv2d(Convolution):
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, H', W', M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
         statistics = _takes_bias_out(self.norm)
-        y = ops.conv2d(
+        y = self.convolve(x, relu=self.relu and self.norm is None, statistics=statistics)
+        if self.norm is None:
+            return y
+        y, known = y if statistics else (y, None)
+        return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training)
+
+    def convolve(self, x: Any, *, relu: bool = False, statistics: bool = False) -> Any:
+        """The convolution alone; with `statistics`, and those of its result, as `ops.conv2d` has them."""
+        return ops.conv2d(
             x,
             self.weight,
             self._trained_bias,
@@ -121,13 +129,9 @@ class Conv2d(Convolution):
             pad=self.kernel // 2,
             mode="reflect",
             upsample=self.upsample,
-            relu=self.relu and self.norm is None,
+            relu=relu,
             statistics=statistics,
         )
-        if self.norm is None:
-            return y
-        y, known = y if statistics else (y, None)
-        return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training)
 
 
 class ConvTranspose2d(Convolution):
@@ -156,10 +160,14 @@ class ConvTranspose2d(Convolution):
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
-        y = ops.conv_transpose2d(x, self.weight, self._trained_bias, stride=self.stride, pad=1, output_pad=1)
+        y = self.convolve(x)
         if self.norm is not None:
             return self.norm(y, residual, relu=self.relu, style=style, training=training)
         return ops.relu(y) if self.relu else y
+
+    def convolve(self, x: Any) -> Tensor:
+        """The convolution alone."""
+        return ops.conv_transpose2d(x, self.weight, self._trained_bias, stride=self.stride, pad=1, output_pad=1)
 
 
 # --- without pixels ---------------------------------------------------------------------------------------
