@@ -2,8 +2,10 @@
 
 import math
 import os
+import re
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,50 @@ def check_memory(device: Device, size: tuple[int, int], each: float, remedy: str
             f" {free / 1e9:.2g} GB are free",
             hint=f"use {remedy or f'{{size}} {side}'}, or {{device}} cpu",
         )
+
+
+def free_memory() -> int | None:
+    """The bytes of main memory that this process may still take; None where the system does not tell.
+
+    On Linux: what the machine has available, or what is left of the process's control group, whichever is less.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    found = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    for limit, used in _GROUP_FILES:
+        try:
+            found.append(int(Path(limit).read_text()) - int(Path(used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+    return max(0, min(found)) if found else None
+
+
+_GROUP_FILES = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+def bytes_of(text: str) -> int:
+    """The bytes that a text such as `1.5GB`, `800 MB` or `900000000` stands for.
+
+    Raises
+    ------
+    ValueError
+        It is no such text, or less than 1 MB.
+
+    Examples
+    --------
+    >>> bytes_of("1.5GB")
+    1500000000
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?\s*", text, re.IGNORECASE)
+    count = int(float(match[1]) * 1000 ** " kmgt".index(match[2].lower() or " ")) if match else 0
+    if count < 1_000_000:
+        raise ValueError(f"memory: expected a size such as 800MB or 2GB, got {text!r}")
+    return count
 
 
 # --- memory -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nanostyle.backend.memory import bytes_of, free_memory
 from nanostyle.errors import NanostyleError
 from nanostyle.io.sources import Source
 from nanostyle.methods.gatys import GatysOptions
@@ -56,6 +57,9 @@ class StylizeOptions:
         `auto` (fp32 on a CPU, tf32 on a GPU), `fp32`, `tf32` or `fp16`. It holds for the whole process.
     threads : int or None
         How many threads the whole process computes with. None: as they are.
+    max_memory : str or None
+        What one pass may take of the main memory, as `2GB`; a larger picture is worked on in bands of rows. None: three
+        quarters of what is free.
     chosen : frozenset of str or None
         The names of the options that were chosen, by which `auto` and the refusals go. None: those that differ from
         their defaults.
@@ -131,6 +135,14 @@ class StylizeOptions:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    max_memory: str | None = field(
+        default=None,
+        metadata={
+            "metavar": "SIZE",
+            "help": "Main memory for one pass, as 2GB; larger pictures are worked on in bands of rows. Default: three"
+            " quarters of what is free.",
+        },
+    )
     chosen: frozenset[str] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -142,6 +154,8 @@ class StylizeOptions:
             value = getattr(self, name)
             if words and value is not None and value not in words:
                 raise ValueError(f"{name}: expected {', '.join(words[:-1])} or {words[-1]}, got {value!r}")
+        if self.max_memory is not None:
+            bytes_of(self.max_memory)
         if not 0 <= self.strength <= 1:
             raise ValueError(f"strength: expected a number from 0 to 1, got {self.strength}")
         check_strokes(self.strokes)
@@ -170,6 +184,14 @@ class StylizeOptions:
         gatys = dataclasses.replace(here.pop("gatys", self.gatys), **there)
         chosen = here.pop("chosen", None if self.chosen is None else self.chosen | changes.keys())
         return dataclasses.replace(self, gatys=gatys, chosen=chosen, **here)
+
+    @property
+    def memory(self) -> int | None:
+        """The bytes that one pass may take; None where the system does not tell what is free."""
+        if self.max_memory is not None:
+            return bytes_of(self.max_memory)
+        free = free_memory()
+        return None if free is None else free * 3 // 4
 
     def chosen_names(self) -> frozenset[str]:
         """The names of the options that were chosen; see `chosen`."""

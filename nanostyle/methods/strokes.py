@@ -29,9 +29,14 @@ Render = Callable[[Pixels, float], Pixels]
 
 
 def stroked(
-    model: TrainedModel[Any], style: Any = None, *, strength: float = 1.0, strokes: int | None = None
+    model: TrainedModel[Any],
+    style: Any = None,
+    *,
+    strength: float = 1.0,
+    strokes: int | None = None,
+    memory: int | None = None,
 ) -> Callable[[Pixels], Pixels]:
-    """`model.renderer` with strokes as `paint` has them: style, strength and strokes are settled, and bad ones refused.
+    """`model.renderer` with strokes as `paint` has them: all but the photo is settled, and bad values refused.
 
     Raises
     ------
@@ -40,7 +45,7 @@ def stroked(
     """
     check_strokes(strokes)
     # A strength is settled once: on a GPU that is a recording.
-    at = cache(lambda part: model.renderer(style, strength=part))
+    at = cache(lambda part: model.renderer(style, strength=part, memory=memory))
     at(strength)
     return lambda photo: paint(photo, lambda x, part: at(part)(x), strength=strength, strokes=strokes)
 

@@ -234,12 +234,13 @@ class Stylizer:
         self.title = f"method {model.kind}, model {model.path or model.kind}"
         styles = [self._style_of(model, one, kind) for one, kind in zip(wanted, kinds, strict=True)] or [model.style()]
         self.style = model.blend(styles, self.options.weights)
-        strength, strokes = self.options.strength, self.options.strokes
+        strength = self.options.strength
+        how: dict[str, Any] = {"strokes": self.options.strokes, "memory": self.options.memory}
         if self._regions:
-            each = [stroked(model, style, strength=strength, strokes=strokes) for style in styles]
+            each = [stroked(model, style, strength=strength, **how) for style in styles]
             self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
         else:
-            self._render = stroked(model, self.style, strength=strength, strokes=strokes)
+            self._render = stroked(model, self.style, strength=strength, **how)
         render = self._render
         self._work = lambda pixels: _once(render(pixels))
         self.facts = {

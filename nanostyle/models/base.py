@@ -14,6 +14,7 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import sha256
 from nanostyle.models.grain import with_grain
+from nanostyle.nets.banded import ArrayRows, Rows
 from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
@@ -141,6 +142,7 @@ class TrainedModel(ABC, Generic[S]):
         style: "str | os.PathLike[str] | Pixels | S | None" = None,
         *,
         strength: float = 1.0,
+        memory: int | None = None,
     ) -> Pixels:
         """`photo` `(H, W, 3)`, RGB in 0..1, of any size, in `style`: a picture of the same size, in 0..1.
 
@@ -155,6 +157,9 @@ class TrainedModel(ABC, Generic[S]):
             As in `TrainedModel.style`.
         strength
             From 0, the photo, to 1, the whole style.
+        memory
+            The bytes that a pass may take on a CPU. A larger picture is worked on in bands of rows, to the same result
+            but for rounding. None: no limit.
 
         Raises
         ------
@@ -163,18 +168,19 @@ class TrainedModel(ABC, Generic[S]):
         ValueError
             As `style` does; or the strength is not from 0 to 1.
         """
-        return self.renderer(style, strength=strength)(photo)
+        return self.renderer(style, strength=strength, memory=memory)(photo)
 
     def renderer(
         self,
         style: "str | os.PathLike[str] | Pixels | S | None" = None,
         *,
         strength: float = 1.0,
+        memory: int | None = None,
     ) -> Callable[[Pixels], Pixels]:
         """`render` for many photos: style and strength are settled here, and bad ones refused."""
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
-        wanted, paint = self.style(style), self._painter()
+        wanted, paint = self.style(style), self._within(memory, self._painter())
         part, rest = np.float32(strength), np.float32(1 - strength)
 
         def render(photo: Pixels) -> Pixels:
@@ -191,11 +197,29 @@ class TrainedModel(ABC, Generic[S]):
 
         return render
 
+    def _within(self, memory: int | None, paint: Callable[[Pixels, S], Pixels]) -> Callable[[Pixels, S], Pixels]:
+        """`paint`, in bands of rows where a picture in one piece would take more than `memory`."""
+        if memory is None or self.device.is_gpu:
+            return paint
+        limit = memory
+
+        def painted(photo: Pixels, style: S) -> Pixels:
+            H, W = photo.shape[:2]
+            if H * W * self._bytes_per_pixel() <= limit:
+                return paint(photo, style)
+            return self._in_bands(ArrayRows(photo), style, limit).read(0, H)
+
+        return painted
+
     # --- what each kind brings --------------------------------------------------------------------------------------
 
     @abstractmethod
     def _painter(self) -> Callable[[Pixels, S], Pixels]:
         """From a photo and a style to the network's output: a new function for each renderer, not cut to 0..1."""
+
+    @abstractmethod
+    def _in_bands(self, photo: Rows, style: S, memory: int) -> Rows:
+        """What the painter gives, computed in bands of rows that take `memory` bytes, about."""
 
     @abstractmethod
     def _own(self, photo: Pixels) -> S | None:

@@ -16,6 +16,7 @@ from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.models.base import IDENTITY, Storage, TrainedModel
+from nanostyle.nets.banded import BandedTransformer, Rows
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import freeze, move, set_state, state
@@ -120,6 +121,10 @@ class Model(TrainedModel[Mix]):
 
         work = repeated(forward, self.device)
         return lambda photo, style: to_host(work(photo[None], shares=style.shares))[0]
+
+    def _in_bands(self, photo: Rows, style: Mix, memory: int) -> Rows:
+        banded = BandedTransformer(self.net, memory)
+        return banded(photo, self.net.blend(dict(style.shares), banded.contrast(photo)))
 
     def _own(self, photo: Pixels) -> Mix | None:
         return self.style(IDENTITY) if self.has_identity else None

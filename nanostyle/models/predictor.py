@@ -22,6 +22,7 @@ from nanostyle.models.loss_network import load_features
 from nanostyle.models.multistyle import storage_of
 from nanostyle.models.registry import find
 from nanostyle.models.style import Embedding, Style, load_style
+from nanostyle.nets.banded import BandedTransformer, Rows
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.predictor import Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
@@ -115,7 +116,11 @@ class Predictor(TrainedModel[Style]):
         return super().blend(found, weights)
 
     def renderer(
-        self, style: str | os.PathLike[str] | Pixels | Style | None = None, *, strength: float = 1.0
+        self,
+        style: str | os.PathLike[str] | Pixels | Style | None = None,
+        *,
+        strength: float = 1.0,
+        memory: int | None = None,
     ) -> Callable[[Pixels], Pixels]:
         """`render` for many photos. See `TrainedModel.renderer`; NanostyleError for a style of another model."""
         found = self.style(style)
@@ -124,7 +129,7 @@ class Predictor(TrainedModel[Style]):
                 f"style {found.name!r} was predicted by another model ({found.model}, this one is"
                 f" {self.fingerprint}); predict it again from its picture, or name that model"
             )
-        return super().renderer(found, strength=strength)
+        return super().renderer(found, strength=strength, memory=memory)
 
     @cached_property
     def _forward(self) -> Callable[[Array, Array], Array]:
@@ -138,6 +143,11 @@ class Predictor(TrainedModel[Style]):
 
     def _painter(self) -> Callable[[Pixels, Style], Pixels]:
         return lambda photo, style: to_host(self._forward(photo[None], style.embedding[None]))[0]
+
+    def _in_bands(self, photo: Rows, style: Style, memory: int) -> Rows:
+        with no_grad():
+            rows = self.net.predictor.rows(Tensor(style.embedding[None]))
+        return BandedTransformer(self.net.transformer, memory)(photo, rows)
 
     def _own(self, photo: Pixels) -> Style:
         return Style("photo", self._embedding(photo), self.fingerprint)

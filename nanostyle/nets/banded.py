@@ -10,16 +10,16 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 import numpy as np
 
 from nanostyle.autograd import ops
-from nanostyle.autograd.ops.norm import EPS, moments_of, normalize_forward, scale_and_shift
+from nanostyle.autograd.ops.norm import EPS, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.types import Array
 from nanostyle.nets.cost import transformer_pass
-from nanostyle.nets.transformer import ACTIVATIONS, Layer, TransformerNet
+from nanostyle.nets.transformer import ACTIVATIONS, Contrast, Layer, TransformerNet, logit
 from nanostyle.nn.norms import BatchNorm, InstanceNorm
 from nanostyle.nn.norms import Rows as StyleRows
 
@@ -136,8 +136,7 @@ class BandedTransformer:
         """
         H, W, _ = photo.shape
         x: Rows = _whole_quarters(photo)
-        band = int(_BAND_PART * self.memory / (x.shape[1] * transformer_pass(self.net)))
-        band = max(_LEAST_ROWS, band // 4 * 4)
+        band = self._band(x.shape[1])
         kept: Rows = x
         work = 0.0  # multiplications for a pixel since the last map that was kept
         for layer in self.net.layers:
@@ -148,6 +147,19 @@ class BandedTransformer:
             work = 0.0 if is_kept else work
         return Computed((H, W, 3), lambda start, stop: x.read(start, stop)[:, :W])
 
+    def contrast(self, photo: Rows) -> Contrast:
+        """The `contrast` of a photo, for `TransformerNet.blend`."""
+        statistics = _Statistics()
+        for start, stop in _bands(photo.shape[0], self._band(photo.shape[1])):
+            statistics.add(logit(photo.read(start, stop)))
+        mean, variance = statistics.joined()
+        return np.sqrt(variance), mean
+
+    def _band(self, width: int) -> int:
+        """The rows of the picture whose work takes the memory that there is."""
+        rows = int(_BAND_PART * self.memory / (width * transformer_pass(self.net)))
+        return max(_LEAST_ROWS, rows // 4 * 4)
+
     def _layer(
         self, x: Rows, layer: Layer, style: Mapping[str, StyleRows], residual: Rows | None, work: float, band: int
     ) -> tuple[Rows, bool]:
@@ -157,7 +169,7 @@ class BandedTransformer:
         keep = work > _WORTH_KEEPING * raw.shape[2] / scale**2
         kept = Kept(raw.shape, 4 * float(np.prod(raw.shape)) < _MAP_PART * self.memory) if keep else None
         norm = layer.convolution.norm
-        statistics = _Statistics() if norm is not None and norm.takes_moments else None
+        statistics = _Statistics() if norm is not None and norm.takes_statistics else None
         if kept is not None or statistics is not None:
             for start, stop in _bands(raw.shape[0], rows):
                 part = raw.read(start, stop)
@@ -178,14 +190,14 @@ class _Statistics:
     def add(self, rows: Array) -> None:
         """Count these rows `(h, W, C)` in."""
         n = rows.shape[0] * rows.shape[1]
-        mean, variance = (m[0].astype(np.float64) for m in moments_of(rows[None]))
+        mean, variance = (m[0].astype(np.float64) for m in statistics_of(rows[None]))
         total = self.count + n
         apart = mean - self.mean
         self.squares = self.squares + variance * n + apart**2 * (self.count * n / total)
         self.mean = self.mean + apart * (n / total)
         self.count = total
 
-    def moments(self) -> tuple[Array, Array]:
+    def joined(self) -> tuple[Array, Array]:
         """Mean and variance `(1, C)`, float32."""
         return self.mean[None].astype(np.float32), (self.squares / self.count)[None].astype(np.float32)
 
@@ -196,16 +208,16 @@ def _scale(layer: Layer, style: Mapping[str, StyleRows], statistics: _Statistics
     if norm is None:
         return None
     if isinstance(norm, BatchNorm):
-        moments: Any = (norm.running_mean[None], norm.running_variance[None])
+        mean, variance = norm.running_mean[None], norm.running_variance[None]
         gamma, beta = norm.gamma.data[None], norm.beta.data[None]
-        rstd = 1 / np.sqrt(moments[1] + np.float32(EPS))
-        return gamma * rstd, beta - gamma * rstd * moments[0]
+        rstd = 1 / np.sqrt(variance + np.float32(EPS))
+        return gamma * rstd, beta - gamma * rstd * mean
     if isinstance(norm, InstanceNorm):
         gamma, beta = norm.gamma.data[None], norm.beta.data[None]
     else:
         gamma, beta = (np.asarray(getattr(part, "data", part)) for part in style[layer.name])
     assert statistics is not None
-    _, _, scale, shift = scale_and_shift(statistics.moments(), gamma, beta, eps=EPS)
+    _, _, scale, shift = scale_and_shift(statistics.joined(), gamma, beta, eps=EPS)
     return scale, shift
 
 

@@ -40,6 +40,9 @@ from nanostyle.nn.norms import BatchNorm, ConditionalInstanceNorm, InstanceNorm,
 
 Style = Any | Mapping[str, Rows] | None
 
+Contrast = tuple[Array, Array]
+"""Deviation and mean `(N, 3)` of what the sigmoid turns into a photo."""
+
 # What can be chosen for each architecture; the first is the default.
 NORMS = {"johnson": ("instance", "batch"), "dumoulin": ("conditional",), "ghiasi": ("predicted",)}
 UPSAMPLE = {"johnson": ("fractional", "nearest"), "dumoulin": ("nearest",), "ghiasi": ("nearest",)}
@@ -235,8 +238,10 @@ class TransformerNet:
         norms = {name: layer.norm for name, layer in self.named_layers()}
         return {name: norm for name, norm in norms.items() if norm is not None and norm.styled}
 
-    def blend(self, shares: Mapping[int, float], photo: Array) -> dict[str, Rows]:
+    def blend(self, shares: Mapping[int, float], photo: Array | Contrast) -> dict[str, Rows]:
         """Gamma and beta for `photo (1, H, W, 3)` in a mix of styles, `{row: share}`: what a call takes as `style`.
+
+        In place of the photo there may be its `contrast`.
 
         No other row has a say in the result, to the bit: it stays what it is when styles are added.
         """
@@ -248,7 +253,7 @@ class TransformerNet:
                 sum((share * p.data[row : row + 1] for row, share in parts), start=p.data[:1] * 0)
                 for p in (norm.gamma, norm.beta)
             )
-            rows[name] = _with_statistics((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
+            rows[name] = _with_contrast((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
         return rows
 
     def _output_rows(self, style: Any, photos: Array) -> Rows:
@@ -258,7 +263,7 @@ class TransformerNet:
         mix = (style if style.ndim == 2 else style[:, None] == xp.arange(self.styles)).astype(photos.dtype)
         paintings = mix * (xp.arange(self.styles) > 0)
         rows = ops.matmul(paintings, norm.gamma), ops.matmul(paintings, norm.beta)
-        return _with_statistics(rows, mix[:, :1], photos)
+        return _with_contrast(rows, mix[:, :1], photos)
 
     def __call__(self, x: Any, style: Style = None, *, training: bool = False) -> Tensor:
         """The stylized pictures `(N, H, W, 3)`, 0..1, of the photos `x (N, H, W, 3)`, RGB in 0..1, of any size.
@@ -301,12 +306,24 @@ class TransformerNet:
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 
 
-def _with_statistics(rows: Rows, share: Any, photos: Array) -> Rows:
+def _with_contrast(rows: Rows, share: Any, photos: Array | Contrast) -> Rows:
     """`rows`, gamma and beta of the output, plus `share` of what gives `photos` their own brightness and contrast."""
-    # What the sigmoid turns into the picture; cut off where black and white would lie at infinity.
-    values = module_of(photos).clip(photos, 0.02, 0.98)
-    values = module_of(photos).log(values / (1 - values))
-    return rows[0] + share * values.std(axis=(1, 2)), rows[1] + share * values.mean(axis=(1, 2))
+    deviation, mean = photos if isinstance(photos, tuple) else contrast(photos)
+    return rows[0] + share * deviation, rows[1] + share * mean
+
+
+def contrast(photos: Array) -> Contrast:
+    """Deviation and mean of `logit(photos)`, for `photos (N, H, W, 3)`."""
+    values = logit(photos)
+    return values.std(axis=(1, 2)), values.mean(axis=(1, 2))
+
+
+def logit(photos: Array) -> Array:
+    """What the sigmoid turns into `photos`; cut off where black and white would lie at infinity."""
+    xp = module_of(photos)
+    values = xp.clip(photos, 0.02, 0.98)
+    result: Array = xp.log(values / (1 - values))
+    return result
 
 
 def _unit_tanh(x: Tensor) -> Tensor:
