@@ -18,8 +18,9 @@ from nanostyle.autograd import ops
 from nanostyle.autograd.ops.norm import EPS, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.types import Array
+from nanostyle.nets.contrast import Contrast, logit
 from nanostyle.nets.cost import transformer_pass
-from nanostyle.nets.transformer import ACTIVATIONS, Contrast, Layer, TransformerNet, logit
+from nanostyle.nets.transformer import ACTIVATIONS, Layer, TransformerNet
 from nanostyle.nn.norms import BatchNorm, InstanceNorm
 from nanostyle.nn.norms import Rows as StyleRows
 

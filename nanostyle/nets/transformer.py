@@ -35,13 +35,11 @@ from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import module_of, storage
 from nanostyle.backend.types import Array
+from nanostyle.nets.contrast import Contrast, with_contrast
 from nanostyle.nn.layers import Conv2d, ConvTranspose2d
 from nanostyle.nn.norms import BatchNorm, ConditionalInstanceNorm, InstanceNorm, Norm, PredictedNorm, Rows
 
 Style = Any | Mapping[str, Rows] | None
-
-Contrast = tuple[Array, Array]
-"""Deviation and mean `(N, 3)` of what the sigmoid turns into a photo."""
 
 # What can be chosen for each architecture; the first is the default.
 NORMS = {"johnson": ("instance", "batch"), "dumoulin": ("conditional",), "ghiasi": ("predicted",)}
@@ -253,7 +251,7 @@ class TransformerNet:
                 sum((share * p.data[row : row + 1] for row, share in parts), start=p.data[:1] * 0)
                 for p in (norm.gamma, norm.beta)
             )
-            rows[name] = _with_contrast((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
+            rows[name] = with_contrast((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
         return rows
 
     def _output_rows(self, style: Any, photos: Array) -> Rows:
@@ -263,7 +261,7 @@ class TransformerNet:
         mix = (style if style.ndim == 2 else style[:, None] == xp.arange(self.styles)).astype(photos.dtype)
         paintings = mix * (xp.arange(self.styles) > 0)
         rows = ops.matmul(paintings, norm.gamma), ops.matmul(paintings, norm.beta)
-        return _with_contrast(rows, mix[:, :1], photos)
+        return with_contrast(rows, mix[:, :1], photos)
 
     def __call__(self, x: Any, style: Style = None, *, training: bool = False) -> Tensor:
         """The stylized pictures `(N, H, W, 3)`, 0..1, of the photos `x (N, H, W, 3)`, RGB in 0..1, of any size.
@@ -304,26 +302,6 @@ class TransformerNet:
                 x = ACTIVATIONS[layer.activation](x)
         x = ops.cast(x, dtype=photos.dtype)
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
-
-
-def _with_contrast(rows: Rows, share: Any, photos: Array | Contrast) -> Rows:
-    """`rows`, gamma and beta of the output, plus `share` of what gives `photos` their own brightness and contrast."""
-    deviation, mean = photos if isinstance(photos, tuple) else contrast(photos)
-    return rows[0] + share * deviation, rows[1] + share * mean
-
-
-def contrast(photos: Array) -> Contrast:
-    """Deviation and mean of `logit(photos)`, for `photos (N, H, W, 3)`."""
-    values = logit(photos)
-    return values.std(axis=(1, 2)), values.mean(axis=(1, 2))
-
-
-def logit(photos: Array) -> Array:
-    """What the sigmoid turns into `photos`; cut off where black and white would lie at infinity."""
-    xp = module_of(photos)
-    values = xp.clip(photos, 0.02, 0.98)
-    result: Array = xp.log(values / (1 - values))
-    return result
 
 
 def _unit_tanh(x: Tensor) -> Tensor:
