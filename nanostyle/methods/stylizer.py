@@ -249,7 +249,7 @@ class Stylizer:
             "model_sha256": model.sha256,
             **self._named(wanted),
             "strength": strength,
-            "strokes": strokes,
+            "strokes": self.options.strokes,
         }
 
     @staticmethod

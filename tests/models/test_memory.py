@@ -6,12 +6,13 @@ import pytest
 import nanostyle
 from nanostyle.backend import memory
 from nanostyle.backend.memory import bytes_of, free_memory
+from nanostyle.io.image_read import load_image
 from nanostyle.models.load import load_model
 from nanostyle.nets import banded
 from tests.support.paths import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
-PHOTO = nanostyle.stylize(PICTURES / "photo.jpg", "scream_munch", size=150, strength=0.0).pixels
+PHOTO = load_image(PICTURES / "photo.jpg", size=150).pixels
 
 
 @pytest.fixture(autouse=True)
