@@ -101,7 +101,8 @@ class Case:
         def call(*args: Tensor) -> Tensor:
             plain = [a.data if i in self.frozen else a for i, a in enumerate(args)]
             y = op(*plain, **options)
-            return y[0] if isinstance(y, tuple) else y
+            result: Tensor = y[0] if isinstance(y, tuple) else y
+            return result
 
         return call
 

@@ -99,7 +99,8 @@ def _changes_nothing(transform: ImageCms.ImageCmsTransform) -> bool:
 
 def from_image(image: Image.Image) -> Pixels:
     """(H, W, 3) of a picture of mode RGB, (H, W) of mode L; float32 in 0..1."""
-    return np.asarray(image, dtype=np.float32) / np.float32(255)
+    pixels: Pixels = np.asarray(image, dtype=np.float32) / np.float32(255)
+    return pixels
 
 
 # --- more bits

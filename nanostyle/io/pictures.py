@@ -50,7 +50,8 @@ def sides(file: Path) -> tuple[int, int]:
     """
     try:
         with Image.open(file) as image:
-            return image.size
+            width, height = image.size
+            return width, height
     except Exception as error:  # readers of headers raise nearly anything on a file that is not what it seems
         raise ValueError(f"{file} is not a picture, or is damaged: {' '.join(str(error).split())}") from error
 

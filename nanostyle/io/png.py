@@ -75,7 +75,8 @@ def read_deep(file: BinaryIO, chunks: dict[bytes, bytes]) -> Deep | None:
 
 
 def _unit(values: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    return values.astype(np.float32) / np.float32(65535)
+    unit: npt.NDArray[np.float32] = values.astype(np.float32) / np.float32(65535)
+    return unit
 
 
 def _keyed(values: npt.NDArray[Any], key: bytes) -> npt.NDArray[np.uint16] | None:

@@ -41,7 +41,7 @@ def resize(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pixels:
     height, width = size
     pixels = pixels.astype(np.float32, copy=False)
     if pixels.shape[-3:-1] == (height, width):
-        return pixels.copy()
+        return np.asarray(pixels.copy())
     planes = np.moveaxis(pixels, -1, -3)
     resized = [_resample(plane, (width, height)) for plane in planes.reshape(-1, *planes.shape[-2:])]
     return np.ascontiguousarray(np.moveaxis(np.reshape(resized, (*planes.shape[:-2], height, width)), -3, -1))

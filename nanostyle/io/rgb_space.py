@@ -139,7 +139,7 @@ def _hlg_curve(value: Floats) -> Floats:
     """BT.2100's hybrid log-gamma, with 0.75 as white; brighter light is clipped."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     light = np.where(value <= 0.5, value**2 / 3, (np.exp((value - c) / a) + b) / 12)
-    return np.minimum(light / ((np.exp((0.75 - c) / a) + b) / 12), 1)
+    return np.asarray(np.minimum(light / ((np.exp((0.75 - c) / a) + b) / 12), 1))
 
 
 _NTSC: tuple[Point, Point, Point] = ((0.63, 0.34), (0.31, 0.595), (0.155, 0.07))

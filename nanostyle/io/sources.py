@@ -67,7 +67,8 @@ def _checked(array: npt.NDArray[Any]) -> Pixels:
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ValueError(f"picture: expected an array (H, W), (H, W, 3) or (H, W, 4), got one of shape {array.shape}")
     if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
+        pixels: Pixels = array.astype(np.float32) / np.float32(255)
+        return pixels
     if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
         values = array.astype(np.float32)
         if not (values.min() >= 0 and values.max() <= 1):

@@ -110,8 +110,8 @@ def is_beyond_pillow(page: Page) -> bool:
         return False
     extra = count - {2: 3, 5: 4, 8: 3}.get(photometric, 1)
     if bits == 8:
-        return (photometric in (5, 8) and extra > 0) or (photometric in (0, 1) and extra > 1)
-    return count > 1 or bits == 64 or (bits == 16 and _first(tags.get(_FORMAT, 1)) != 1)
+        return bool((photometric in (5, 8) and extra > 0) or (photometric in (0, 1) and extra > 1))
+    return bool(count > 1 or bits == 64 or (bits == 16 and _first(tags.get(_FORMAT, 1)) != 1))
 
 
 def samples(data: bytes, page: Page) -> Samples:
@@ -192,7 +192,7 @@ def _unpredicted(
     if predictor == 3 and dtype.kind == "f":
         steps = np.cumsum(rows.reshape(*rows.shape[:2], -1, count), axis=2, dtype=np.uint8)
         planes = steps.reshape(*rows.shape[:2], dtype.itemsize, -1)  # the bytes of all samples, the highest first
-        return np.ascontiguousarray(planes.swapaxes(2, 3)).view(dtype.newbyteorder(">")).reshape(shape)
+        return np.asarray(np.ascontiguousarray(planes.swapaxes(2, 3)).view(dtype.newbyteorder(">")).reshape(shape))
     values = np.ascontiguousarray(rows).view(dtype).reshape(shape)
     if predictor == 2 and dtype.kind in "ui":
         return np.cumsum(values, axis=2, dtype=dtype.newbyteorder("="))

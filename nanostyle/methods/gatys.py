@@ -107,7 +107,7 @@ class Step:
     @cached_property
     def pixels(self) -> Pixels:
         """The picture `(H, W, 3)` so far, in 0..1."""
-        return np.clip(to_host(self._pixels)[0], 0, 1)
+        return np.asarray(np.clip(to_host(self._pixels)[0], 0, 1))
 
 
 class Diverged(NanostyleError):

@@ -33,7 +33,7 @@ def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[n
 
 def composed(photo: Pixels, results: Sequence[Pixels], parts: npt.NDArray[np.float32]) -> Pixels:
     """The photo `(H, W, 3)` and its `results` in each style, mixed pixel by pixel in the `parts` of `region_shares`."""
-    mixed = photo * (1 - parts.sum(axis=0))[..., None]
+    mixed: Pixels = photo * (1 - parts.sum(axis=0))[..., None]
     for result, part in zip(results, parts, strict=True):
         mixed += result * part[..., None]
     return mixed

@@ -191,9 +191,10 @@ class TrainedModel(ABC, Generic[S]):
                 return np.clip(paint(seen, wanted), 0, 1)
             own = self._own(photo)
             if own is None:
-                return np.clip(paint(seen, wanted), 0, 1) * part + photo * rest
+                mixed: Pixels = np.clip(paint(seen, wanted), 0, 1) * part + photo * rest
+                return mixed
             lost = photo - paint(seen, own)
-            return np.clip(paint(seen, self._between(own, wanted, strength)) + rest * lost, 0, 1)
+            return np.asarray(np.clip(paint(seen, self._between(own, wanted, strength)) + rest * lost, 0, 1))
 
         return render
 

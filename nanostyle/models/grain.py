@@ -18,7 +18,8 @@ DEVIATION = 1.2 / 255
 def draw_grain(shape: tuple[int, ...], deviation: float, seed: int | Sequence[int]) -> Pixels:
     """Gray grain, one channel, for pictures of `shape` `(H, W)` or `(N, H, W)`; the same for one seed and shape."""
     drawn = np.random.default_rng(seed).standard_normal((*shape, 1), np.float32)
-    return drawn * np.float32(deviation)
+    grain: Pixels = drawn * np.float32(deviation)
+    return grain
 
 
 def with_grain(pixels: Pixels) -> Pixels:

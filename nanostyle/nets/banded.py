@@ -61,8 +61,8 @@ class ArrayRows:
         """The rows as float32."""
         rows = self.array[start:stop]
         if rows.dtype == np.uint8:
-            return rows.astype(np.float32) / np.float32(255)
-        return rows.astype(np.float32, copy=False)
+            rows = rows.astype(np.float32) / np.float32(255)
+        return np.asarray(rows, np.float32)
 
 
 @dataclass(frozen=True)

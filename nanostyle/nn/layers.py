@@ -115,7 +115,8 @@ class Conv2d(Convolution):
         statistics = _takes_bias_out(self.norm)
         y = self.convolve(x, relu=self.relu and self.norm is None, statistics=statistics)
         if self.norm is None:
-            return y
+            plain: Tensor = y
+            return plain
         y, known = y if statistics else (y, None)
         return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training)
 
@@ -192,5 +193,5 @@ class Linear:
 
     def __call__(self, x: Any) -> Tensor:
         """The layer's result `(N, M)` for `x (N, C)`."""
-        y = ops.matmul(x, self.weight) * self.gain
+        y: Tensor = ops.matmul(x, self.weight) * self.gain
         return y if self.bias is None else y + self.bias

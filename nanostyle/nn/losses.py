@@ -101,7 +101,8 @@ _LEAST_SPREAD, _LEAST_COVARIANCE = 0.15, 0.02
 @cache
 def _opponent(xp: Any, dtype: np.dtype[Any]) -> Array:
     """The matrix where the pictures are: kept, for what is recorded on a GPU may not upload."""
-    return xp.asarray(_OPPONENT, dtype)
+    matrix: Array = xp.asarray(_OPPONENT, dtype)
+    return matrix
 
 
 def palette(y: Tensor) -> Tensor:

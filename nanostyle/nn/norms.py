@@ -130,6 +130,7 @@ class BatchNorm:
     ) -> Tensor:
         """Normalize `x`; `statistics` and `style` make no difference."""
         fused = relu and residual is None
+        y: Tensor
         if training:
             y, batch = ops.batch_norm(x, self.gamma, self.beta, relu=fused)
             for running, new in zip((self.running_mean, self.running_variance), batch, strict=True):

@@ -71,4 +71,4 @@ def expanded(entries: Mapping[str, Entry]) -> dict[str, Entry]:
 
 
 def _looked_up(indices: Entry, table: Entry) -> np.ndarray:
-    return table.read()[indices.read()]
+    return np.asarray(table.read()[indices.read()])
