@@ -148,7 +148,7 @@ def precision() -> str:
 
 
 def storage(x: Array) -> np.dtype[Any]:
-    """The type in which a network keeps the feature maps of pictures like `x`; see `Device`."""
+    """The type in which a network keeps its feature maps, for pictures `x`; see `Device`."""
     half = _precision == "fp16" and module_of(x) is not np and x.dtype == np.float32
     return np.dtype(np.float16) if half else x.dtype
 

@@ -10,9 +10,9 @@ Pad = int | tuple[int, int, int, int]
 
 
 class Geometry(NamedTuple):
-    """How a convolution walks over its picture. The same for forward and both gradients.
+    """How a convolution walks over its input. The same for forward and both gradients.
 
-    The picture is upsampled (nearest), then padded by `pad` pixels on each side, filled by `mode`; the kernel
+    The input is upsampled (nearest), then padded by `pad` pixels on each side, filled by `mode`; the kernel
     then moves by `stride`.
     """
 

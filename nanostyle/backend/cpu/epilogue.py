@@ -1,4 +1,4 @@
-"""What follows a convolution on the CPU, done block by block while it is in the cache: ReLU and statistics."""
+"""ReLU and statistics after a convolution on the CPU, block by block while the result is in the cache."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -14,7 +14,7 @@ Measured: TypeAlias = tuple[int, Partial | None]
 
 
 class Epilogue(NamedTuple):
-    """What is wanted besides the convolution itself; nothing, after a gradient."""
+    """The steps to take after a convolution; after a gradient there are none."""
 
     relu: bool = False
     statistics: bool = False

@@ -91,7 +91,7 @@ def _columns(
 ) -> Iterator[tuple[int, int, Array]]:
     """For `at_once` rows of the block at a time: first, last, and the pixels under each weight of the kernel, and a 1.
 
-    Those are `(C·K·L + 1, rows·width)`, in scratch.
+    The last are `(C·K·L + 1, rows·width)`, in scratch.
     """
     (K, L), C = kernel, x.shape[3]
     height = block.bottom - block.top

@@ -17,7 +17,7 @@ _REACH = 64
 def strided(root: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
     """A view of the contiguous float32 array `root`; `offset` and `strides` count elements, not bytes.
 
-    What `as_strided` does, but checked against the bounds of `root`, and several times faster to make.
+    Unlike `as_strided` it is checked against the bounds of `root`, and it is several times faster to make.
     """
     return np.ndarray(shape, np.float32, root, 4 * offset, [4 * s for s in strides])
 

@@ -31,7 +31,7 @@ class Recording(NamedTuple):
 
 
 class Repeated(Generic[R]):
-    """`work`, called with arrays of the host or the device, and by name with more of them, floats and constants.
+    """`work`, called with arrays of the host or the device; by name with more arrays, floats and constants.
 
     A float may be another one each time: `work` is given an array without axes that holds it.
 
