@@ -26,7 +26,7 @@ from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.models.load import load_model as _load_model
 from nanostyle.models.style import Style
 from nanostyle.models.style import load_style as _load_style
-from nanostyle.training.loop import Step
+from nanostyle.training.loop import TrainingStep
 from nanostyle.training.options import TrainOptions
 
 PathLike = str | os.PathLike[str]
@@ -212,7 +212,7 @@ def train(
     overwrite: bool = False,
     device: str | Device = "auto",
     **changes: Any,
-) -> Generator[Step, None, None]:
+) -> Generator[TrainingStep, None, None]:
     """Train a network that stylizes in one pass.
 
     A folder `NAME.training` beside the model keeps the checkpoint, the log, previews and a report.
@@ -243,7 +243,7 @@ def train(
 
     Yields
     ------
-    Step
+    TrainingStep
         After each step: `step`, `steps`, `loss`, `terms`, `preview`. Closing the iterator saves what has been reached.
 
     Raises

@@ -2,7 +2,7 @@
 
 from typing import TypeVar
 
-E = TypeVar("E", bound=Exception)
+E = TypeVar("E", bound=BaseException)
 
 
 class NanostyleError(Exception):

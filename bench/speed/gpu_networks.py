@@ -18,7 +18,8 @@ from nanostyle.backend.device import Device, repeated
 from nanostyle.diagnostics.speed import gatys_objective, picture, transformer, vgg19
 from nanostyle.nets.perceptual import LOSS_SCALE
 from nanostyle.nn.module import move, parameters, state
-from nanostyle.optim.adam import Adam, clip_grad_norm
+from nanostyle.optim.loss_scale import LossScale
+from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.style_task import StyleTask
@@ -186,21 +187,20 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
     objective = Objective(vgg19(device=GPU), options)
     task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device=GPU)
     trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
-    adam, scale = Adam(trained), 2.0**16 if precision == "fp16" else 1.0
+    adam = Optimizer(trained, max_norm=options.clip, loss_scale=LossScale(adapts=precision == "fp16"))
 
-    def take(photos: Any, *, scale: Any, lr: Any, t: Any, **inputs: Any) -> Any:
+    def take(photos: Any, *, lr: Any, t: Any, scale: Any, **inputs: Any) -> Any:
         loss, _ = task.losses(photos, **inputs)
         loss.backward(scale)
-        gradients = [p.grad for p in trained.values() if p.grad is not None]
-        _, factor = clip_grad_norm(gradients, max_norm=options.clip, scale=scale)
-        adam.move(lr, t, factor)
+        adam.step(lr=lr, t=t, scale=scale)
         return loss.data
 
     work, inputs, device_photos = repeated(take, GPU), task.inputs(0, batch), cp.asarray(photos)
 
     def ours() -> Any:
+        numbers = adam.numbers(options.lr)
         adam.t += 1
-        return work(device_photos, scale=scale, lr=options.lr, t=float(adam.t), **inputs)
+        return work(device_photos, **numbers, **inputs)
 
     exact = _numbers(exactly(torch, lambda: loss_of(model, features, False)))
     results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}

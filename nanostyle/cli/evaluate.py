@@ -21,6 +21,7 @@ from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.models.load import load_model
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.multistyle import Model
+from nanostyle.training.options import TrainOptions
 
 
 @click.command("evaluate")
@@ -37,9 +38,23 @@ from nanostyle.models.multistyle import Model
 @click.option("--photos", "count", type=click.IntRange(min=1), default=10, show_default=True, help="How many photos.")
 @click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Short side of the photos.")
 @click.option("--style-size", type=click.IntRange(min=16), help="Short side of the paintings. Default: as --size.")
-@click.option("--loss-net", metavar="NAME|FILE", default="builtin", show_default=True, help="The judge.")
-@click.option("--content-weight", type=float, default=1.0, show_default=True)
-@click.option("--style-weight", type=float, default=5.0, show_default=True)
+@click.option(
+    "--loss-net", metavar="NAME|FILE", default="builtin", show_default=True, help="Loss network used for scoring."
+)
+@click.option(
+    "--content-weight",
+    type=float,
+    default=TrainOptions.content_weight,
+    show_default=True,
+    help="Weight of the content loss.",
+)
+@click.option(
+    "--style-weight",
+    type=float,
+    default=TrainOptions.style_weight,
+    show_default=True,
+    help="Weight of the style loss.",
+)
 @click.option(
     "--iterations",
     type=click.IntRange(min=0),

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from nanostyle.errors import spelled
+
 D = TypeVar("D")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,7 +54,7 @@ def _settings(field: Any, hint: Any) -> dict[str, Any]:
     kind = _plain(hint)
     settings: dict[str, Any] = {
         "default": default,
-        "help": field.metadata.get("help"),
+        "help": spelled(field.metadata.get("help", ""), "--"),
         "show_default": default not in (None, (), ""),
     }
     if "choices" in field.metadata:

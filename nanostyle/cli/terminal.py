@@ -96,6 +96,8 @@ def fail(error: BaseException, *, debug: bool) -> NoReturn:
     if isinstance(error, click.ClickException):
         click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
         sys.exit(2)
+    if isinstance(error, click.Abort) and error.__cause__ is not None:
+        error = error.__cause__  # click puts Abort in place of what interrupted the command
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo(f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", err=True)
         sys.exit(130)

@@ -8,7 +8,7 @@ import click
 
 from nanostyle.cli.terminal import Progress, shares
 from nanostyle.errors import NanostyleError
-from nanostyle.training.loop import Step, training_folder
+from nanostyle.training.loop import TrainingStep, training_folder
 
 content_option = click.option(
     "--content",
@@ -42,25 +42,22 @@ def _weights(given: tuple[str, ...]) -> dict[str, float]:
     return weights
 
 
-def _watch(steps: Generator[Step, None, None], output: Path, *, quiet: bool) -> None:
+def _watch(steps: Generator[TrainingStep, None, None], output: Path, *, quiet: bool) -> None:
     """Show the training as it goes, and what came of it."""
     progress = Progress(output.name, quiet=quiet)
-    last: Step | None = None
-    try:
-        with closing(steps):  # whatever stops the loop, what has been reached is saved
+    last: TrainingStep | None = None
+    with closing(steps):  # whatever stops the loop, what has been reached is saved
+        try:
             for last in steps:
                 progress.show(last.step, last.steps, f"loss {last.loss:.4g}  {shares(last.terms)}")
                 if last.event and not quiet:
                     progress.close()
                     click.echo(last.event, err=True)
-    except KeyboardInterrupt as interrupt:
-        if last is None or str(interrupt):
+        except KeyboardInterrupt as interrupt:
+            steps.throw(interrupt)  # if it came between two steps: the training saves, and says how to go on
             raise
-        # It came between two steps.
-        told = f"training stopped after step {last.step}; the same command with --resume goes on"
-        raise KeyboardInterrupt(told) from None
-    finally:
-        progress.close()
+        finally:
+            progress.close()
     if last is not None and last.skipped and not quiet:
         click.echo(f"{len(last.skipped)} pictures were skipped:", err=True)
         for path, reason in last.skipped.items():

@@ -10,7 +10,7 @@ from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.predict import train_predict
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.predictor import load_backbone
-from nanostyle.training.loop import Step
+from nanostyle.training.loop import TrainingStep
 from nanostyle.training.options import TrainOptions
 
 MODES = ("feedforward", "cin", "predict")
@@ -28,7 +28,7 @@ def train_mode(
     resume: bool = False,
     overwrite: bool = False,
     device: Device,
-) -> Generator[Step, None, None]:
+) -> Generator[TrainingStep, None, None]:
     """Train a network in one of the `MODES`; yields steps and raises as `training.loop.train` does.
 
     `paintings` go from name to file; `weights` say, for cin, how much the style term of each counts. `add_to` is a

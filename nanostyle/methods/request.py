@@ -15,6 +15,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.sources import Source
 from nanostyle.methods.gatys import GatysOptions
 from nanostyle.methods.strokes import LARGEST, LARGEST_BY_DEFAULT, SMALLEST, check_strokes
+from nanostyle.training.options import TrainOptions
 
 # Options that belong to Gatys' method, and to trained models; a seed makes no difference to these.
 OF_GATYS = frozenset(
@@ -236,8 +237,8 @@ class EvaluateOptions:
         default="builtin",
         metadata={"metavar": "NAME|FILE", "help": "Loss network used for scoring: builtin, vgg16, vgg19 or a file."},
     )
-    content_weight: float = field(default=1.0, metadata={"help": "Weight of the content loss."})
-    style_weight: float = field(default=5.0, metadata={"help": "Weight of the style loss."})
+    content_weight: float = field(default=TrainOptions.content_weight, metadata={"help": "Weight of the content loss."})
+    style_weight: float = field(default=TrainOptions.style_weight, metadata={"help": "Weight of the style loss."})
     iterations: int = field(
         default=100,
         metadata={

@@ -1,8 +1,8 @@
-"""Adam (Kingma 2015): its step as primitives, and the optimizer over named parameters.
+"""Adam (Kingma 2015): its primitives, and the optimizer over named parameters.
 
-Nothing is differentiated through the primitives. A number that differs from step to step may be an array without axes
-on a GPU, so that a recorded step finds a new one each time. A factor that is not finite stands for a step that is not
-taken.
+The primitives have no gradients. On a GPU the numbers that differ from step to step (rate, step number, factor) may be
+arrays without axes: a recorded step reads them anew each time. A `factor` that is infinite or NaN means that the step
+is not taken, and nothing changes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ from nanostyle.backend.types import Array, Number
 def adam_step(
     p: Array, g: Array, m: Array, v: Array, *, lr: float, beta1: float, beta2: float, eps: float, step: float
 ) -> None:
-    """Move `p` against its gradient `g`, in place; `m` and `v` are the running means, `step` counts from 1.
+    """Move `p` against its gradient `g`, in place; `m` and `v` are Adam's moments, `step` counts from 1.
 
-    Source: Kingma 2015, algorithm 1, with its bias correction.
+    All four have one shape. Source: Kingma 2015, algorithm 1, with its bias correction.
     """
     m += (1 - beta1) * (g - m)
     v += (1 - beta2) * (g * g - v)
@@ -42,10 +42,7 @@ def adam_steps(
     step: Number,
     factor: Number = 1.0,
 ) -> None:
-    """`adam_step` for many parameters, each gradient multiplied by `factor` first; nothing moves if that is not finite.
-
-    `lr`, `step` and `factor` are numbers of the kind that this file's head names.
-    """
+    """`adam_step` for many parameters, each gradient multiplied by `factor` first."""
     factor = float(factor)
     if not np.isfinite(factor):
         return
@@ -56,7 +53,7 @@ def adam_steps(
 
 @primitive
 def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Number, factor: Number) -> None:
-    """Move running averages of parameters towards these by `weight`, in place; not where `factor` is not finite."""
+    """Move each running average towards its parameter by the share `weight`, in place."""
     if not np.isfinite(float(factor)):
         return
     for average, p in zip(averages, ps, strict=True):
@@ -65,9 +62,9 @@ def average_steps(averages: Sequence[Array], ps: Sequence[Array], *, weight: Num
 
 @primitive
 def clip_grad_norm(gs: Sequence[Array], *, max_norm: float, scale: Number) -> tuple[Number, Number]:
-    """The length of all of `gs / scale` together, and what `gs` is multiplied by to make it at most `max_norm`.
+    """The norm of all of `gs / scale` together, and the factor on `gs` that makes it at most `max_norm`.
 
-    Where the first is not finite, neither is the second: such a step is not to be taken.
+    Where the norm is not finite, the factor is not either. Source: Pascanu 2013, algorithm 1.
     """
     total = 0.0
     for g in gs:
@@ -77,16 +74,26 @@ def clip_grad_norm(gs: Sequence[Array], *, max_norm: float, scale: Number) -> tu
 
 
 class Adam:
-    """Adam (Kingma 2015, algorithm 1) over named parameters.
+    """Adam (Kingma 2015, algorithm 1) over named parameters, whose arrays are changed in place.
 
     Attributes
     ----------
     lr : float
-        The step size; may be changed between steps.
+        The learning rate; may be changed between steps.
     m, v : dict of Array
-        The running means of the gradient and of its square, by the parameter's name.
+        The moments, by the parameter's name: running means of the gradient and of its square.
     t : int
-        The number of steps done.
+        Steps done.
+
+    Examples
+    --------
+    >>> p = Tensor(np.array([3.0, -2.0]), requires_grad=True)
+    >>> adam = Adam({"p": p}, lr=0.5)
+    >>> for _ in range(2):
+    ...     p.grad = 2 * p.data
+    ...     adam.step()
+    >>> p.data.round(2)
+    array([ 2.  , -1.01])
     """
 
     def __init__(
@@ -103,10 +110,7 @@ class Adam:
         self.move(self.lr, self.t)
 
     def move(self, lr: Number, t: Number, factor: Number = 1.0) -> None:
-        """What `step` does, at the rate `lr`, as number `t` and with the gradients times `factor`; nothing is counted.
-
-        On a GPU the three may be arrays without axes; see `ops.adam`.
-        """
+        """Take step number `t` at the rate `lr`, with the gradients times `factor`; `self.t` stays as it is."""
         moved = {name: p for name, p in self.parameters.items() if p.grad is not None}
         if not moved:
             return

@@ -1,4 +1,4 @@
-"""Adam for networks, and the scale of their loss; L-BFGS for pixels."""
+"""L-BFGS (Nocedal 2006), for the pixels of a picture."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,18 +14,18 @@ from nanostyle.backend.types import Array
 
 @dataclass(frozen=True)
 class Point:
-    """A place that the optimizer has reached.
+    """A point that the optimizer has reached.
 
     Attributes
     ----------
     x, gradient : Array
-        The place, and the gradient there.
-    values : array of the host
-        What the objective returned; the last is the loss.
+        The point, and the gradient of the loss there, of one shape.
+    values : NumPy array
+        The values of the objective there; the last is the loss.
     evaluations : int
         Evaluations of the objective so far.
     step, products
-        For the optimizer itself: how far along the direction it lies, and the inner products of `_Memory.evaluate`.
+        For the optimizer alone: the step along the direction, and the inner products of `_Memory.evaluate`.
     """
 
     x: Array
@@ -41,28 +41,35 @@ class Point:
         return float(self.values[-1])
 
 
-# From x to an array of numbers, of which the last is the loss, and the gradient of that.
 Objective = Callable[[Array], tuple[Array, Array]]
+"""From x to an array of values, of which the last is the loss, and the gradient of the loss."""
 
 
 def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02) -> Iterator[Point]:
     """Minimize `f` from `x` by L-BFGS (Nocedal 2006, algorithm 7.5) with a strong Wolfe line search.
 
-    Yields a `Point` after every iteration, beginning with the start itself, and ends when no step along the
-    gradient makes `f` smaller. A step to where `f` is infinite or not a number is never taken: the line search
-    comes back from there. After the first, an evaluation of `f` costs one download from a GPU.
+    Yields the start and then a `Point` after every iteration. Ends when no step along the gradient makes `f` smaller.
+    The line search never takes a step to where `f` is infinite or NaN. Each evaluation of `f` but the first costs one
+    download from a GPU.
 
     Parameters
     ----------
     f
-        From an array to an array of numbers, of which the last is the loss, and the gradient of the loss. It may not
-        change them afterwards.
+        The objective: from an array like `x` to an array of values, of which the last is the loss, and the gradient of
+        the loss. It may not change them afterwards.
     x
         The start; it is not changed.
     history
-        The number of steps whose curvature is remembered: 2 arrays like `x` each.
+        The number of steps whose curvature is remembered. Each takes two arrays like `x`.
     first_step
-        The root mean square of the first trial step, in the units of `x`: there is no curvature to go by yet.
+        The root mean square of the first trial step, in the units of `x`.
+
+    Examples
+    --------
+    >>> def bowl(x):
+    ...     return np.array([x @ x]), 2 * x
+    >>> [round(point.loss, 6) for point in lbfgs(bowl, np.array([3.0, 4.0]), first_step=1.0)][-1]
+    0.0
     """
     values, gradient = f(x)
     point = Point(x, gradient, to_host(values))
@@ -71,7 +78,7 @@ def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02
     while True:
         slope = memory.aim()
         if memory.pairs and not slope < 0:
-            memory.forget()  # it has become useless: steepest descent
+            memory.forget()  # the pairs are of no use any more: steepest descent
             slope = memory.aim()
         if not slope < 0:
             return
@@ -82,21 +89,21 @@ def lbfgs(f: Objective, x: Array, *, history: int = 20, first_step: float = 0.02
             point = found
             yield point
         elif memory.pairs:
-            memory.forget()  # what is remembered misleads: try again along the gradient
+            memory.forget()  # the pairs mislead: try again along the gradient
         else:
             return
 
 
-# The first rows of the memory: three that an evaluation works with, and the gradient at the last point.
+# The first rows of the memory: three for an evaluation to work with, and the gradient at the last point.
 _DIRECTION, _CHANGE, _NEW, _GRADIENT, _PAIRS = range(5)
 
 
 class _Memory:
-    """What L-BFGS remembers: of each of the last steps `s`, and `y`, by which the gradient changed on it.
+    """The last steps `s`, each with the change `y` of the gradient over it.
 
-    All vectors are rows of one array, and the host has their inner products. So the recursion over the pairs is one
-    over coefficients, on the host, and the direction one product with a matrix (Chen 2014, "Large-scale L-BFGS using
-    MapReduce", section 3), where the textbook goes twice over all vectors and waits for a number at each.
+    All vectors are rows of one array, and the host has their inner products. So the recursion over the pairs works on
+    coefficients, on the host, and the direction is one product with a matrix (Chen 2014, "Large-scale L-BFGS using
+    MapReduce", section 3). The textbook goes over all vectors twice, and waits for a number at each.
     """
 
     def __init__(self, gradient: Array, history: int) -> None:

@@ -1,20 +1,32 @@
-"""The scale of the loss in float16 training."""
+"""The loss scale of training in float16."""
 
 FIRST_SCALE = 2.0**16
 
 
 class LossScale:
-    """What the loss is multiplied by, so that gradients that would vanish in float16 do not; it finds its own size.
+    """A factor on the loss that keeps small gradients from vanishing in float16. It adapts its own size.
 
     Source: Micikevicius 2018, section 3.2.
+
+    Parameters
+    ----------
+    adapts
+        Begin at 2^16; halve after a step whose gradient was not finite, double after `growth` finite ones in a row.
+        Otherwise the factor stays 1.
 
     Attributes
     ----------
     value : float
-        The factor: 1 for good, or from 2^16 on halved after a step whose gradient was not finite, and doubled after
-        `growth` good ones.
+        The factor.
     good : int
-        Good steps since it last changed.
+        Finite steps since it last changed.
+
+    Examples
+    --------
+    >>> scale = LossScale(adapts=True)
+    >>> scale.update(finite=False)
+    >>> scale.value
+    32768.0
     """
 
     def __init__(self, *, adapts: bool, growth: int = 2000) -> None:
@@ -22,7 +34,7 @@ class LossScale:
         self.value, self.good = FIRST_SCALE if adapts else 1.0, 0
 
     def update(self, finite: bool) -> None:
-        """Take note of a step, whose gradient was finite or not."""
+        """Adapt to a step whose gradient was finite or not."""
         if not self.adapts:
             return
         self.good = self.good + 1 if finite else 0

@@ -1,7 +1,7 @@
-"""Pictures for training, decoded ahead in background threads.
+"""Batches of pictures for training, decoded ahead in background threads.
 
-Which picture, which crop, which colors stand at a place in a batch is a function of the seed and of the number of
-the step alone, so a run that goes on at step n needs to know nothing but n.
+Picture, crop and colors at a place in a batch follow from the seed and the number of the step alone. A training that
+resumes at step n gets the batches that it would have got without the stop.
 """
 
 import math
@@ -21,28 +21,41 @@ from nanostyle.io.color import LUMA
 from nanostyle.io.image_read import load_image
 from nanostyle.io.pictures import sides
 
-# What a random stream is for: the number after the seed in its seed, so that streams never meet.
+# The purpose of a random stream: the number after the seed in its seed, so that no two streams are the same.
 _ORDER, _CROP, STYLES = 1, 2, 3
 
-# Batches that are being decoded while the network works on one.
+# Batches that are decoded ahead.
 _AHEAD = 3
 
 _ZOOM = 1.5
 
 
 def decoders(device: Device) -> int:
-    """Threads that decode for work on `device`: a GPU leaves the processors to them, and is quick."""
+    """The number of threads that decode for work on `device`. For a GPU it is larger: it leaves the processors free."""
     return 2 if not device.is_gpu else max(2, min(thread_count(), 8))
 
 
 class Pictures:
     """Batches of square crops from a collection of pictures.
 
-    An epoch goes through all of them once, each in a new order. The picture is scaled so that its short side is
-    between `size` and 1.5 times that (never enlarged), a crop of `size` x `size` pixels is taken, and half of the
-    crops are mirrored. With `colors`, brightness, saturation and hue vary too: more paintings from few.
-
+    Each epoch goes through all pictures once, in a new order. A picture is made smaller, so that its short side is
+    between `size` and 1.5 times that; a random crop of `size` x `size` pixels is taken; half of the crops are mirrored.
     A picture that cannot be read, or is smaller than a crop, gives its place to the next one in the order.
+
+    Parameters
+    ----------
+    files
+        The pictures.
+    batch
+        Crops in a batch.
+    size
+        Side of a crop in pixels.
+    seed
+        Fixes everything random.
+    colors
+        Vary brightness, saturation and hue as well, which makes more paintings of few.
+    workers
+        Threads that decode.
 
     Attributes
     ----------
@@ -69,9 +82,9 @@ class Pictures:
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def batches(self, start: int = 0) -> Generator[Pixels, None, None]:
-        """The batches of step `start`, `start` + 1, ... without end: `(batch, size, size, 3)`, RGB in 0..1.
+        """The batches `(batch, size, size, 3)` of step `start`, `start` + 1, ... without end: RGB in 0..1.
 
-        The threads stop when the iterator is closed or forgotten.
+        The threads stop when the iterator is closed or garbage-collected.
 
         Raises
         ------
@@ -103,16 +116,20 @@ class Pictures:
             except (OSError, ValueError) as error:
                 self.skipped[file] = str(error)
         reason = next(iter(self.skipped.values()))
-        raise NanostyleError(f"none of the {count} pictures can be used for training; the first: {reason}")
+        raise NanostyleError(
+            f"none of the {count} pictures can be used for training; the first: {reason}",
+            hint=f"add pictures whose short side has {self._size} pixels or more, or use a smaller {{size}}",
+        )
 
     def _permutation(self, epoch: int) -> list[int]:
-        return np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.files)).tolist()
+        order: list[int] = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(len(self.files)).tolist()
+        return order
 
     def _crop(self, file: Path, rng: np.random.Generator) -> Pixels:
         size = self._size
         short, long = sorted(sides(file))
         if short < size:
-            raise ValueError(f"{file} is too small: {short} pixels, a crop needs {size}; use a smaller --size")
+            raise ValueError(f"{file} is too small: {short} pixels, a crop needs {size}")
         target = rng.integers(size, min(short, round(_ZOOM * size)) + 1)
         pixels = load_image(file, size=math.ceil(long * target / short)).pixels
         top, left = (rng.integers(0, n - size + 1) for n in pixels.shape[:2])
@@ -123,17 +140,18 @@ class Pictures:
 
 
 def vary_colors(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """`pixels` (H, W, 3) with saturation times 0.5 to 1.5, hue turned by up to a tenth, brightness ±0.1.
+    """`pixels` (H, W, 3) with saturation times 0.5 to 1.5, hue turned by up to a tenth of the circle, brightness ±0.1.
 
-    Source: Ghiasi 2017's augmentation of paintings; its hue turns twice as far, which makes green skies.
+    Source: Ghiasi 2017, augmentation of paintings. Departure: its hue turns twice as far, which makes skies green.
     """
     saturation = rng.uniform(0.5, 1.5)
     angle = 2 * np.pi * rng.uniform(-0.1, 0.1)
     brightness = rng.uniform(-0.1, 0.1)
-    # Turning the hue is turning the color cube around its gray diagonal (Rodrigues' formula).
+    # The hue turns as the color cube turns around its gray diagonal (Rodrigues' formula).
     cos, sin, third = np.cos(angle), np.sin(angle), 1 / np.sqrt(3)
     cross = third * np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     turn = cos * np.eye(3) + sin * cross + (1 - cos) / 3 * np.ones((3, 3))
     gray = np.tile(LUMA, (3, 1))
     mix = (gray + saturation * (np.eye(3) - gray)) @ turn
-    return np.clip(pixels @ mix.T.astype(np.float32) + np.float32(brightness), 0, 1)
+    varied: Pixels = np.clip(pixels @ mix.T.astype(np.float32) + np.float32(brightness), 0, 1)
+    return varied

@@ -1,75 +1,38 @@
-"""The training loop, one for all modes, and its checkpoints.
+"""The training loop, one for all kinds of training.
 
-Beside the model `NAME.h5` a training keeps a folder `NAME.training`: the checkpoint, the log, the previews, the
-report. All that is random follows from the seed and the number of the step, so a checkpoint of the weights, Adam's
-means and the step is enough to go on exactly as if nothing had happened.
+Beside the model `NAME.h5` a training keeps a folder `NAME.training`: checkpoint, log, previews, report.
 """
 
-import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.tensor import Tensor
-from nanostyle.backend.device import CPU, Device, ahead, module_of, precision, repeated, to_device, to_host
+from nanostyle.backend.device import CPU, Device, ahead, module_of, precision, repeated, to_host
 from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array, Number, Pixels
-from nanostyle.errors import NanostyleError
+from nanostyle.backend.types import Array, Number
+from nanostyle.errors import NanostyleError, with_hint
 from nanostyle.io.atomic import check_target, remove_unfinished
-from nanostyle.io.image_read import load_image
-from nanostyle.io.image_write import save_image, thumbnail_jpeg
-from nanostyle.io.pictures import samples
-from nanostyle.io.weights import WeightFile, load_weights, save_weights
-from nanostyle.nn.module import buffers, is_style_parameter, parameters, set_state, state
-from nanostyle.optim.adam import Adam, average_steps, clip_grad_norm
+from nanostyle.nn.module import is_style_parameter, parameters
 from nanostyle.optim.loss_scale import LossScale
+from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.batches import Pictures, decoders
-from nanostyle.training.options import FREE_ON_RESUME, TrainOptions
+from nanostyle.training.checkpoint import Checkpoint, Position, options_as_json
+from nanostyle.training.interrupt import WholeStep, stopped, uninterrupted
+from nanostyle.training.options import TrainOptions
+from nanostyle.training.preview import Previews, hold_out
 from nanostyle.training.report import Log, write_report
+from nanostyle.training.task import Task
 
-_KIND = "checkpoint"
-_PREVIEW_PHOTOS = 3
-_PREVIEWS_IN_REPORT = 6
-_MOST_SETBACKS = 5
-
-
-class Task(Protocol):
-    """What a mode brings to the loop."""
-
-    net: Any
-    """Holds the parameters; those that want a gradient are trained."""
-    skipped: dict[Path, str]
-    """Pictures of its own that could not be used so far, each with the reason."""
-
-    def describe(self) -> dict[str, Any]:
-        """What is trained: JSON values. A checkpoint of another description is refused."""
-
-    def inputs(self, step: int, count: int) -> dict[str, Any]:
-        """What the loss of the `count` photos of `step` depends on besides them: arrays of the host, and constants."""
-
-    @property
-    def losses(self) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
-        """From a batch of photos and `inputs` to its loss and terms; keeps to what `gpu.graph.Repeated` asks for."""
-
-    def bytes_per_pixel(self) -> float:
-        """What a step takes of a GPU's memory, for each pixel of the photos."""
-
-    def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
-        """A contact sheet, and the content and style loss by the style's name."""
-
-    def save(self, path: Path, recipe: dict[str, Any]) -> None:
-        """Write the model as it is now."""
+_MOST_ROLL_BACKS = 5
 
 
 @dataclass(frozen=True)
-class Step:
+class TrainingStep:
     """Where the training stands after a step.
 
     Attributes
@@ -79,17 +42,19 @@ class Step:
     loss : float
         The sum of the terms.
     terms : dict
-        Each term of the loss, weighted.
-    rate, gradient : float
-        Adam's rate, and the length of the gradient before it is clipped.
+        Each term of the loss by its name, weighted.
+    rate : float
+        The learning rate of the step.
+    gradient : float
+        The norm of the gradient before clipping.
     seconds : float
-        What the step took.
+        The duration of the step.
     skipped : mapping
         The pictures that could not be used so far, each with the reason.
     preview : Path or None
-        The contact sheet, where one was made after this step.
+        The contact sheet, if one was made after this step.
     event : str
-        What happened besides, in words: a roll-back.
+        A roll-back in words; empty if there was none.
     """
 
     step: int
@@ -105,7 +70,11 @@ class Step:
 
 
 def training_folder(output: Path) -> Path:
-    """Where the training of the model `output` keeps its checkpoint, log, previews and report."""
+    """The folder in which the training of the model `output` keeps its checkpoint, log, previews and report.
+
+    >>> training_folder(Path("models/wave.h5")).name
+    'wave.training'
+    """
     return output.with_suffix(".training")
 
 
@@ -118,331 +87,227 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     device: Device = CPU,
-) -> Generator[Step, None, None]:
-    """Train `task.net` on `photos` and write the model to `output`; yields a `Step` after each step.
+) -> Generator[TrainingStep, None, None]:
+    """Train `task.net` on `photos` and write the model to `output`; yields a `TrainingStep` after each step.
 
-    The model is written with every checkpoint but the first. A loss that is not a finite number sends the training back
-    to the last checkpoint, at half the rate. Closing the iterator, or Ctrl-C, saves what has been reached. `resume`
-    goes on from the checkpoint, if there is one.
+    The model is written with every checkpoint but the first. A loss or gradient that is infinite or NaN rolls the
+    training back to the last checkpoint, and the learning rate is halved. Closing the iterator saves what has been
+    reached, and so does Ctrl-C.
+
+    Parameters
+    ----------
+    task
+        What is trained, and its loss.
+    photos
+        Picture files. A few are kept for previews if there are thirty or more.
+    output
+        The model file, `NAME.h5`.
+    resume
+        Go on from the checkpoint, if there is one.
+    overwrite
+        Replace a model and a training that exist.
+    device
+        Where the network is.
 
     Raises
     ------
     FileExistsError
-        There is a checkpoint already, and neither `resume` nor `overwrite`; or a model alone, and not `overwrite`.
+        A checkpoint exists, and neither `resume` nor `overwrite` is set; or a model alone exists, and not `overwrite`.
     ValueError
-        The output is not called MODEL.h5.
+        The output is not called `NAME.h5`.
+    OSError
+        The folder or a file in it cannot be written.
     NanostyleError
-        The checkpoint is of another training; no photo is usable; the loss stays infinite or NaN after 5 roll-backs.
+        The checkpoint is of another training; no photo can be used; the GPU has too little memory; the loss is infinite
+        or NaN again after 5 roll-backs.
     KeyboardInterrupt
-        Ctrl-C; its message says how to go on.
+        Ctrl-C came. Its message names the last step.
     """
-    run = _Run(task, photos, options, output, device)
-    run.begin(resume=resume, overwrite=overwrite)
+    loop = _Loop(task, photos, options, output, device)
+    loop.begin(resume=resume, overwrite=overwrite)
     try:
-        yield from run.steps()
+        yield from loop.steps()
     except KeyboardInterrupt:
-        run.interrupted()
-        raise KeyboardInterrupt(
-            f"training stopped after step {run.step}; the same command with --resume goes on"
-        ) from None
+        loop.stop()
+        raise stopped(loop.position.step) from None
     except GeneratorExit:
-        run.interrupted()
+        loop.stop()
         raise
     finally:
-        run.log.close()
+        loop.log.close()
 
 
-class _Run:
+class _Loop:
     def __init__(self, task: Task, photos: Sequence[Path], options: TrainOptions, output: Path, device: Device) -> None:
         self.task, self.options, self.output, self.device = task, options, output, device
         self.folder = training_folder(output)
-        self.checkpoint = self.folder / "checkpoint.h5"
-        held_out, rest = _hold_out(photos)
-        self.preview_files = held_out
+        shown, learned = hold_out(photos)
         self.pictures = Pictures(
-            rest, batch=options.batch, size=options.size, seed=options.seed, workers=decoders(device)
+            learned, batch=options.batch, size=options.size, seed=options.seed, workers=decoders(device)
         )
-
-        self.trained = {name: p for name, p in parameters(task.net).items() if p.requires_grad}
-        for parameter in self.trained.values():
-            parameter.data = parameter.data.copy()  # what a model file gave is read-only
-        norms = {name: p for name, p in self.trained.items() if is_style_parameter(name)}
-        kernels = {name: p for name, p in self.trained.items() if name not in norms}
-        # Each with what the rate is multiplied by.
-        self.adams = [(Adam(kernels), 1.0), (Adam(norms), options.norm_rate)]
-        self.average = {name: p.data.copy() for name, p in self.trained.items()} if options.ema else {}
-        self.scale = LossScale(adapts=precision() == "fp16")
-        self.work = repeated(self.take, device)
-        self.step = 0
-        self.rate = 1.0  # times the rate of the options: halved by every setback
-        self.setbacks = 0  # since the last checkpoint
-        self.before: dict[str, Array] = {}  # the buffers before the current step
-
-    # --- the loop -----------------------------------------------------------------------------------------
-
-    def steps(self) -> Generator[Step, None, None]:
-        """Train to the last step."""
-        size = (self.options.batch * self.options.size, self.options.size)
-        check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller {batch} or {size}")
-        if self.step >= self.options.steps:
-            self.save()  # nothing to train, but a model to write
-        while self.step < self.options.steps:
-            with closing(self.pictures.batches(self.step)) as batches, closing(ahead(batches, self.device)) as coming:
-                for batch in coming:
-                    done = self.advance(batch)
-                    yield done
-                    if done.event or self.step == self.options.steps:
-                        break  # after a setback the photos begin again where the checkpoint stands
-
-    def advance(self, photos: Array) -> Step:
-        """One step: forward, backward, update; then what is due: checkpoint, preview, report."""
-        options, start = self.options, time.perf_counter()
-        self.before = {name: value.copy() for name, value in buffers(self.task.net).items()}
-        rate = options.lr * self.rate * options.lr_decay ** (self.step / options.steps)
-        scale, t = self.scale.value, float(self.adams[0][0].t + 1)
-        with _Whole() as self.whole, np.errstate(over="ignore", invalid="ignore"):  # not finite: see below
-            inputs = self.task.inputs(self.step, len(photos))
-            if self.device.is_gpu:
-                self.whole.begin()  # a recorded step goes off in one piece
-            names, values = self.work(photos, scale=scale, rate=rate, t=t, **inputs)
-            value, norm, *parts = to_host(values).tolist()
-            terms = dict(zip(names, parts, strict=True))
-            finite = bool(np.isfinite(norm))
-            if not np.isfinite(value) or not (finite or scale > 1):
-                return self.setback(value, terms, norm)
-            self.scale.update(finite)
-            for adam, _ in self.adams:
-                adam.t += finite  # a step that was not taken does not count
-            self.step += 1
-            self.before = {}
-        last = self.step == options.steps
-        due_checkpoint = last or self.step % options.checkpoint_every == 0
-        due_preview = last or self.step % options.preview_every == 0
-        if due_checkpoint and not self.healthy():
-            return self.setback(value, terms, norm)
-        record = {"step": self.step, "loss": value, "terms": terms, "rate": rate, "gradient": norm}
-        self.log.append({**record, "seconds": round(time.perf_counter() - start, 4)})
-        if due_checkpoint:
-            self.setbacks = 0
-            self.save()
-        preview = self.preview() if due_preview else None
-        seconds = time.perf_counter() - start
-        return Step(self.step, options.steps, value, terms, rate, norm, seconds, self.skipped(), preview)
-
-    def take(self, photos: Array, *, scale: Number, rate: Number, t: Number, **inputs: Any) -> tuple[list[str], Array]:
-        """Take a step, Adam's number `t`, with the gradient of `scale`·loss; not where that is not finite.
-
-        Returns the names of the terms; the values of the loss, of the length of its gradient, and of the terms.
-        """
-        loss, terms = self.task.losses(photos, **inputs)
-        xp = module_of(loss.data)
-        loss.backward(xp.asarray(scale, loss.data.dtype))
-        self.whole.begin()
-        found = [p.grad for p in self.trained.values() if p.grad is not None]
-        norm, factor = clip_grad_norm(found, max_norm=self.options.clip, scale=scale)
-        self.update(rate, t, factor)
-        return list(terms), xp.stack([loss.data, norm, *(term.data for term in terms.values())])
-
-    def skipped(self) -> dict[Path, str]:
-        """The pictures that could not be used so far, photos and others."""
-        return self.pictures.skipped | self.task.skipped
-
-    def update(self, rate: Number, t: Number, factor: Number) -> None:
-        """Adam's step number `t`, with the gradients times `factor`, and the running average."""
-        for adam, times in self.adams:
-            adam.move(rate * times, t, factor)
-        if self.average:
-            # At first the plain mean of all steps: the random start is forgotten at once.
-            weight = module_of(t).maximum(1 - self.options.ema, 1 / t)
-            trained = [self.trained[name].data for name in self.average]
-            average_steps(list(self.average.values()), trained, weight=weight, factor=factor)
-
-    def healthy(self) -> bool:
-        """Whether all that a checkpoint would hold is finite."""
-        return all(bool(module_of(x).isfinite(x).all()) for x in state(self.task.net).values())
-
-    def setback(self, loss: float, terms: Mapping[str, float], norm: float) -> Step:
-        """Back to the last checkpoint, at half the rate."""
-        where = self.step
-        bad = [name for name, value in terms.items() if not np.isfinite(value)] or ["gradient"]
-        setbacks, rate = self.setbacks + 1, self.rate / 2
-        if setbacks > _MOST_SETBACKS:
-            raise NanostyleError(
-                f"training: {' and '.join(bad)} infinite or NaN at step {where}, also after {_MOST_SETBACKS}"
-                f" roll-backs; use a smaller --lr (it was {self.options.lr * self.rate:.3g}) or smaller weights"
-            )
-        self.restore(load_weights(self.checkpoint, _KIND))
-        self.setbacks, self.rate = setbacks, rate
-        self.save()
-        event = f"{' and '.join(bad)} infinite or NaN at step {where}: back to step {self.step}, half the rate"
-        self.log.rewind(self.step)
-        self.log.append({"step": self.step, "event": event})
-        return Step(self.step, self.options.steps, loss, dict(terms), rate, norm, 0.0, self.skipped(), event=event)
-
-    # --- what is written ----------------------------------------------------------------------------------
+        self.optimizer = _optimizer(task.net, options)
+        self.position = Position(task.net, self.optimizer, device)
+        self.checkpoint = Checkpoint(self.folder / "checkpoint.h5", task, options)
+        self.previews = Previews(self.folder, shown, options.size)
+        self.log = Log(self.folder / "log.jsonl")
+        self.whole = WholeStep(task.net)
+        self.work = repeated(self.compute, device)
 
     def begin(self, *, resume: bool, overwrite: bool) -> None:
-        """Go on from the checkpoint, or make the first one."""
-        if self.output.suffix != ".h5":
-            raise ValueError(f"output: expected the name of a model, MODEL.h5, got {self.output}")
-        resume = resume and self.checkpoint.exists()
-        if self.output.exists() and not (overwrite or self.checkpoint.exists()):
-            raise FileExistsError(f"{self.output} exists already; pass --overwrite to replace it, or another output")
+        """Go on from the checkpoint, or write the first one."""
+        exists = self.checkpoint.path.exists()
+        _check_output(self.output, self.checkpoint.path, resume=resume, overwrite=overwrite)
         self.folder.mkdir(parents=True, exist_ok=True)
         check_target(self.output, overwrite=True)
         remove_unfinished(self.folder)
         remove_unfinished(self.output.parent, self.output.name)
-        if resume:
-            checkpoint = load_weights(self.checkpoint, _KIND)
-            self.check(checkpoint.config)
-            self.restore(checkpoint)
-        elif self.checkpoint.exists() and not overwrite:
-            raise FileExistsError(
-                f"{self.checkpoint} exists already; pass --resume to go on with it, --overwrite to begin anew,"
-                " or another output"
-            )
+        if resume and exists:
+            self.checkpoint.restore(self.position, check=True)
+            self.log.rewind(self.position.step)
         else:
-            for preview in self.folder.glob("preview-*.png"):
-                preview.unlink()
-            self.save_checkpoint()
-        self.log = Log(self.folder / "log.jsonl", up_to=self.step if resume else -1)
+            self.previews.clear()
+            self.checkpoint.save(self.position)
+            self.log.rewind(-1)
+
+    # --- steps --------------------------------------------------------------------------------------------
+
+    def steps(self) -> Generator[TrainingStep, None, None]:
+        """Train to the last step."""
+        size = (self.options.batch * self.options.size, self.options.size)
+        check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller {batch} or {size}")
+        position, last = self.position, self.options.steps
+        if position.step >= last:
+            self.save()  # nothing to train, but a model to write
+        while position.step < last:
+            photos = self.pictures.batches(position.step)
+            with closing(photos) as batches, closing(ahead(batches, self.device)) as coming:
+                for batch in coming:
+                    done = self.advance(batch)
+                    yield done
+                    if done.event or position.step == last:
+                        break  # after a roll-back the photos begin again where the checkpoint stands
+
+    def advance(self, photos: Array) -> TrainingStep:
+        """Take a step, and write what is due after it: checkpoint, preview, report."""
+        options, position, start = self.options, self.position, time.perf_counter()
+        rate = options.lr * position.lr_factor * options.lr_decay ** (position.step / options.steps)
+        with self.whole, np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are looked for
+            inputs = self.task.inputs(position.step, len(photos))
+            if self.device.is_gpu:
+                self.whole.hold()  # a recorded step is launched as a whole
+            names, values = self.work(photos, **self.optimizer.numbers(rate), **inputs)
+            loss, gradient, *numbers = to_host(values).tolist()
+            terms = dict(zip(names, numbers, strict=True))
+            scaled = self.optimizer.loss_scale.value > 1
+            if not np.isfinite(loss) or not (np.isfinite(gradient) or scaled):
+                return self.roll_back(loss, terms, rate, gradient)
+            self.optimizer.count(gradient)
+            position.step += 1
+        last = position.step == options.steps
+        save = last or position.step % options.checkpoint_every == 0
+        if save and not position.is_finite():
+            return self.roll_back(loss, terms, rate, gradient)
+        record = {"step": position.step, "loss": loss, "terms": terms, "rate": rate, "gradient": gradient}
+        self.log.append({**record, "seconds": round(time.perf_counter() - start, 4)})
+        if save:
+            position.roll_backs = 0
+            self.save()
+        preview = self.preview() if last or position.step % options.preview_every == 0 else None
+        seconds = time.perf_counter() - start
+        return TrainingStep(position.step, options.steps, loss, terms, rate, gradient, seconds, self.skipped(), preview)
+
+    def compute(self, photos: Array, *, lr: Number, t: Number, scale: Number, **inputs: Any) -> tuple[list[str], Array]:
+        """Forward, backward, update; recorded on a GPU.
+
+        Returns the names of the terms; the values of the loss, of the gradient's norm, and of the terms.
+        """
+        loss, terms = self.task.losses(photos, **inputs)
+        xp = module_of(loss.data)
+        loss.backward(xp.asarray(scale, loss.data.dtype))
+        # Here each `.grad` is that of this process's photos, times the scale, not clipped yet.
+        self.whole.hold()
+        norm = self.optimizer.step(lr=lr, t=t, scale=scale)
+        return list(terms), xp.stack([loss.data, norm, *(term.data for term in terms.values())])
+
+    def roll_back(self, loss: float, terms: Mapping[str, float], rate: float, gradient: float) -> TrainingStep:
+        """Return to the last checkpoint and halve the learning rate."""
+        position = self.position
+        where, factor, roll_backs = position.step, position.lr_factor, position.roll_backs + 1
+        bad = " and ".join([name for name, value in terms.items() if not np.isfinite(value)] or ["gradient"])
+        if roll_backs > _MOST_ROLL_BACKS:
+            raise NanostyleError(
+                f"training: {bad} infinite or NaN at step {where}, also after {_MOST_ROLL_BACKS} roll-backs",
+                hint=f"use a smaller {{lr}} (it was {self.options.lr * factor:.3g}) or smaller weights",
+            )
+        self.checkpoint.restore(position)
+        self.work = repeated(self.compute, self.device)  # a recording works on arrays that are no longer in use
+        position.roll_backs, position.lr_factor = roll_backs, factor / 2
+        self.save()
+        event = f"{bad} infinite or NaN at step {where}: back to step {position.step}, half the rate"
+        self.log.rewind(position.step)
+        self.log.append({"step": position.step, "event": event})
+        return TrainingStep(
+            position.step, self.options.steps, loss, dict(terms), rate, gradient, 0.0, self.skipped(), event=event
+        )
+
+    def stop(self) -> None:
+        """Save the last whole step."""
+        with uninterrupted():
+            self.save()
+
+    # --- what is written ----------------------------------------------------------------------------------
 
     def save(self) -> None:
         """Write the checkpoint, then the model."""
-        self.save_checkpoint()
-        options = _jsonable(asdict(self.options))
-        with self.averaged():
-            # A model travels: what it was trained with is named, not where that lay.
-            named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
-            self.task.save(self.output, {"options": options | named, "steps": self.step})
-
-    def save_checkpoint(self) -> None:
-        """Write all that the next step depends on."""
-        options = _jsonable(asdict(self.options))
-        config = {
-            "task": self.task.describe(),
-            "options": options,
-            "step": self.step,
-            "adam_step": self.adams[0][0].t,
-            "rate": self.rate,
-            "setbacks": self.setbacks,
-            "loss_scale": [self.scale.value, self.scale.good],
-        }
-        extras = {f"{part}/{name}": to_host(value) for part, home in self.moving() for name, value in home.items()}
-        numbers = {name: to_host(value) for name, value in state(self.task.net).items()}
-        file = WeightFile(_KIND, config, numbers, "a training with nanostyle", self.options.license, extras)
-        save_weights(self.checkpoint, file)
-
-    def restore(self, checkpoint: WeightFile) -> None:
-        """Take everything up where `checkpoint` left it."""
-        values = {name: to_device(value.copy(), self.device) for name, value in checkpoint.parameters.items()}
-        set_state(self.task.net, values)
-        for part, home in self.moving():
-            for name in home:
-                home[name] = to_device(checkpoint.extras[f"{part}/{name}"], self.device)
-        self.step = checkpoint.config["step"]
-        for adam, _ in self.adams:
-            adam.t = checkpoint.config.get("adam_step", self.step)  # older files lack it
-        self.rate, self.setbacks = checkpoint.config["rate"], checkpoint.config["setbacks"]
-        if self.scale.adapts:
-            self.scale.value, self.scale.good = checkpoint.config.get("loss_scale", [self.scale.value, 0])
-        self.work = repeated(self.take, self.device)  # what was recorded works on arrays that are no more
-
-    def moving(self) -> list[tuple[str, dict[str, Array]]]:
-        """What is kept for each trained parameter besides its value: Adam's means, the running average."""
-        means = [(part, home) for adam, _ in self.adams for part, home in (("m", adam.m), ("v", adam.v))]
-        return [*means, ("average", self.average)]
-
-    def check(self, config: Mapping[str, Any]) -> None:
-        """Refuse a checkpoint of another training."""
-        now = {**_jsonable(asdict(self.options)), **self.task.describe()}
-        # What an older version did not know of, it did as is the default now.
-        then = {**_jsonable(asdict(TrainOptions())), **config["options"], **config["task"]}
-        for name in now | then:
-            if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
-                raise NanostyleError(
-                    f"cannot resume: {name} was {then.get(name)!r} in {self.checkpoint} and is {now.get(name)!r} now;"
-                    " give the options of the first run, or begin anew with another output"
-                )
-
-    def interrupted(self) -> None:
-        """Save the last whole step: what the current one has touched is put back."""
-        for name, value in buffers(self.task.net).items():
-            if name in self.before:
-                value[...] = self.before[name]
-        self.save()
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Within the block the network has its averaged weights, if there is an average."""
-        weights = {name: self.trained[name].data for name in self.average}
-        try:
-            for name, average in self.average.items():
-                self.trained[name].data = average
-            yield
-        finally:
-            for name, weight in weights.items():
-                self.trained[name].data = weight
+        self.checkpoint.save(self.position)
+        options = options_as_json(self.options)
+        # A model travels: the file names of what it was trained with go along, their folders do not.
+        named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
+        with self.optimizer.averaged():
+            self.task.save(self.output, {"options": options | named, "steps": self.position.step})
 
     def preview(self) -> Path:
-        """Draw the contact sheet, measure the styles, write both down, and the report."""
-        photos = samples(self.preview_files, _PREVIEW_PHOTOS, self.options.size)
-        with self.averaged():
-            sheet, measured = self.task.preview(photos)
-        path = self.folder / f"preview-{self.step:06d}.png"
-        save_image(path, sheet)
-        self.log.append({"step": self.step, "styles": measured})
-        self.report()
-        return path
-
-    def report(self) -> None:
-        """Write the HTML page."""
-        sheets = {
-            int(match[1]): p for p in self.folder.iterdir() if (match := re.fullmatch(r"preview-(\d+)\.png", p.name))
-        }
-        steps = [step for step in sorted(sheets) if step <= self.step]
-        shown = [steps[i] for i in np.unique(np.linspace(0, len(steps) - 1, _PREVIEWS_IN_REPORT).round().astype(int))]
+        """Draw the contact sheet; write the losses of each style into the log, and the report."""
+        step = self.position.step
+        with self.optimizer.averaged():
+            path, losses = self.previews.draw(self.task, step)
+        self.log.append({"step": step, "styles": losses})
         write_report(
             self.folder / "report.html",
             title=f"Training of {self.output.name}",
             records=self.log.records,
-            previews={step: thumbnail_jpeg(load_image(sheets[step]).pixels, side=1400) for step in shown},
+            previews=self.previews.for_report(step),
             options=asdict(self.options) | self.task.describe(),
             skipped=self.skipped(),
         )
+        return path
+
+    def skipped(self) -> dict[Path, str]:
+        """The pictures that could not be used so far: photos, and those of the task."""
+        return {**self.pictures.skipped, **self.task.skipped}
 
 
-def _hold_out(photos: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """A few photos for the previews, which are not trained on, where there are enough; and the rest."""
-    files = list(photos)
-    if len(files) < 10 * _PREVIEW_PHOTOS:
-        return files, files
-    # Twice as many as are shown: one may be unusable.
-    places = {len(files) * i // (2 * _PREVIEW_PHOTOS) for i in range(2 * _PREVIEW_PHOTOS)}
-    return [files[i] for i in sorted(places)], [file for i, file in enumerate(files) if i not in places]
+def _optimizer(net: object, options: TrainOptions) -> Optimizer:
+    """The optimizer of all parameters of `net` that want a gradient."""
+    trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
+    for parameter in trained.values():
+        parameter.data = parameter.data.copy()  # those from a model file are read-only
+    return Optimizer(
+        trained,
+        max_norm=options.clip,
+        lr_factors={name: options.norm_rate for name in trained if is_style_parameter(name)},
+        ema=options.ema,
+        loss_scale=LossScale(adapts=precision() == "fp16"),
+    )
 
 
-def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-class _Whole:
-    """A step is taken whole or not at all: from `begin` to the end of the block Ctrl-C waits."""
-
-    def __init__(self) -> None:
-        self.before: Any = None
-        self.received: list[tuple[int, Any]] = []
-
-    def __enter__(self) -> "_Whole":
-        return self
-
-    def begin(self) -> None:
-        """Let Ctrl-C wait from now on."""
-        if self.before is None and threading.current_thread() is threading.main_thread():
-            self.before = signal.signal(signal.SIGINT, lambda number, frame: self.received.append((number, frame)))
-
-    def __exit__(self, *error: Any) -> None:
-        if self.before is not None:
-            signal.signal(signal.SIGINT, self.before)
-        if self.received and callable(self.before):
-            self.before(*self.received[0])
+def _check_output(output: Path, checkpoint: Path, *, resume: bool, overwrite: bool) -> None:
+    """Raise unless a training may write there."""
+    if output.suffix != ".h5":
+        raise ValueError(f"output: expected the name of a model, MODEL.h5, got {output}")
+    if checkpoint.exists() and not (resume or overwrite):
+        hint = "use {resume} to go on with it, {overwrite} to begin anew, or another {output}"
+        raise with_hint(FileExistsError(f"{checkpoint} exists already"), hint)
+    if output.exists() and not (overwrite or checkpoint.exists()):
+        hint = "use {overwrite} to replace it, or another {output}"
+        raise with_hint(FileExistsError(f"{output} exists already"), hint)

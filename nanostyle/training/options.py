@@ -1,4 +1,4 @@
-"""What can be chosen in training, with its defaults, in one place."""
+"""The options of training, each with its default and its help text."""
 
 from dataclasses import dataclass, field
 
@@ -25,7 +25,7 @@ _FROM_0 = (
     "seed",
 )
 
-# These may change when a run goes on: they have no say in how the weights move.
+# These may differ when a training resumes: they do not affect how the weights change.
 FREE_ON_RESUME = frozenset({"steps", "preview_every", "checkpoint_every", "storage", "license"})
 
 
@@ -79,62 +79,71 @@ class TrainOptions:
     license : str
         Terms under which the model may be used; written into it.
 
+    Options in braces within a help text stand for their names: see `NanostyleError`.
+
+    Raises
+    ------
+    ValueError
+        A number is out of its range; the message names it.
+
     Examples
     --------
     >>> from nanostyle import TrainOptions
-    >>> TrainOptions(steps=2000, size=128).style_side
-    128
+    >>> TrainOptions(steps=2000, size=224).style_side
+    224
     """
 
-    steps: int = field(default=40_000, metadata={"help": "Steps of training in all."})
+    steps: int = field(default=40_000, metadata={"help": "Number of training steps."})
     batch: int = field(default=4, metadata={"help": "Photos per step."})
-    size: int = field(default=256, metadata={"help": "Side of the crops of the photos, in pixels."})
+    size: int = field(default=256, metadata={"help": "Side of the square crops of the photos, in pixels."})
     style_size: int = field(
         default=0,
-        metadata={"help": "Short side of the paintings, in pixels: sets the size of the strokes. 0: as --size."},
+        metadata={"help": "Short side of the paintings, in pixels: sets the size of the strokes. 0: as {size}."},
     )
     start_from: str = field(
         default="",
-        metadata={
-            "help": "A trained model to begin with in place of random weights; it sets the network and its width."
-        },
+        metadata={"help": "Trained model to start from, in place of random weights. It sets the network's width."},
     )
     width: float = field(
         default=1.0,
-        metadata={"help": "Times the channels of the paper's network: 0.5 is four times as fast, 0.25 sixteen."},
+        metadata={
+            "help": "Factor on the number of channels of the paper's network. A network of width 0.5 is about four"
+            " times as fast."
+        },
     )
     norm: str = field(
         default="instance",
-        metadata={"help": "Normalization of a feedforward network.", "choices": ("instance", "batch")},
+        metadata={"help": "feedforward: the normalization layers.", "choices": ("instance", "batch")},
     )
     upsample: str = field(
         default="nearest",
         metadata={
-            "help": "How a feedforward network enlarges: fractional is the paper's.",
+            "help": "feedforward: how the network upsamples. nearest: repeated pixels and a convolution; fractional:"
+            " transposed convolutions, as in the paper.",
             "choices": ("nearest", "fractional"),
         },
     )
     backbone: str = field(
         default="",
         metadata={
-            "help": "predict: what looks at the paintings: a loss network (builtin, vgg16, vgg19 or a file;"
-            " default: as --loss-net), or conv, a small network trained from scratch."
+            "help": "predict: the network that looks at the paintings. A loss network (builtin, vgg16, vgg19 or a"
+            " file), or conv, a small network trained from scratch. Default: as {start_from} or {loss_net}."
         },
     )
-    finetune: bool = field(default=False, metadata={"help": "predict: train that loss network further."})
+    finetune: bool = field(default=False, metadata={"help": "predict: train the backbone too."})
     loss_net: str = field(default="builtin", metadata={"help": "Loss network: builtin, vgg16, vgg19 or a file."})
     content_layers: tuple[str, ...] = field(
-        default=(), metadata={"help": "Default: relu4_2 or the nearest that the loss network has."}
+        default=(),
+        metadata={"help": "Layers of the content loss. Default: relu4_2, or the nearest that the loss network has."},
     )
     style_layers: tuple[str, ...] = field(
-        default=(), metadata={"help": "Default: relu1_1 to relu5_1, as far as the loss network has them."}
+        default=(),
+        metadata={"help": "Layers of the style loss. Default: those of relu1_1 to relu5_1 that the loss network has."},
     )
-    content_weight: float = field(default=1.0, metadata={"help": "How much the photo's content counts."})
-    style_weight: float = field(default=5.0, metadata={"help": "How much the painting's style counts."})
-    tv_weight: float = field(default=0.0, metadata={"help": "Total variation: smooths noise."})
-    grid_weight: float = field(
-        default=1000.0,
-        metadata={"help": "No weave along the pixels that the network enlarges together; 0: do not care."},
+    content_weight: float = field(default=1.0, metadata={"help": "Weight of the content loss."})
+    style_weight: float = field(default=5.0, metadata={"help": "Weight of the style loss."})
+    tv_weight: float = field(
+        default=0.0, metadata={"help": "Weight of the total variation, which smooths noise; 0 disables it."}
     )
     palette_weight: float = field(default=0.0, metadata={"help": "How much the painting's colors count."})
     pan_weight: float = field(
@@ -143,7 +152,7 @@ class TrainOptions:
     )
     second_share: float = field(
         default=0.0,
-        metadata={"help": "predict: the share of photos that were stylized at half the size before, for --strokes."},
+        metadata={"help": "predict: the share of photos that were stylized at half the size before, for {strokes}."},
     )
     grain: float = field(
         default=0.0, metadata={"help": "predict: deviation of the grain in the network's input, of 255."}
@@ -156,36 +165,41 @@ class TrainOptions:
         default=False,
         metadata={"help": "predict: batch norm stays as the model has it that the training starts from."},
     )
+    grid_weight: float = field(default=1000.0, metadata={"help": "Weight of the checkerboard penalty; 0 disables it."})
     photo_weight: float = field(
         default=50.0,
-        metadata={"help": "cin: how exactly the style `photo`, the end of --strength, gives the photo back."},
+        metadata={
+            "help": "cin, predict: weight of the loss that makes the style `photo`, the end of {strength}, give the"
+            " photo back."
+        },
     )
     photo_share: float = field(
         default=0.125,
-        metadata={"help": "predict: the share of photos that are to come out as they went in, for --strength."},
+        metadata={"help": "predict: share of the photos that are trained with the style `photo`, below 1."},
     )
-    lr: float = field(default=0.001, metadata={"help": "Adam's rate at the start."})
-    norm_rate: float = field(
-        default=10.0,
-        metadata={"help": "Times the rate for gamma and beta: there are few, and they have far to go from 1 and 0."},
+    lr: float = field(default=0.001, metadata={"help": "Learning rate of Adam at the start."})
+    norm_rate: float = field(default=10.0, metadata={"help": "Learning-rate multiplier for gamma and beta."})
+    lr_decay: float = field(
+        default=0.1, metadata={"help": "The learning rate falls exponentially to this share of it at the last step."}
     )
-    lr_decay: float = field(default=0.1, metadata={"help": "The rate falls steadily to this part of it."})
     clip: float = field(
-        default=10.0, metadata={"help": "Longest gradient (its norm over all parameters); longer ones are shortened."}
+        default=10.0,
+        metadata={"help": "Largest norm of the gradient over all parameters; a longer one is scaled down."},
     )
     ema: float = field(
-        default=0.0, metadata={"help": "Above 0, as 0.999: the model is the running average of the weights."}
+        default=0.0,
+        metadata={
+            "help": "Decay of the running average of the weights, such as 0.999: the model holds the average. 0: off."
+        },
     )
-    seed: int = field(default=0, metadata={"help": "Fixes all that is random."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything random."})
     preview_every: int = field(default=500, metadata={"help": "Steps between previews."})
     checkpoint_every: int = field(default=500, metadata={"help": "Steps between checkpoints."})
     storage: Storage = field(
         default="float32",
-        metadata={"help": "How the model file keeps numbers.", "choices": ("float32", "float16", "uint8", "kmeans8")},
+        metadata={"help": "Number format of the model file.", "choices": ("float32", "float16", "uint8")},
     )
-    license: str = field(
-        default="not stated", metadata={"help": "Terms under which the model may be used; written into it."}
-    )
+    license: str = field(default="not stated", metadata={"help": "License of the model; written into its file."})
 
     def __post_init__(self) -> None:
         for name in (*_ABOVE_0, *_FROM_0):

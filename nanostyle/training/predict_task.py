@@ -1,4 +1,4 @@
-"""The task of style prediction: any painting."""
+"""The task of the method `predict`: a network learns to predict styles from paintings."""
 
 import hashlib
 import os
@@ -54,17 +54,26 @@ def enlarge(x: Array) -> Array:
 
 
 class PredictTask:
-    """A `trainer.Task`: `net` learns to predict styles from `paintings`.
+    """A `Task`: `net` learns to predict styles from `paintings`.
 
-    Each photo of a batch has another painting, of which a crop is taken at random, scaled, mirrored, with its
-    brightness, saturation and hue varied; the Gram matrices are those of that crop. The first photos of some batches
-    have themselves in place of a painting and are to come out as they went in: the near end of `--strength`. Where
-    there are paintings enough, a few are held out, for the previews alone.
+    Each photo of a batch has a painting of its own. Its style is that of a random crop of the painting, scaled,
+    mirrored, with brightness, saturation and hue varied. The first photos of some batches have themselves in place of a
+    painting and are to come out as they went in: the near end of a dial of strength. From thirty paintings on, three
+    are held out for the previews.
 
     Parameters
     ----------
+    net
+        The network; a backbone that is a loss network is calibrated on some of the paintings.
     paintings
-        Name to file.
+        By the style's name, its picture file.
+    objective
+        The loss.
+
+    Attributes
+    ----------
+    learned, held_out : list of str
+        The names of the paintings to train on, and of those for previews.
 
     Raises
     ------
@@ -86,7 +95,7 @@ class PredictTask:
         self.held_out = names[:: len(names) // _HELD_OUT][:_HELD_OUT] if len(names) >= 10 * _HELD_OUT else []
         self.learned = [name for name in names if name not in self.held_out]
         self._files = dict(paintings)
-        # Another seed than that of the photos: which painting meets which photo is to be another one in each epoch.
+        # Another seed than that of the photos, so that a photo meets another painting in each epoch.
         self._pictures = Pictures(
             [paintings[name] for name in self.learned],
             batch=options.batch,
@@ -152,7 +161,7 @@ class PredictTask:
         y = self.net(Tensor(x), embedding, training=training)
         xp = module_of(photos)
         targets: Grams = {
-            # Those of a photo that is to come out as it went in are never looked at.
+            # A photo in its own style has the weight 0: its target is never looked at.
             layer: xp.concatenate([xp.zeros((own, *grams.shape[1:]), grams.dtype), grams])
             for layer, grams in self._grams(paintings, own, place).items()
         }
@@ -185,7 +194,8 @@ class PredictTask:
         with no_grad():
             small = avg_pool(Tensor(late))
             painted = self.net(small, Tensor(embedding.data[-second:]))
-        return xp.concatenate([x[:-second], late + enlarge(painted.data - small.data)])
+        result: Array = xp.concatenate([x[:-second], late + enlarge(painted.data - small.data)])
+        return result
 
     def _pan(self, x: Array, y: Tensor, embedding: Tensor, pan: tuple[int, int], training: bool) -> Tensor:
         """How far the results of photos that moved by `pan` pixels are from the results `y`, moved: a mean square."""
@@ -199,7 +209,7 @@ class PredictTask:
         return mean(d * d)
 
     def bytes_per_pixel(self) -> float:
-        """What a step takes of a GPU's memory: the paintings go through a loss network too, and back."""
+        """The memory that a step takes, in bytes for each pixel of the photos, that of the paintings included."""
         network, layers = self._objective.network, self._objective.layers
         paintings = (self._objective.options.style_side / self._objective.options.size) ** 2
         step, looks = training_step(self.net.transformer, network, layers), loss_gradient(network, layers)
@@ -211,7 +221,7 @@ class PredictTask:
         return min(spread_evenly(self._objective.options.photo_share, step, count), count - 1)
 
     def _paintings(self, step: int) -> Pixels:
-        """The crops of `step`; they are decoded ahead as long as step follows step."""
+        """The crops `(batch, S, S, 3)` of `step`. They are decoded ahead as long as step follows step."""
         if self._batches is None or step != self._next:
             if self._batches is not None:
                 self._batches.close()
@@ -220,7 +230,7 @@ class PredictTask:
         return next(self._batches)
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
-        """Photos x paintings, first some learned, then those held out; and their losses as the mean over the photos."""
+        """A sheet of photos x paintings, some learned and those held out; their losses as means over the photos."""
         names = [*self.learned[:: max(1, len(self.learned) // _HELD_OUT)][:_HELD_OUT], *self.held_out]
         side = self._objective.options.style_side
         thumbnails, columns, measured = [], [], {}
@@ -239,7 +249,7 @@ class PredictTask:
         return sheet([[None, None, *thumbnails], *rows], column_labels=labels, cell=192), measured
 
     def results(self, painting: Pixels, photos: Sequence[Pixels]) -> tuple[list[Pixels], dict[str, float]]:
-        """The photos in the style of `painting`, and content and style loss without weights, as the mean over them."""
+        """The photos in the style of `painting`, and the content and style loss, unweighted means over the photos."""
         art = to_device(painting[None], self._device)
         targets = self._objective.grams(art)
         results, losses = [], []
@@ -252,7 +262,7 @@ class PredictTask:
         return results, {term: float(np.mean([loss[term] for loss in losses])) for term in losses[0]}
 
     def model(self, recipe: Mapping[str, Any]) -> Predictor:
-        """The network as it is now, with what belongs into its file."""
+        """The network as it is now, with all that its file holds."""
         options = self._objective.options
         return Predictor(
             net=self.net,

@@ -1,4 +1,4 @@
-"""What remains of a training besides its model: a log of JSON lines and a page of HTML."""
+"""The log of a training, as lines of JSON, and its report, as a page of HTML."""
 
 import base64
 import json
@@ -27,25 +27,24 @@ _COLORS = {
 class Log:
     """The records of a training, in memory and as lines of JSON in a file.
 
-    Each is a dict with the number of its `step`, and what was measured there. The file grows by whole lines; one that
-    was cut short when the program was killed is passed over.
+    A record is a dict of the number of its `step` and what was measured there. The file grows by whole lines. A line
+    that was cut short when the program was killed is ignored.
     """
 
-    def __init__(self, path: Path, *, up_to: int) -> None:
-        """Go on with the log in `path`, if there is one, after step `up_to`: later records are taken out."""
+    def __init__(self, path: Path) -> None:
+        """Read the log in `path`, if there is one; `rewind` says from where it goes on."""
         self.path = path
         self.records: list[dict[str, Any]] = []
+        self._file: TextIO | None = None
         if path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     self.records.append(json.loads(line))
                 except ValueError:
                     continue
-        self._file: TextIO | None = None
-        self.rewind(up_to)
 
     def rewind(self, step: int) -> None:
-        """Take out all records after `step`."""
+        """Remove all records after `step`."""
         self.close()
         self.records = [record for record in self.records if record["step"] <= step]
         write(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
@@ -73,15 +72,22 @@ def write_report(
     options: Mapping[str, Any],
     skipped: Mapping[Path, str],
 ) -> None:
-    """Write the page: loss curves, losses per style, previews, options, skipped pictures; nothing outside it is needed.
+    """Write the page: loss curves, losses by style, previews, options, skipped pictures. It links to no other file.
 
     Parameters
     ----------
     records
-        Those of the `Log`. With `loss` and `terms`: a step. With `styles` (name to content and style loss): a
-        measurement on the preview photos. With `event`: something that happened.
+        Those of the `Log`. With `loss` and `terms`: a step. With `styles` (by name, content and style loss): a
+        measurement on the preview photos. With `event`: a roll-back.
     previews
         Contact sheets as JPEG files, by step.
+    skipped
+        The pictures that could not be used, each with the reason.
+
+    Raises
+    ------
+    OSError
+        The page cannot be written.
     """
     steps = [record for record in records if "loss" in record]
     body = [f"<h1>{escape(title)}</h1>"]
@@ -160,7 +166,7 @@ def _curves(steps: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _binned(x: Sequence[int], y: Sequence[float]) -> list[tuple[float, float]]:
-    """At most 120 points: the mean step and the logarithm of the mean value of as many stretches of the curve."""
+    """The curve in at most 120 points: mean step and logarithm of the mean value of as many parts of equal length."""
     points = []
     for part in np.array_split(np.arange(len(x)), min(_POINTS, len(x))):
         values = np.array([y[i] for i in part], float)

@@ -1,4 +1,4 @@
-"""Teaching a transformer network one style or several: the task of `feedforward` and `cin`."""
+"""The task of the methods `feedforward` and `cin`: a transformer network learns one style or several."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +12,7 @@ from nanostyle import __version__
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
+from nanostyle.errors import with_hint
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.models.base import IDENTITY
@@ -25,18 +26,22 @@ from nanostyle.training.objective import Objective
 
 
 class StyleTask:
-    """A `trainer.Task`: `net` learns `paintings`, one row each, and the row `photo` if it is among the styles.
+    """A `Task`: `net` learns `paintings`, one row of gamma and beta each, and the row `photo` if it has one.
 
-    Each batch mixes styles: they follow one another in a random order, all of them before one comes again.
+    Each batch mixes styles. They follow one another in a random order, all of them before one comes again.
 
     Parameters
     ----------
+    mode
+        The name of the method: `feedforward`, `cin` or `add-style`.
     net
-        With as many styles as there are paintings, and one more if the first is `photo`.
+        A network with a row for each painting, and before them one for `photo` if its config says `identity`.
     paintings
-        Name to picture, in the order of the rows.
+        By the style's name its picture `(H, W, 3)`, in the order of the rows.
+    objective
+        The loss.
     weights
-        By a style's name, how much its style term counts besides the options' `style_weight`; 1 if not named.
+        By the style's name, a factor on its style loss; 1 if not named.
 
     Raises
     ------
@@ -55,10 +60,12 @@ class StyleTask:
         device: Device = CPU,
     ) -> None:
         self.net, self.mode = net, mode
-        self.skipped: dict[Path, str] = {}  # each painting was read before: one that cannot be is an error
+        self.skipped: dict[Path, str] = {}  # an unreadable painting is an error before it comes here
         identity = net.config["identity"]
         if IDENTITY in paintings:
-            raise ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own; rename the file")
+            raise with_hint(
+                ValueError(f"a style may not be called {IDENTITY!r}, which is the photo's own"), "rename the file"
+            )
         self.styles = [IDENTITY] * identity + list(paintings)
         self._paintings, self._objective, self._device = dict(paintings), objective, device
         self._weights = dict(weights or {})
@@ -66,7 +73,7 @@ class StyleTask:
             if name not in paintings or not (0 < weight < np.inf):
                 raise ValueError(f"style weight {name}={weight}: expected the name of a style and a number above 0")
         move(net, device)
-        # Where the style is the photo's own the row's weight is 0, so its target is never looked at.
+        # The row `photo` has the weight 0: its target is never looked at.
         each = [objective.grams(to_device(p[None], device)) for p in self._paintings.values()]
         rows = [each[0]] * identity + each
         self._targets: Grams = {k: module_of(v).concatenate([row[k] for row in rows]) for k, v in each[0].items()}
@@ -78,23 +85,23 @@ class StyleTask:
         return {"mode": self.mode, "network": self.net.config, "styles": self.styles, "style weights": self._weights}
 
     def inputs(self, step: int, count: int) -> dict[str, Any]:
-        """The styles of the `count` photos of `step`, whose turn it is, and what they count."""
+        """The rows of the `count` photos of `step`, the factors on their style losses, and whether one is `photo`."""
         rows = self.rows_at(step, count)
         weight = self._row_weight[rows]
         return {"rows": rows, "weight": weight, "own": not weight.all()}
 
     def losses(self, photos: Array, *, rows: Array, weight: Array, own: bool) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss of a batch, each photo in the style of its row; `own`: there is one whose style is its own."""
+        """The loss of photos `(N, H, W, 3)`, each in the style of its row, and its terms; see `Objective.losses`."""
         y = self.net(Tensor(photos), rows if self.net.styled_layers else None, training=True)
         targets = {layer: grams[rows] for layer, grams in self._targets.items()}
         return self._objective.losses(y, photos, targets, weight, own=own)
 
     def bytes_per_pixel(self) -> float:
-        """What a step takes of a GPU's memory."""
+        """The memory that a step takes, in bytes for each pixel of the photos."""
         return training_step(self.net, self._objective.network, self._objective.layers)
 
     def rows_at(self, step: int, count: int) -> npt.NDArray[np.int64]:
-        """The styles of the `count` photos of `step`: they depend on the seed and the step alone."""
+        """The rows `(count,)` of the photos of `step`: they depend on the seed and the step alone."""
         S, seed = len(self.styles), self._objective.options.seed
         first, last = step * count // S, ((step + 1) * count - 1) // S
         turns = [np.random.default_rng([seed, STYLES, turn]).permutation(S) for turn in range(first, last + 1)]
@@ -102,7 +109,7 @@ class StyleTask:
         return np.concatenate(turns)[start : start + count]
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:
-        """Photos x styles, and every style's content and style loss, without weights, as the mean over the photos."""
+        """A sheet of photos x styles, and the content and style loss of each, unweighted means over the photos."""
         columns: list[list[Pixels]] = []
         measured = {}
         for row, name in enumerate(self.styles):
@@ -124,7 +131,7 @@ class StyleTask:
         return sheet([top, *rows], column_labels=["", *self.styles], cell=192), measured
 
     def model(self, recipe: Mapping[str, Any]) -> Model:
-        """The network as it is now, with what belongs into its file."""
+        """The network as it is now, with all that its file holds."""
         options = self._objective.options
         return Model(
             net=self.net,
@@ -141,15 +148,27 @@ class StyleTask:
         save_model(path, self.model(recipe))
 
 
-class _NewStyles(StyleTask):
-    """The task of `add_style`: its network has the new rows only, its file the old ones too."""
+class NewStylesTask(StyleTask):
+    """The task of `add_style`: `net` has the new rows only, the model that is saved has those of `base` too.
 
-    def __init__(self, base: Model, *args: Any, **options: Any) -> None:
-        super().__init__("add-style", *args, **options)
+    Parameters are those of `StyleTask`.
+    """
+
+    def __init__(
+        self,
+        base: Model,
+        net: TransformerNet,
+        paintings: Mapping[str, Pixels],
+        objective: Objective,
+        *,
+        weights: Mapping[str, float] | None = None,
+        device: Device = CPU,
+    ) -> None:
+        super().__init__("add-style", net, paintings, objective, weights=weights, device=device)
         self._base = base
 
     def model(self, recipe: Mapping[str, Any]) -> Model:
-        """The old model with the new rows after its own."""
+        """The model `base` with the new rows after its own."""
         base, new = self._base, super().model(recipe)
         net = TransformerNet(
             {**base.net.config, "styles": len(base.styles) + len(self.styles)}, np.random.default_rng(0)

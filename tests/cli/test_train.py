@@ -1,7 +1,12 @@
 """Training and trained models from the command line: one path through all of it, and what goes wrong."""
 
 import json
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,8 +14,8 @@ import pytest
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
 from nanostyle.io.recipe import read_recipe
-from nanostyle.io.weights import WeightFile, save_weights
-from tests.support.command import failed, listing, run
+from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from tests.support.command import environment, failed, listing, run
 from tests.support.networks import vgg_parts
 
 TINY = {"steps": 3, "size": 32, "width": 0.25, "batch": 2, "checkpoint-every": 2, "preview-every": 3}
@@ -83,6 +88,29 @@ def test_resume_goes_on(folder):
     result = run("train", *more, "--steps", "5", "--resume", cwd=folder)
     assert result.returncode == 0 and "5/5" in result.stderr, result.stderr
     failed(run("train", *more, "--lr", "0.1", "--resume", cwd=folder), "lr was 0.001")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_what_ends_the_program_keeps_what_there_is(folder, name):
+    args = ["--mode", "feedforward", "--content", "photos", "--styles", "new.png", *SMALL, "--steps", "100000"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nanostyle", "train", *args, "-o", f"{name}.h5"],
+        cwd=folder,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        log = folder / f"{name}.training" / "log.jsonl"
+        while process.poll() is None and not (log.exists() and log.read_text().count("\n") > 2):
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, name))
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    told = re.search(r"Interrupted: training stopped after step (\d+); the same command with --resume goes on", rest)
+    assert told and "Traceback" not in rest, rest
+    assert load_weights(folder / f"{name}.training" / "checkpoint.h5").config["step"] == int(told[1]) > 1
+    assert (folder / f"{name}.h5").exists()
 
 
 @pytest.mark.parametrize(

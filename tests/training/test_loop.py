@@ -25,9 +25,11 @@ from nanostyle.methods.style_sheet import style_sheet
 from nanostyle.models.multistyle import load_multistyle, save_model
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import parameters, state
-from nanostyle.training import loop as loop_module
-from nanostyle.training.loop import Adam, clip_grad_norm, training_folder
+from nanostyle.optim.optimizer import Optimizer
+from nanostyle.training.checkpoint import Checkpoint
+from nanostyle.training.loop import training_folder
 from nanostyle.training.options import TrainOptions
+from nanostyle.training.preview import hold_out
 from nanostyle.training.style_task import StyleTask
 from tests.support import tiny
 from tests.support.paths import ROOT
@@ -117,10 +119,10 @@ def test_the_report_needs_nothing_outside_itself(data, tmp_path):
 
 def test_photos_for_previews_are_not_trained_on():
     photos = [Path(f"{i}.png") for i in range(60)]
-    shown, rest = loop_module._hold_out(photos)
+    shown, rest = hold_out(photos)
     assert len(shown) == 6
     assert sorted(shown + rest) == sorted(photos)
-    assert loop_module._hold_out(photos[:5]) == (photos[:5], photos[:5])
+    assert hold_out(photos[:5]) == (photos[:5], photos[:5])
 
 
 def test_corrupt_photos_are_named_and_not_fatal(data, tmp_path):
@@ -140,20 +142,12 @@ def test_no_usable_photo_is_a_clear_error(data, tmp_path):
         list(training(*data, tmp_path / "model.h5", size=64))
 
 
-def test_long_gradients_are_shortened(data, tmp_path, monkeypatch):
-    lengths = []
-    move = Adam.move
-
-    def watched(self, lr, t, factor):
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        lengths.append(factor * clip_grad_norm(gradients, max_norm=1.0, scale=1.0)[0])
-        move(self, lr, t, factor)
-
-    monkeypatch.setattr(Adam, "move", watched)
-    steps = list(training(*data, tmp_path / "model.h5", steps=4, clip=0.01))
-    assert all(step.gradient > 0.01 for step in steps)
-    kernels, norms = lengths[0::2], lengths[1::2]
-    assert np.hypot(kernels, norms) == pytest.approx([0.01] * 4, rel=1e-4)
+def test_clip_is_the_norm_of_the_gradient_that_moves_the_weights(data, tmp_path):
+    """Adam's first moment after a step is a tenth of the gradient that it got."""
+    step, *_ = training(*data, tmp_path / "model.h5", steps=1, clip=0.01)
+    assert step.gradient > 0.01
+    moments = [value for name, value in checkpoint(tmp_path / "model.h5").extras.items() if name.startswith("m/")]
+    assert np.sqrt(sum((m.astype(float) ** 2).sum() for m in moments)) == pytest.approx(0.001, rel=1e-4)
 
 
 def test_gamma_and_beta_go_faster(data, tmp_path):
@@ -258,8 +252,9 @@ def stop(total, terms):
 def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatch):
     output = tmp_path / "model.h5"
     at_step(monkeypatch, 5, stop)
-    with pytest.raises(KeyboardInterrupt, match="stopped after step 5; the same command with --resume goes on"):
+    with pytest.raises(KeyboardInterrupt, match="training stopped after step 5") as stopped:
         list(training(*data, output))
+    assert stopped.value.hint == "the same command with {resume} goes on"
     monkeypatch.undo()
     assert checkpoint(output).config["step"] == 5
     list(training(*data, output, resume=True))
@@ -268,15 +263,47 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data, finished, tmp_path, monkeypatc
 
 def test_ctrl_c_within_the_update_waits_for_its_end(data, finished, tmp_path, monkeypatch):
     output = tmp_path / "model.h5"
-    update = loop_module._Run.update
+    update = Optimizer.step
 
-    def struck(self, *args):
-        if self.step == 6:
+    def struck(self, **numbers):
+        if numbers["t"] == 7:
             signal.raise_signal(signal.SIGINT)
-        update(self, *args)
+        return update(self, **numbers)
 
-    monkeypatch.setattr(loop_module._Run, "update", struck)
+    monkeypatch.setattr(Optimizer, "step", struck)
     with pytest.raises(KeyboardInterrupt, match="stopped after step 7"):
+        list(training(*data, output))
+    monkeypatch.undo()
+    list(training(*data, output, resume=True))
+    assert_same_end(output, finished)
+
+
+def test_ctrl_c_between_two_steps_is_answered_by_the_training(data, finished, tmp_path):
+    """Whoever reads the steps hands the interrupt on."""
+    output = tmp_path / "model.h5"
+    steps = training(*data, output)
+    for _ in range(3):
+        next(steps)
+    with pytest.raises(KeyboardInterrupt, match="training stopped after step 3"):
+        steps.throw(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt, match="the first"):
+        steps.throw(KeyboardInterrupt("the first"))  # what the training has answered comes out as it is
+    list(training(*data, output, resume=True))
+    assert_same_end(output, finished)
+
+
+def test_a_second_ctrl_c_does_not_disturb_what_the_first_one_saves(data, finished, tmp_path, monkeypatch):
+    output = tmp_path / "model.h5"
+    at_step(monkeypatch, 5, stop)
+    save = Checkpoint.save
+
+    def struck(self, position):
+        if position.step == 5:
+            signal.raise_signal(signal.SIGINT)
+        save(self, position)
+
+    monkeypatch.setattr(Checkpoint, "save", struck)
+    with pytest.raises(KeyboardInterrupt, match="training stopped after step 5"):
         list(training(*data, output))
     monkeypatch.undo()
     list(training(*data, output, resume=True))
@@ -374,8 +401,9 @@ def test_an_existing_training_is_not_overwritten_by_accident(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=2))
     before = output.read_bytes()
-    with pytest.raises(FileExistsError, match=r"checkpoint.h5 exists already; pass --resume .* --overwrite"):
+    with pytest.raises(FileExistsError, match=r"checkpoint.h5 exists already") as refusal:
         next(training(*data, output, steps=2))
+    assert "{resume}" in refusal.value.hint and "{overwrite}" in refusal.value.hint
     assert output.read_bytes() == before
     assert [step.step for step in training(*data, output, steps=2, overwrite=True)] == [1, 2]
 
@@ -394,6 +422,22 @@ def test_resuming_with_other_styles_is_refused(data, tmp_path):
     tiny.write_pictures(tmp_path / "styles", 3)
     with pytest.raises(NanostyleError, match=r"cannot resume: (styles|network) was"):
         next(training(data[0], tmp_path / "styles", output, steps=4, resume=True))
+
+
+def test_a_checkpoint_of_an_older_version_goes_on(data, finished, tmp_path):
+    """It lacks what that version did not know: the count of Adam's steps, the loss scale, options added since."""
+    output = tmp_path / "model.h5"
+    run = training(*data, output)
+    for _ in range(4):
+        next(run)
+    run.close()
+    file = checkpoint(output)
+    for name in ("adam_step", "loss_scale"):
+        del file.config[name]
+    del file.config["options"]["grid_weight"], file.config["options"]["start_from"]
+    save_weights(training_folder(output) / "checkpoint.h5", file)
+    assert [step.step for step in training(*data, output, resume=True)] == list(range(5, 13))
+    assert_same_end(output, finished)
 
 
 def test_a_broken_checkpoint_is_a_clear_error(data, tmp_path):
@@ -446,16 +490,17 @@ def test_a_kill_after_a_roll_back_does_not_bring_the_old_rate_back(data, tmp_pat
 
 
 def test_weights_that_are_not_finite_are_never_saved(data, tmp_path, monkeypatch):
-    update = loop_module._Run.update
+    update = Optimizer.step
     spoiled = []
 
-    def spoil(self, *args):
-        update(self, *args)
-        if self.step == 5 and not spoiled:
+    def spoil(self, **numbers):
+        norm = update(self, **numbers)
+        if numbers["t"] == 6 and not spoiled:
             spoiled.append(True)
-            self.trained["conv1/weight"].data[0] = np.inf
+            self.parameters["conv1/weight"].data[0] = np.inf
+        return norm
 
-    monkeypatch.setattr(loop_module._Run, "update", spoil)
+    monkeypatch.setattr(Optimizer, "step", spoil)
     steps = list(training(*data, tmp_path / "model.h5", checkpoint_every=3))
     assert [step.step for step in steps if step.event] == [3]
     assert steps[-1].step == 12
