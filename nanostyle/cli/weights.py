@@ -25,7 +25,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     if weights.kind == "features":
         weights = load_features(path)
     config = weights.config
-    with reading(path), h5py.File(path, "r") as file:
+    with reading(path), h5py.File(path, "r", locking=False) as file:
         stored = {str(item.dtype) for name, item in datasets(file) if not name.startswith(EXTRAS)}
     pre = config.get("preprocess")
     return {

@@ -1,6 +1,7 @@
 """Opening picture files that nobody vouches for: one clear line for whatever a decoder makes of a bad one."""
 
 import contextlib
+import logging
 import os
 import threading
 import warnings
@@ -12,6 +13,9 @@ from PIL import Image, UnidentifiedImageError
 
 from nanostyle.errors import NanostyleError, with_hint
 from nanostyle.io.formats import READERS
+
+# Without a handler Python prints what Pillow logs of damaged files; programs that want it still get it.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 _SHRINK = "shrink it with an image editor first ({size} comes too late, it works on the decoded picture)"
 
@@ -88,10 +92,43 @@ def decoding(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise with_hint(MemoryError(f"not enough memory to decode {name}"), _SHRINK) from error
     except Exception as error:  # decoders raise nearly anything: struct.error, SyntaxError, KeyError, zlib.error …
-        if str(error).startswith(name):  # it says already which file
+        if isinstance(error, ValueError) and str(error).startswith(f"{name} "):  # it is ours, and says which file
             raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{name} is damaged or cut short ({reason}); get a fresh copy of it") from error
+
+
+class _Muted:
+    """Swallows what is written to the process's standard error: libtiff tells of damage there, asked or not.
+
+    Several threads may be inside: the first one in turns it off, the last one out on.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._kept: int | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                with contextlib.suppress(OSError):  # there may be no standard error
+                    self._kept = os.dup(2)
+                    nowhere = os.open(os.devnull, os.O_WRONLY)
+                    os.dup2(nowhere, 2)
+                    os.close(nowhere)
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0 and self._kept is not None:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+                self._kept = None
+
+
+muted = _Muted()
 
 
 def check_pixels(size: tuple[int, int], name: str, max_pixels: int) -> None:

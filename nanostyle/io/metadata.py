@@ -8,6 +8,7 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -117,13 +118,21 @@ def exif_of(metadata: Metadata, size: tuple[int, int]) -> Image.Exif:
     """Exif for a result of `size` (height, width)."""
     exif = Image.Exif()
     for tag, value in metadata.tags.items():
-        exif[tag] = value
+        if _has_a_type(value):
+            exif[tag] = value
     if metadata.exif:
         sides = {_WIDTH: size[1], _HEIGHT: size[0]}
         exif.get_ifd(EXIF_BLOCK).update({**metadata.exif, **sides, _COLOR_SPACE: 1})
     if metadata.gps:
         exif.get_ifd(GPS_BLOCK).update(metadata.gps)
     return exif
+
+
+def _has_a_type(value: object) -> bool:
+    """Whether Exif and TIFF have a type for a value: text, bytes, a number or several."""
+    if isinstance(value, tuple):
+        return all(isinstance(item, Real) for item in value)
+    return isinstance(value, Real | str | bytes)
 
 
 def usable(exif: Image.Exif, kind: str) -> Image.Exif:

@@ -1,5 +1,6 @@
 """A picture file, opened and looked at: what it is, how large, in which color space, and how to decode it."""
 
+import contextlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from PIL import Image
 from nanostyle.backend.types import Pixels
 from nanostyle.io import jpeg, png, tiff
 from nanostyle.io.color import Space, check_floats, deep_gray, is_deep, plain, space_of_profile
-from nanostyle.io.decoding import check_pixels, decoding
+from nanostyle.io.decoding import check_pixels, decoding, muted
 from nanostyle.io.deep import Deep
 from nanostyle.io.foreign_pictures import RAW, is_heif, is_raw, kind_of, raw_error
 from nanostyle.io.formats import READERS
@@ -114,7 +115,8 @@ def _decoded(
         # JPEG decodes at 1/2, 1/4, 1/8 for a fraction of the time; from twice the target on nothing shows.
         image.draft(None, smallest)
     try:
-        image.load()
+        with muted if image.format == "TIFF" else contextlib.nullcontext():
+            image.load()
     except OSError:
         if file is None or image.format not in ("JPEG", "MPO"):
             raise
@@ -148,14 +150,15 @@ def _of_tiff(data: bytes, name: str, max_pixels: int) -> PictureFile:
         return replace(of_image(image, io.BytesIO(data), name, max_pixels), notes=notes)
     size = (page.tags[256], page.tags[257])
     check_pixels(size, name, max_pixels)
-    profile = page.tags.get(34675)
+    profile = tiff.first(page.tags.get(34675))
     space = space_of_profile(profile if isinstance(profile, bytes) else None)
     exif = Image.Exif()
     exif.load_from_fp(io.BytesIO(data))
-    metadata = metadata_of(exif, {"xmp": page.tags.get(700, b""), "dpi": _dpi(page.tags)})
+    metadata = metadata_of(exif, {"xmp": tiff.first(page.tags.get(700, b"")), "dpi": _dpi(page.tags)})
 
     def decode(_: tuple[int, int] | None) -> Decoded:
-        return picture_of(tiff.samples(data, page), name)
+        with muted:
+            return picture_of(tiff.samples(data, page), name)
 
     orientation = _orientation(exif)
     return PictureFile(size, orientation, orientation, space, metadata, notes, decode)

@@ -37,12 +37,12 @@ class Page:
     @property
     def is_reduced(self) -> bool:
         """Whether it is a small copy of another page."""
-        return bool(int(_first(self.tags.get(_SUBFILE, 0))) & 1) or _first(self.tags.get(_OLD_SUBFILE, 0)) == 2
+        return bool(int(first(self.tags.get(_SUBFILE, 0))) & 1) or first(self.tags.get(_OLD_SUBFILE, 0)) == 2
 
     @property
     def area(self) -> int:
         """Pixels of the page."""
-        return int(_first(self.tags.get(_WIDTH, 0))) * int(_first(self.tags.get(_HEIGHT, 0)))
+        return int(first(self.tags.get(_WIDTH, 0))) * int(first(self.tags.get(_HEIGHT, 0)))
 
 
 def is_tiff(start: bytes) -> bool:
@@ -104,14 +104,14 @@ class Samples:
 def is_beyond_pillow(page: Page) -> bool:
     """Whether Pillow would refuse the page, or drop bits of its colors; palettes, JPEG and one-bit pages it reads."""
     tags = page.tags
-    bits, count = _first(tags.get(_BITS, 1)), _first(tags.get(_SAMPLES, 1))
-    photometric = _first(tags.get(_PHOTOMETRIC, 1))
-    if _first(tags.get(_COMPRESSION, 1)) not in _NO_LOSS or photometric not in (0, 1, 2, 5, 8) or bits % 8:
+    bits, count = first(tags.get(_BITS, 1)), first(tags.get(_SAMPLES, 1))
+    photometric = first(tags.get(_PHOTOMETRIC, 1))
+    if first(tags.get(_COMPRESSION, 1)) not in _NO_LOSS or photometric not in (0, 1, 2, 5, 8) or bits % 8:
         return False
     extra = count - {2: 3, 5: 4, 8: 3}.get(photometric, 1)
     if bits == 8:
         return bool((photometric in (5, 8) and extra > 0) or (photometric in (0, 1) and extra > 1))
-    return bool(count > 1 or bits == 64 or (bits == 16 and _first(tags.get(_FORMAT, 1)) != 1))
+    return bool(count > 1 or bits == 64 or (bits == 16 and first(tags.get(_FORMAT, 1)) != 1))
 
 
 def samples(data: bytes, page: Page) -> Samples:
@@ -123,7 +123,7 @@ def samples(data: bytes, page: Page) -> Samples:
         Its samples differ in depth, are of an unknown kind, or are more than the file can hold.
     """
     tags = page.tags
-    width, height, count = (int(_first(tags[tag])) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
+    width, height, count = (int(first(tags[tag])) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
     bits, kinds = _all(tags[_BITS]), _all(tags.get(_FORMAT, (1,)))
     kind = _KINDS.get(kinds[0])
     if len({*bits}) > 1 or len({*kinds}) > 1 or kind is None or bits[0] not in (8, 16, 32, 64):
@@ -133,13 +133,13 @@ def samples(data: bytes, page: Page) -> Samples:
     total = width * height * count * dtype.itemsize
     if min(width, height, count) < 1 or total > _MOST_BYTES:
         raise ValueError(f"{width} x {height} pixels of {count} samples of {bits[0]} bits are too many")
-    if total > _NO_LOSS[int(_first(tags.get(_COMPRESSION, 1)))] * len(data) + (1 << 16):
+    if total > _NO_LOSS[int(first(tags.get(_COMPRESSION, 1)))] * len(data) + (1 << 16):
         raise ValueError("it is shorter than its pixels")
-    planar = _first(tags.get(_PLANAR, 1)) == 2 and count > 1
+    planar = first(tags.get(_PLANAR, 1)) == 2 and count > 1
     planes = range(count) if planar else (None,)
     parts = [_plane(data, tags, dtype, width, 1 if planar else count, plane) for plane in planes]
     values = np.concatenate(parts, axis=-1)
-    return Samples(values, int(_first(tags.get(_PHOTOMETRIC, 1))), _all(tags.get(_EXTRA, ())))
+    return Samples(values, int(first(tags.get(_PHOTOMETRIC, 1))), _all(tags.get(_EXTRA, ())))
 
 
 def _plane(
@@ -147,7 +147,7 @@ def _plane(
 ) -> npt.NDArray[Any]:
     """The samples (H, W, count) of a page, or of one of its planes."""
     tiled = _TILE_WIDTH in tags
-    across = int(_first(tags[_TILE_WIDTH])) if tiled else width
+    across = int(first(tags[_TILE_WIDTH])) if tiled else width
     if across < 1:
         raise ValueError("its tiles are empty")
     padded = -(-width // across) * across
@@ -160,12 +160,12 @@ def _plane(
         copy[_TILE_WIDTH] = (across * per_pixel,)
     for tag in (offsets, counts):
         every = _all(tags[tag])
-        share = len(every) // int(_first(tags[_SAMPLES])) if plane is not None else len(every)
+        share = len(every) // int(first(tags[_SAMPLES])) if plane is not None else len(every)
         copy[tag] = every[(plane or 0) * share :][:share]
     image = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(data, copy)))
     image.load()
     rows = np.asarray(image).reshape(image.height, padded // across, -1)
-    tiles = _unpredicted(rows, int(_first(tags.get(_PREDICTOR, 1))), dtype, across, count)
+    tiles = _unpredicted(rows, int(first(tags.get(_PREDICTOR, 1))), dtype, across, count)
     return tiles.reshape(image.height, padded, count)[:, :width]
 
 
@@ -201,7 +201,8 @@ def _unpredicted(
     return values
 
 
-def _first(value: Any) -> Any:
+def first(value: Any) -> Any:
+    """The value of a tag, of several the first."""
     return value[0] if isinstance(value, tuple) else value
 
 

@@ -158,7 +158,7 @@ def _opened(path: str | os.PathLike[str]) -> h5py.File:
     if not h5py.is_hdf5(path):
         raise ValueError(f"it is no {FORMAT} file, which are HDF5; `nanostyle weights convert` reads other programs'")
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", locking=False)
     except OSError as error:
         if error.errno is None and "truncated" in str(error):
             raise ValueError("it is cut short; get or make it again") from error

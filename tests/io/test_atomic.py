@@ -1,7 +1,9 @@
 """What every file that the program writes can rely on."""
 
+import errno
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -49,3 +51,87 @@ def test_only_what_was_left_unfinished_is_removed(tmp_path):
 def test_names_that_are_no_text_are_written(tmp_path):
     atomic.write(tmp_path / "a.txt", "caf\udce9 ü")
     assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9 ü"
+
+
+# --- file systems that refuse things
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL])
+def test_permissions_and_syncs_that_are_not_supported_are_passed_over(tmp_path, monkeypatch, code):
+    """As exFAT, SMB, FUSE and Drive do."""
+
+    def refuse(*_args, **_options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
+    atomic.write(tmp_path / "result.txt", "whole")
+    assert (tmp_path / "result.txt").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.txt"]
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_sync_that_fails_is_told(tmp_path, monkeypatch, code):
+    (tmp_path / "result.txt").write_text("the old one")
+
+    def fail(*_args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"cannot write .*result\.txt: "):
+        atomic.write(tmp_path / "result.txt", "the new one")
+    assert (tmp_path / "result.txt").read_text() == "the old one"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.txt"]
+
+
+@pytest.mark.parametrize("name", ["夜" * 83 + ".png", "n" * 251 + ".png", "é" * 125 + ".h5", "a." + "s" * 250])
+def test_a_name_as_long_as_the_file_system_takes(tmp_path, name):
+    assert len(os.fsencode(name)) <= 255
+    atomic.check_target(tmp_path / name)
+    atomic.write(tmp_path / name, b"whole")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_what_a_killed_run_left_of_a_long_name_is_found(tmp_path):
+    name = "夜" * 83 + ".png"
+    with pytest.raises(KeyboardInterrupt), atomic.replacing(tmp_path / name) as temporary:
+        kept = temporary.with_name(temporary.name)
+        os.link(temporary, tmp_path / "copy")
+        raise KeyboardInterrupt
+    (tmp_path / "copy").rename(kept)
+    atomic.remove_unfinished(tmp_path, name)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- nothing is replaced unasked
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_that_appears_during_the_work_stays(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_args):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    target = tmp_path / "result.txt"
+    exists = pytest.raises(FileExistsError, match=r"result\.txt exists already$")
+    with exists as caught, atomic.replacing(target, overwrite=False) as temporary:
+        temporary.write_text("ours")
+        target.write_text("theirs")
+    assert "{overwrite}" in caught.value.hint
+    assert target.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_without_such_a_file_the_result_takes_its_place(tmp_path, monkeypatch, links):
+    if not links:
+
+        def refuse(*_args):
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    atomic.write(tmp_path / "result.txt", "ours", overwrite=False)
+    assert (tmp_path / "result.txt").read_text() == "ours"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.txt"]

@@ -41,7 +41,7 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Entry]]:
         file.seek(0)
         suffix = Path(path).suffix.lower()
         if start.startswith(b"\x89HDF\r\n\x1a\n"):
-            with h5py.File(path, "r") as hdf5:
+            with h5py.File(path, "r", locking=False) as hdf5:
                 yield _hdf5_entries(hdf5)
         elif start.startswith(b"PK"):
             with zipfile.ZipFile(file) as archive:
