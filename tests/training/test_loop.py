@@ -573,7 +573,7 @@ def test_add_style_refuses_a_known_name_and_a_network_of_one_style(data, finishe
     with pytest.raises(NanostyleError, match="has a style '00' already"):
         next(add_style(finished, photos, {"00": styles[0]}, network, options, tmp_path / "new.h5"))
     list(train_feedforward(photos, styles[0], network, options, tmp_path / "one.h5"))
-    with pytest.raises(NanostyleError, match="is a network of one style; only those of train --mode cin"):
+    with pytest.raises(NanostyleError, match="is a network of one style, expected one of several"):
         next(add_style(tmp_path / "one.h5", photos, {"x": styles[0]}, network, options, tmp_path / "new.h5"))
 
 
