@@ -43,10 +43,12 @@ def parts(path: Path) -> dict[str, Any]:
     """A file taken apart: names to arrays, numbers and text."""
     if path.suffix == ".h5":
         return hdf5_parts(path)
-    if path.suffix in (".png", ".jpg"):
+    if path.suffix in (".png", ".jpg", ".webp"):
         with Image.open(path) as image:
-            info = {f"{name}{key}": v for name, value in image.info.items() for key, v in flat(value)}
-            return {"pixels": np.asarray(image), **info}
+            found = {name: value for name, value in image.info.items() if name != "exif"}
+            found.update({f"exif {tag}": value for tag, value in image.getexif().items()})
+            texts = {f"{name}{key}": v for name, value in found.items() for key, v in flat(recipe_of(value))}
+            return {"pixels": np.asarray(image), **texts}
     text = path.read_text(encoding="utf-8", errors="replace")
     if path.suffix == ".json":
         return dict(flat(text))
@@ -54,6 +56,12 @@ def parts(path: Path) -> dict[str, Any]:
         whole = {f"line {i}{k}": v for i, line in enumerate(text.splitlines(), 1) for k, v in flat(line)}
         return {name: value for name, value in whole.items() if not name.endswith(".seconds")}
     return lines(SECONDS.sub("seconds per step", text))
+
+
+def recipe_of(value: Any) -> Any:
+    """The JSON in a comment `nanostyle {...}`; anything else as it is."""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return text.removeprefix("nanostyle ") if isinstance(text, str) and text.startswith("nanostyle {") else value
 
 
 def lines(text: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ import subprocess
 
 import h5py
 import numpy as np
+import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -62,6 +63,18 @@ def write_picture(path, content):
 def test_a_pictures_pixels_and_recipe_are_compared(tmp_path):
     assert pair(tmp_path, "p.png", write_picture, (1, 1), (2, 1)) == ["pixels: 12 of 12 numbers, by at most 1"]
     assert pair(tmp_path, "p.png", write_picture, (1, 1), (1, 0.5)) == ["recipe.strength: 1 became 0.5"]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "webp"])
+def test_a_recipe_in_a_comment_or_in_exif_is_taken_apart(tmp_path, suffix):
+    def write(path, strength):
+        text = f'nanostyle {{"strength": {strength}}}'
+        exif = Image.Exif()
+        exif[0x010E] = text
+        Image.new("RGB", (8, 8)).save(path, **({"comment": text} if suffix == "jpg" else {"exif": exif}))
+
+    (difference,) = pair(tmp_path, f"p.{suffix}", write, 1, 0.5)
+    assert difference.endswith(".strength: 1 became 0.5")
 
 
 def write_text(path, content):
