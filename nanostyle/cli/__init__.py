@@ -38,7 +38,11 @@ def main(args: list[str] | None = None) -> None:
 )
 @click.version_option(nanostyle.__version__, prog_name="nanostyle")
 def command() -> None:
-    """Neural style transfer from scratch on NumPy and CuPy."""
+    """Give photos the style of paintings: neural style transfer from scratch, on NumPy and CuPy.
+
+    \b
+    nanostyle stylize photo.jpg --style-image painting.jpg
+    """
 
 
 for member in (

@@ -5,24 +5,17 @@ from typing import Any
 
 import click
 
-from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.api import train
+from nanostyle.cli.options import options_of, take
 from nanostyle.cli.runtime import Runtime, common
-from nanostyle.cli.training import _watch, _weights, content_option, output_option, resume_option, style_weight_option
-from nanostyle.io.pictures import find_pictures, style_files
-from nanostyle.methods.cin import add_style as train_new_styles
-from nanostyle.models.base import IDENTITY
-from nanostyle.models.loss_network import loss_network
+from nanostyle.cli.training import shared, style_weights, watch
 from nanostyle.training.options import TrainOptions
 
 
-@click.command("add-style")
+@click.command("add-style", short_help="Teach a trained network new styles.")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("art", nargs=-1, required=True, type=click.Path(path_type=Path))
-@content_option
-@output_option
-@resume_option
-@overwrite_option
-@style_weight_option
+@shared
 @options_of(TrainOptions, leave_out=("start_from", "width", "norm", "upsample", "storage", "photo_weight"))
 @common
 def add_style(
@@ -36,22 +29,23 @@ def add_style(
     runtime: Runtime,
     **values: Any,
 ) -> None:
-    """Teach MODEL, a model of many styles, the style of each ART; its old styles stay the same to the bit.
+    """Teach MODEL, a model of many styles, the style of each ART. Its old styles stay the same to the bit.
+
+    ART is a painting or a folder of paintings.
 
     \b
     nanostyle add-style many.h5 scream.jpg --content photos/ --steps 2000 -o more.h5
     """
-    options = take(TrainOptions, values)
-    steps = train_new_styles(
-        model,
-        find_pictures(content),
-        style_files(art, taken=(IDENTITY,)),
-        loss_network(options.loss_net, device=runtime.device),
-        options,
+    steps = train(
+        "cin",
+        content,
+        art,
         output,
-        weights=_weights(weights),
+        options=take(TrainOptions, values),
+        add_to=model,
+        weights=style_weights(weights),
         resume=resume,
         overwrite=overwrite,
         device=runtime.device,
     )
-    _watch(steps, output, quiet=runtime.quiet)
+    watch(steps, output, runtime)

@@ -18,11 +18,11 @@ from nanostyle.diagnostics.speed import networks as time_networks
 from nanostyle.models.registry import FILES, find
 
 
-@click.command()
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.command(short_help="Check every gradient.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws the test inputs.")
 @debug_option
 def gradcheck(seed: int, debug: bool) -> None:
-    """Compare every gradient with finite differences, in float64, and print the table."""
+    """Compare every gradient with finite differences in float64, and print a table."""
     rows = []
     for row in check_all(seed):
         rows.append(row)
@@ -40,11 +40,19 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="The median counts.")
-@click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="How often each network runs; the median is printed.",
+)
+@click.option(
+    "--threads", type=int, default=None, help="Number of threads. Default: all processors, or NANOSTYLE_THREADS."
+)
 @debug_option
 def networks(rounds: int, threads: int | None, debug: bool) -> None:
-    """Time the networks on the CPU, with random weights, and say how near they come to its matrix product."""
+    """Time the networks on the CPU with random weights, and compare them with its matrix product (GEMM)."""
     set_threads(threads)
     click.echo(f"{thread_count()} threads, float32")
     for row in time_networks(rounds=rounds):
@@ -56,7 +64,7 @@ def networks(rounds: int, threads: int | None, debug: bool) -> None:
 @click.command()
 @debug_option
 def info(debug: bool) -> None:
-    """Show versions, device, threads and the models found."""
+    """Show versions, device, threads, and where the models are."""
     for label, value in _facts():
         click.echo(f"{label + ':':<15}{value}")
 

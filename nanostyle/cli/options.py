@@ -4,11 +4,13 @@ import dataclasses
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from nanostyle.errors import spelled
+from nanostyle.methods.request import allowed
 
 D = TypeVar("D")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -18,7 +20,9 @@ def options_of(options: type[Any], *, leave_out: tuple[str, ...] = ()) -> Callab
     """Add an option to a click command for every field of the dataclass `options`, in its order.
 
     `style_weight: float = 20` becomes `--style-weight FLOAT`, a `tuple[str, ...]` an option that may be repeated, a
-    `bool` a pair `--x/--no-x`. The field's metadata may hold `help` and `choices`.
+    `bool` a pair `--x/--no-x`, a `Literal` a choice. The field's metadata may hold `help`, in which other options stand
+    in braces, `choices`, `metavar`, `type`, `range` (lowest and highest, None for no bound) and `flag` (the option's
+    name without dashes).
     """
 
     def add(command: Command) -> Command:
@@ -39,11 +43,11 @@ def take(options: type[D], values: dict[str, Any], **fixed: Any) -> D:
 
 debug_option = click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 quiet_option = click.option("--quiet", is_flag=True, help="Write nothing but errors.")
-overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what exists.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 
 
 def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:
-    flag = "--" + field.name.replace("_", "-")
+    flag = "--" + field.metadata.get("flag", field.name).replace("_", "-")
     if _plain(hints[field.name]) is bool:
         flag = f"{flag}/--no-{flag[2:]}"
     return (flag, field.name)
@@ -51,25 +55,37 @@ def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:
 
 def _settings(field: Any, hint: Any) -> dict[str, Any]:
     default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-    kind = _plain(hint)
     settings: dict[str, Any] = {
         "default": default,
         "help": spelled(field.metadata.get("help", ""), "--"),
         "show_default": default not in (None, (), ""),
     }
-    if "choices" in field.metadata:
-        settings["type"] = click.Choice(field.metadata["choices"])
-    elif typing.get_origin(kind) is tuple:
-        settings["type"], settings["multiple"] = typing.get_args(kind)[0], True
-    elif kind is not bool:
-        settings["type"] = kind
+    kind = _plain(hint)
+    if typing.get_origin(kind) is tuple:
+        settings["multiple"] = True
+        kind = typing.get_args(kind)[0]
+    if (type_of := _type(field, kind, hint)) is not None:
+        settings["type"] = type_of
     if "metavar" in field.metadata:
         settings["metavar"] = field.metadata["metavar"]
     return settings
 
 
+def _type(field: Any, kind: Any, hint: Any) -> Any:
+    """The click type of a field; None for a bool, which is a pair of flags."""
+    if words := field.metadata.get("choices") or allowed(hint):
+        return click.Choice(words)
+    kind = field.metadata.get("type", kind)
+    if "range" in field.metadata:
+        low, high = field.metadata["range"]
+        return click.IntRange(low, high) if kind is int else click.FloatRange(low, high)
+    if kind is Path:
+        return click.Path(path_type=Path)
+    return None if kind is bool else kind
+
+
 def _plain(hint: Any) -> Any:
     """The type behind `X | None`."""
-    if isinstance(hint, types.UnionType):
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         return next(t for t in typing.get_args(hint) if t is not type(None))
     return hint

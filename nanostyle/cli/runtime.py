@@ -39,7 +39,12 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     options = (
         debug_option,
         quiet_option,
-        click.option("--threads", type=int, default=None, help="Default: all processors, or NANOSTYLE_THREADS."),
+        click.option(
+            "--threads",
+            type=int,
+            default=None,
+            help="Number of threads. Default: all processors, or NANOSTYLE_THREADS.",
+        ),
         click.option(
             "--precision",
             type=click.Choice(["auto", *PRECISIONS]),
@@ -52,7 +57,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "cpu", "cuda"]),
             default="auto",
             show_default=True,
-            help="Where to run.",
+            help="Where to compute.",
         ),
     )
     for option in options:

@@ -18,11 +18,21 @@ from nanostyle.models.multistyle import Model
 from nanostyle.models.registry import built_in
 
 
-@click.command("style-map")
+@click.command("style-map", short_help="Draw a map of similar styles.")
 @click.argument("art", nargs=-1, type=click.Path(path_type=Path))
-@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="Default: the built-in one.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("map.png"), show_default=True, help="The map."
+    "--model",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The model that compares them. Default: the built-in `any`.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("map.png"),
+    show_default=True,
+    help="Where the map goes.",
 )
 @overwrite_option
 @common
@@ -33,18 +43,19 @@ def style_map_command(
     overwrite: bool,
     runtime: Runtime,
 ) -> None:
-    """Draw a map of paintings, on which similar styles lie close, and list each one's nearest.
+    """Draw a map of paintings on which similar styles lie close together, and list the nearest ones of each.
 
-    With --model a network for any painting, ART are files or folders; with one of many styles, without ART, its own.
+    ART is a painting or a folder of paintings. Without ART, --model names a model of many styles, whose own styles are
+    mapped.
     """
     path = model or built_in("any")
     if path is None:
-        raise NanostyleError("style-map: there is no built-in network for any painting; name a model with --model")
+        raise NanostyleError("style-map: the model `any` is not installed", hint="name a model with {model}")
     check_writable(output, overwrite=overwrite)
     trained = load_model(path, device=runtime.device)
     if isinstance(trained, Model):
         if art:
-            raise click.UsageError(f"style-map: {path} knows its own styles alone; leave ART out")
+            raise click.UsageError(f"style-map: {path} knows only its own styles; leave out ART")
         vectors, names, pictures = row_vectors(trained)
     else:
         if not art:

@@ -13,12 +13,25 @@ from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.registry import TRAINED, find
 
 
-@click.command()
+@click.command(short_help="List the styles of a trained network.")
 @click.argument("model", default="styles", type=click.Path(path_type=Path))
-@click.option("--sheet", "photo", metavar="PHOTO", type=click.Path(path_type=Path), help="Draw it in every style.")
-@click.option("--size", type=click.IntRange(min=1), default=512, show_default=True, help="Long side of that photo.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), default=Path("sheet.png"), show_default=True, help="The sheet."
+    "--sheet",
+    "photo",
+    metavar="PHOTO",
+    type=click.Path(path_type=Path),
+    help="Draw this photo in every style, on one sheet.",
+)
+@click.option(
+    "--size", type=click.IntRange(min=1), default=512, show_default=True, help="Long side of the photo, in pixels."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("sheet.png"),
+    show_default=True,
+    help="Where the sheet goes.",
 )
 @overwrite_option
 @common
@@ -30,7 +43,7 @@ def styles(
     overwrite: bool,
     runtime: Runtime,
 ) -> None:
-    """List the styles of MODEL, by default those of the built-in one; with --sheet, draw one picture in all of them."""
+    """List the styles of MODEL (default: the built-in `styles`), or draw a photo in all of them with --sheet."""
     model = find(model, TRAINED)
     trained = load_multistyle(model, device=runtime.device)
     if photo is None:

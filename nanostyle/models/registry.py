@@ -19,8 +19,8 @@ _COMMANDS = {
     "vgg16": "nanostyle weights fetch vgg16",
     "vgg19": "nanostyle weights fetch vgg19",
     "vgg19-torchvision": "nanostyle weights fetch vgg19-torchvision",
-    "any": "nanostyle train --mode predict",
-    "styles": "nanostyle train --mode cin",
+    "any": "nanostyle train, in mode predict",
+    "styles": "nanostyle train, in mode cin",
 }
 
 

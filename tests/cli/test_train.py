@@ -208,7 +208,11 @@ def test_masks_say_where_each_style_is(folder, any_model):
         np.testing.assert_allclose(pixels[both][:, : W // 3], pixels[whole][:, : W // 3], atol=0.01)
         assert np.abs(pixels[both][:, -W // 3 :] - photo[:, -W // 3 :]).max() > 0.02
         failed(stylize(folder, *args[:-2], "--weight", "1", "--weight", "2"), "--mask", "no --weight")
-        failed(stylize(folder, *use, "--mask", "left.png", "--mask", "right.png"), "--mask for each of 1 styles")
+        failed(
+            stylize(folder, *use, "--mask", "left.png", "--mask", "right.png"),
+            "expected one for each of 1 styles",
+            "--mask",
+        )
         failed(stylize(folder, *use, "--mask", "nowhere.png"), "nowhere.png")
 
 
