@@ -12,7 +12,8 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.resample import resize
-from nanostyle.methods.masks import Mask, areas, guides
+from nanostyle.methods.color_transfer import in_colors_of
+from nanostyle.methods.masks import Mask, areas, guides, region_shares
 from nanostyle.nets.cost import loss_gradient
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
@@ -34,7 +35,8 @@ class GatysOptions:
     optimizer : str
         `lbfgs` or `adam`.
     init : str
-        What the optimization starts from: `content` (the photo), `noise` or `style` (the painting).
+        What the optimization starts from: `content` (the photo in the painting's colors), `photo` (the bare photo),
+        `noise` or `style` (the painting).
     content_layers, style_layers : tuple of str
         Layers of the loss network. Empty: relu4_2, or the nearest to it that there is; of relu1_1 to relu5_1 those
         there are.
@@ -61,7 +63,13 @@ class GatysOptions:
 
     iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})
-    init: str = field(default="content", metadata={"choices": ("content", "noise", "style")})
+    init: str = field(
+        default="content",
+        metadata={
+            "choices": ("content", "photo", "noise", "style"),
+            "help": "The start. content: the photo in the painting's colors; photo: the bare photo.",
+        },
+    )
     content_layers: tuple[str, ...] = field(
         default=(),
         metadata={"metavar": LAYER, "help": "May be repeated. Default: relu4_2, or the nearest to it that there is."},
@@ -143,8 +151,8 @@ def gatys(
     Diverged
         The loss became infinite or NaN; the message names the layer.
 
-    Departures from the paper: scale-free losses by default (`nn/losses.py`), a total variation term, the photo as the
-    start in place of noise, coarse-to-fine for large pictures (Gatys 2017, section 6).
+    Departures from the paper: scale-free losses by default (`nn/losses.py`), a total variation term, the photo in
+    the painting's colors as the start in place of noise, coarse-to-fine for large pictures (Gatys 2017, section 6).
     """
     options = options or GatysOptions()
     loss = perceptual_loss(network, options)
@@ -160,7 +168,9 @@ def gatys(
     for size, count in zip(sizes, counts, strict=True):
         photo = resize(content, size)
         check_memory(device, size, loss_gradient(network, loss.layers))
-        pixels = _start(options.init, photo, styles[0], rng) if pixels is None else resize(pixels, size)
+        # Without a style there are no colors to take.
+        init = "photo" if options.init == "content" and not options.style_weight else options.init
+        pixels = _start(init, photo, styles, shares, masks, rng) if pixels is None else resize(pixels, size)
         paintings = [_style_size(style, size, options.style_scale, least) for style in styles]
         targets = _targets(loss, size, paintings, shares, masks, device)
         objective = PixelObjective(loss, to_device(photo[None], device), targets, device=device)
@@ -268,16 +278,30 @@ def _style_size(style: Pixels, size: tuple[int, int], scale: float, least: int) 
     return resize(style, tuple(max(least, round(n * factor)) for n in style.shape[:2]))
 
 
-def _start(init: str, photo: Pixels, style: Pixels, rng: np.random.Generator) -> Pixels:
-    """The first picture: the photo, the painting cut to the photo's shape, or noise."""
+def _start(
+    init: str,
+    photo: Pixels,
+    styles: Sequence[Pixels],
+    shares: Sequence[float],
+    masks: Sequence[Mask] | None,
+    rng: np.random.Generator,
+) -> Pixels:
+    """The first picture: the photo, in the paintings' colors or not, the painting cut to its shape, or noise.
+
+    From the bare photo Gram matrices are met in the mean over the picture, by coloring one part of it too much: dark
+    parts stay black holes. From the right palette they are met everywhere.
+    """
     if init == "content":
+        return in_colors_of(photo, styles, shares, region_shares(masks, photo.shape[:2]) if masks else None)
+    if init == "photo":
         return photo
     if init == "noise":
         return rng.random(photo.shape, np.float32)
     if init == "style":
         H, W = photo.shape[:2]
+        style = styles[0]
         factor = max(H / style.shape[0], W / style.shape[1])
         covering = resize(style, tuple(max(n, round(m * factor)) for n, m in zip((H, W), style.shape, strict=False)))
         top, left = (covering.shape[0] - H) // 2, (covering.shape[1] - W) // 2
         return np.ascontiguousarray(covering[top : top + H, left : left + W])
-    raise ValueError(f"init: expected content, noise or style, got {init!r}")
+    raise ValueError(f"init: expected content, photo, noise or style, got {init!r}")

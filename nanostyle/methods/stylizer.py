@@ -264,6 +264,9 @@ class Stylizer:
 
     def _prepare_gatys(self, wanted: Sequence[Wanted]) -> None:
         options = self.options
+        if options.colors == "content" and options.gatys.init == "content":
+            # Who keeps the photo's colors starts from them.
+            options = dataclasses.replace(options, gatys=dataclasses.replace(options.gatys, init="photo"))
         self._render = None
         self.method = "gatys"
         styles = [read_source(one).pixels for one in wanted]  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.methods.color_transfer import in_colors_of
 from nanostyle.methods.gatys import Diverged, GatysOptions, gatys, perceptual_loss, pyramid
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
@@ -24,7 +25,7 @@ def last(**kwargs):
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
-@pytest.mark.parametrize("init", ["content", "noise", "style"])
+@pytest.mark.parametrize("init", ["content", "photo", "noise", "style"])
 def test_the_loss_falls_and_the_picture_keeps_its_size(optimizer, init):
     steps = list(gatys(PHOTO, [ART], tiny_vgg(), replace(FEW, optimizer=optimizer, init=init)))
     assert [s.iteration for s in steps] == list(range(16)) and {s.iterations for s in steps} == {15}
@@ -36,12 +37,12 @@ def test_the_loss_falls_and_the_picture_keeps_its_size(optimizer, init):
 
 
 def test_starts_are_what_they_are_called():
-    first = {
-        init: next(gatys(PHOTO, [ART], tiny_vgg(), replace(FEW, init=init))).pixels for init in ("content", "noise")
-    }
-    np.testing.assert_array_equal(first["content"], PHOTO)
+    first = {init: next(gatys(PHOTO, [ART], tiny_vgg(), replace(FEW, init=init))).pixels for init in ("photo", "noise")}
+    np.testing.assert_array_equal(first["photo"], PHOTO)
+    start = next(gatys(PHOTO, [ART], tiny_vgg(), FEW)).pixels
+    np.testing.assert_allclose(start, in_colors_of(PHOTO, [ART], [1.0]), atol=1e-6)
     assert abs(first["noise"].mean() - 0.5) < 0.05
-    with pytest.raises(ValueError, match="init: expected content, noise or style, got 'black'"):
+    with pytest.raises(ValueError, match="init: expected content, photo, noise or style, got 'black'"):
         last(init="black")
 
 
@@ -122,7 +123,7 @@ def test_a_strip_is_never_halved_below_what_the_network_takes():
 
 
 def test_no_iterations_give_the_start():
-    np.testing.assert_array_equal(last(iterations=0).pixels, PHOTO)
+    np.testing.assert_array_equal(last(iterations=0, init="photo").pixels, PHOTO)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -184,7 +185,7 @@ def test_the_whole_chain_is_differentiated():
 
 
 @needs_real_vgg19
-@pytest.mark.parametrize("init", ["content", "noise"])
+@pytest.mark.parametrize("init", ["photo", "noise"])
 def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
     """The same objective, the same start, 50 iterations of torch.optim.LBFGS: within 5 % of its loss, or better."""
     torch = pytest.importorskip("torch")
