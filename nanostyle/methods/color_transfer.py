@@ -55,7 +55,8 @@ def in_colors_of(
         if region.any():
             moved = _moved(photo, statistics(photo, region), statistics(painting))
             result = result + moved * region[..., None]
-    return result.astype(np.float32, copy=False)
+    colored: Pixels = result.astype(np.float32, copy=False)
+    return colored
 
 
 def statistics(pixels: Pixels, weight: npt.NDArray[np.float32] | None = None) -> tuple[Matrix, Matrix]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nanostyle import stylize
 from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
@@ -208,3 +209,10 @@ def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
 
     theirs.step(closure)
     assert steps[-1].loss <= 1.05 * objective(x.detach().numpy())[0][-1]
+
+
+def test_who_keeps_the_photos_colors_starts_from_them():
+    how = {"method": "gatys", "size": 32, "iterations": 0}
+    assert stylize(PHOTO, ART, colors="content", **how).recipe["init"] == "photo"
+    assert stylize(PHOTO, ART, **how).recipe["init"] == "content"
+    assert stylize(PHOTO, ART, colors="content", init="noise", **how).recipe["init"] == "noise"

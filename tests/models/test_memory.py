@@ -9,6 +9,7 @@ from nanostyle.backend.memory import bytes_of, free_memory
 from nanostyle.io.image_read import load_image
 from nanostyle.models.load import load_model
 from nanostyle.nets import banded
+from tests.support.command import failed, run
 from tests.support.paths import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -87,6 +88,11 @@ def test_sizes_in_words(text, count):
 def test_what_is_no_size(text):
     with pytest.raises(ValueError, match="expected a size such as 800MB or 2GB, got"):
         bytes_of(text)
+
+
+def test_a_bad_size_is_one_line(tmp_path):
+    photo = PICTURES / "photo.jpg"
+    failed(run("stylize", photo, "--style", "scream_munch", "--max-memory", "much", cwd=tmp_path), "such as 800MB")
 
 
 def test_what_is_free(tmp_path, monkeypatch):
