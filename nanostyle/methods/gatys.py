@@ -61,35 +61,52 @@ class GatysOptions:
     (43, 64, 3)
     """
 
-    iterations: int = field(default=300, metadata={"help": "Steps at the coarsest size; each finer size does half."})
-    optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam")})
+    iterations: int = field(
+        default=300, metadata={"help": "Steps at the coarsest size; each finer size does half as many."}
+    )
+    optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam"), "help": "How the loss is lowered."})
     init: str = field(
         default="content",
         metadata={
             "choices": ("content", "photo", "noise", "style"),
-            "help": "The start. content: the photo in the painting's colors; photo: the bare photo.",
+            "help": "What to start from: the photo in the painting's colors (content), the bare photo, noise, or the"
+            " painting (style).",
         },
     )
     content_layers: tuple[str, ...] = field(
         default=(),
-        metadata={"metavar": LAYER, "help": "May be repeated. Default: relu4_2, or the nearest to it that there is."},
+        metadata={
+            "metavar": LAYER,
+            "help": "Layer of the content loss; may be repeated. Default: relu4_2, or the nearest that there is.",
+        },
     )
     style_layers: tuple[str, ...] = field(
         default=(),
-        metadata={"metavar": LAYER, "help": "May be repeated. Default: of relu1_1 to relu5_1 those there are."},
+        metadata={
+            "metavar": LAYER,
+            "help": "Layer of the style loss; may be repeated. Default: those of relu1_1 to relu5_1 that there are.",
+        },
     )
-    content_weight: float = 1.0
-    style_weight: float = 60.0
-    tv_weight: float = field(default=0.1, metadata={"help": "Total variation: smooths noise."})
-    style_scale: float = field(default=1.0, metadata={"help": "Size of the style picture beside the photo's."})
+    content_weight: float = field(default=1.0, metadata={"help": "Weight of the content loss."})
+    style_weight: float = field(default=60.0, metadata={"help": "Weight of the style loss."})
+    tv_weight: float = field(
+        default=0.1, metadata={"help": "Weight of the total variation, which smooths noise; 0 disables it."}
+    )
+    style_scale: float = field(
+        default=1.0, metadata={"help": "Size of the painting relative to the photo: sets the size of the strokes."}
+    )
     loss_scale: Scale = field(
-        default="relative", metadata={"choices": ("relative", "paper"), "help": "paper: Gatys' own formulas."}
+        default="relative",
+        metadata={
+            "choices": ("relative", "paper"),
+            "help": "relative: losses without a scale, so that weights suit any loss network; paper: Gatys' formulas.",
+        },
     )
     pyramid: bool | None = field(
-        default=None, metadata={"help": "Coarse to fine; by default for pictures above 512 pixels."}
+        default=None, metadata={"help": "Work from coarse to fine. Default: for photos above 512 pixels."}
     )
-    learning_rate: float = field(default=0.02, metadata={"help": "Adam only."})
-    seed: int = 0
+    learning_rate: float = field(default=0.02, metadata={"help": "Learning rate of Adam."})
+    seed: int = field(default=0, metadata={"help": "Seed of everything random."})
 
 
 @dataclass(frozen=True)

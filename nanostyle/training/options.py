@@ -197,7 +197,7 @@ class TrainOptions:
     checkpoint_every: int = field(default=500, metadata={"help": "Steps between checkpoints."})
     storage: Storage = field(
         default="float32",
-        metadata={"help": "Number format of the model file.", "choices": ("float32", "float16", "uint8")},
+        metadata={"help": "Number format of the model file; uint8 and kmeans8 take 8 bits."},
     )
     license: str = field(default="not stated", metadata={"help": "License of the model; written into its file."})
 
