@@ -9,7 +9,7 @@ its checksum to `SHA256SUMS`. `distill.py` makes `loss.h5`.
 
 import argparse
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +31,21 @@ class Stage(NamedTuple):
     """A command line, in which {before} stands for the model of the stage before and {vgg19} for the loss network.
 
     `paintings` are names of files without their ending; empty: all there are but those of which `without` is a part.
+    Of names that begin with a key of `thinned` every n-th is taken.
     """
 
     command: str
     paintings: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    thinned: Mapping[str, int] = {}
+
+    def takes(self, there: Sequence[str]) -> list[str]:
+        """Those of the names `there` that the stage learns from."""
+        found = list(self.paintings) or [name for name in there if not any(part in name for part in self.without)]
+        for start, n in self.thinned.items():
+            some = [name for name in found if name.startswith(start)]
+            found = [name for name in found if name not in some or name in some[::n]]
+        return found
 
 
 # Textures that are grids themselves: in DTD, by what their names say.
@@ -59,6 +69,13 @@ SIXTEEN = (
     "port_en_bessin_seurat",
     "shipwreck_turner",
     "when_will_you_marry_gauguin",
+)
+
+# What the last stages of any.h5 share: colors, movement, photos that come a second time, grain.
+COLORS = (
+    "--size 160 --style-size 256 --batch 2 --style-layers relu1_1 --style-layers relu2_1 --style-layers relu3_1"
+    " --style-layers relu4_1 --content-layers relu4_1 --grid-weight 3000 --photo-weight 30 --pan-weight 100"
+    " --second-share 0.25 --grain 1.2 --frozen-norm --style-crops 1 --ema 0.98 --storage float16"
 )
 
 # The grid loss came last, and put right what the stages before it had left. To train anew: it in all stages.
@@ -104,6 +121,18 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             " --loss-net {vgg19}",
             without=GRIDS,
         ),
+        Stage(
+            f"train --mode predict --start-from {{before}} {COLORS} --steps 200 --lr 0.0009 --lr-decay 0.55"
+            " --style-weight 16 --palette-weight 2.5 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned={"dtd-": 3},
+        ),
+        Stage(
+            f"train --mode predict --start-from {{before}} {COLORS} --steps 400 --lr 0.0006 --lr-decay 0.1"
+            " --style-weight 18 --palette-weight 6 --seed 1 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned={"cn-": 3, "dtd-": 6},
+        ),
     ),
 }
 
@@ -117,12 +146,12 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
         A painting of the recipe is not in the folder.
     """
     there, lines, before = style_files([paintings]), [], Path()
-    for i, (command, names, without) in enumerate(RECIPES[model], start=1):
-        if missing := [name for name in names if name not in there]:
+    for i, stage in enumerate(RECIPES[model], start=1):
+        if missing := [name for name in stage.paintings if name not in there]:
             raise NanostyleError(f"{paintings}: expected a picture {missing[0]}, found {', '.join(there)}; add it")
         target = output if i == len(RECIPES[model]) else output.with_stem(f"{output.stem}-{i}")
-        words = [word.format(before=before, vgg19=vgg19) for word in command.split()]
-        for name in names or [name for name in there if not any(part in name for part in without)]:
+        words = [word.format(before=before, vgg19=vgg19) for word in stage.command.split()]
+        for name in stage.takes(list(there)):
             words += ["--styles", str(there[name])]
         lines.append([*words, "--content", str(photos), "--license", LICENSES[model], "--resume", "-o", str(target)])
         before = target

@@ -57,5 +57,11 @@ def test_grids_are_left_out_where_the_grid_loss_is_to_work(data, tmp_path):
     tiny.write_pictures(paintings, 1)[0].rename(paintings / "dtd-chequered-0002.png")
     lines = train_builtin.commands("any", photos, paintings, network, tmp_path / "any.h5")
     has = [any("chequered" in word for word in words) for words in lines]
-    assert has == [True, True, True, False, False]
+    assert has == [True, True, True, *[False] * 4]
     assert all(words.count("--styles") == 17 - (not grid) for words, grid in zip(lines, has, strict=True))
+
+
+def test_of_some_paintings_every_third_is_taken():
+    stage = train_builtin.Stage("train", without=("grid",), thinned={"cn-": 3})
+    names = ["cn-1", "cn-2", "pa-1", "cn-3", "cn-4", "cn-grid", "pa-2"]
+    assert stage.takes(names) == ["cn-1", "pa-1", "cn-4", "pa-2"]
