@@ -1,0 +1,1 @@
+"""The page and the HTTP API: `nanostyle gui` and `nanostyle serve`."""

@@ -1,0 +1,242 @@
+"""Jobs, and the one thread that works on them: a step of the most urgent job at a time.
+
+All computing of the server happens in this thread: previews wait for at most one step of a long job, and no two jobs
+share the processors. A job is a generator of steps; a job that is canceled is closed at its next step.
+"""
+
+import itertools
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+MOST_WAITING = 64
+KEPT = 3600.0
+"""Seconds that a finished job and its result are kept."""
+
+
+class Priority(IntEnum):
+    """How urgent a kind of job is; lower goes first."""
+
+    PREVIEW = 0
+    FRAME = 1
+    FINAL = 2
+    REFINE = 3
+    BATCH = 4
+
+
+class Busy(Exception):
+    """Too many jobs are waiting."""
+
+
+@dataclass
+class Step(Generic[T]):
+    """How far a job is: `done` of `total`, a note, and the picture so far (None where there is none yet)."""
+
+    done: int
+    total: int
+    note: str = ""
+    picture: Callable[[], T] | None = None
+
+
+@dataclass(eq=False)
+class Job(Generic[T]):
+    """A piece of work and where it stands. `listeners` are called, in whatever thread, when that changes.
+
+    Attributes
+    ----------
+    state : str
+        `queued`, `running`, `done`, `failed`, `canceled` or `superseded`.
+    n : int
+        Counts the pictures so far.
+    error : Exception or None
+        Why it failed.
+    result : object
+        What the work returned.
+    """
+
+    work: Callable[[], Iterator[Step[T]]]
+    priority: Priority
+    client: str = ""
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
+    state: str = "queued"
+    step: Step[T] | None = None
+    n: int = 0
+    error: BaseException | None = None
+    result: Any = None
+    began: float | None = None
+    ended: float | None = None
+    listeners: list[Callable[["Job[T]"], None]] = field(default_factory=list)
+    canceled: bool = False
+    keep: bool = False
+    _steps: Iterator[Step[T]] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state not in ("queued", "running")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time left as the steps so far tell it; None before there are two."""
+        if self.state != "running" or self.step is None or self.began is None or self.step.done < 1:
+            return None
+        return (time.monotonic() - self.began) / self.step.done * (self.step.total - self.step.done)
+
+    def tell(self) -> None:
+        """Call every listener."""
+        for listener in list(self.listeners):
+            listener(self)
+
+
+class Worker(Generic[T]):
+    """The queue and its thread.
+
+    Parameters
+    ----------
+    on_fault
+        Called with a job and the exception that its work raised, for what no caller could foresee.
+    """
+
+    def __init__(self, on_fault: Callable[[Job[T], BaseException], None] = lambda job, error: None) -> None:
+        self.jobs: dict[str, Job[T]] = {}
+        self._on_fault = on_fault
+        self._turn = threading.Condition()
+        self._waiting: list[tuple[int, int, Job[T]]] = []
+        self._number = itertools.count()
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="nanostyle-worker", daemon=True)
+        self._thread.start()
+
+    def add(self, job: Job[T]) -> Job[T]:
+        """Put a job into the queue. A client's newer preview takes the place of its older one.
+
+        Raises
+        ------
+        Busy
+            64 jobs are waiting.
+        """
+        with self._turn:
+            self._forget()
+            if job.priority is Priority.PREVIEW and job.client:
+                for other in self._open_jobs():
+                    if other.priority is Priority.PREVIEW and other.client == job.client:
+                        self._drop(other, "superseded")
+            if len(self._waiting) >= MOST_WAITING:
+                raise Busy
+            self.jobs[job.id] = job
+            self._waiting.append((job.priority, next(self._number), job))
+            self._waiting.sort(key=lambda entry: entry[:2])
+            self._turn.notify()
+        return job
+
+    def cancel(self, job: Job[T], *, keep: bool = False) -> None:
+        """End a job; with `keep` it ends as done, with the picture that it has."""
+        with self._turn:
+            if job.over:
+                return
+            if keep and job.step is not None and job.step.picture is not None:
+                job.keep = True
+                return
+            self._drop(job, "canceled")
+
+    def position(self, job: Job[T]) -> int:
+        """How many jobs go before it."""
+        with self._turn:
+            order = [entry[2] for entry in self._waiting]
+            return order.index(job) if job in order else 0
+
+    def counts(self) -> tuple[int, int]:
+        """Jobs that have begun, and jobs that wait."""
+        with self._turn:
+            begun = sum(job.state == "running" for job in self.jobs.values())
+            return begun, sum(job.state == "queued" for job in self.jobs.values())
+
+    def close(self) -> None:
+        """Cancel everything and end the thread; at most one step is waited for."""
+        with self._turn:
+            self._ending = True
+            for job in self._open_jobs():
+                self._drop(job, "canceled")
+            self._turn.notify()
+        self._thread.join(10)
+
+    # --- in the thread ------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                while not self._waiting and not self._ending:
+                    self._turn.wait()
+                if self._ending and not self._waiting:
+                    return
+                entry = self._waiting.pop(0)
+            job = entry[2]
+            if self._advance(job):
+                with self._turn:
+                    self._waiting.append(entry)
+                    self._waiting.sort(key=lambda entry: entry[:2])
+
+    def _advance(self, job: Job[T]) -> bool:
+        """One step of a job; whether there is more to do."""
+        if job.canceled:
+            self._close(job)
+            return False
+        try:
+            if job._steps is None:
+                job.began, job.state = time.monotonic(), "running"
+                job._steps = job.work()
+            if job.keep:
+                self._finish(job, "done", None)
+                return False
+            step = next(job._steps, None)
+        except BaseException as error:  # a fault of one job must not end the worker
+            job.error = error
+            self._on_fault(job, error)
+            self._finish(job, "failed", None)
+            return False
+        if job.canceled:
+            self._close(job)
+            return False
+        if step is None:
+            self._finish(job, "done", None)
+            return False
+        job.step = step
+        job.n += step.picture is not None
+        job.tell()
+        return True
+
+    def _close(self, job: Job[T]) -> None:
+        close = getattr(job._steps, "close", None)
+        if close is not None:
+            close()
+
+    def _finish(self, job: Job[T], state: str, error: BaseException | None) -> None:
+        with self._turn:
+            if job.over:
+                return
+            job.state, job.ended = state, time.monotonic()
+        self._close(job)
+        job.tell()
+
+    # --- under the lock -----------------------------------------------------------------------------------
+
+    def _open_jobs(self) -> list[Job[T]]:
+        return [job for job in self.jobs.values() if not job.over]
+
+    def _drop(self, job: Job[T], state: str) -> None:
+        """Answer for a job at once; its generator is closed when the thread comes to it."""
+        job.canceled, job.state, job.ended = True, state, time.monotonic()
+        job.tell()
+
+    def _forget(self) -> None:
+        """Let jobs go that ended long ago."""
+        now = time.monotonic()
+        for job in list(self.jobs.values()):
+            if job.ended is not None and now - job.ended > KEPT:
+                del self.jobs[job.id]
