@@ -1,0 +1,514 @@
+// The page: what is chosen, and what follows from each change.
+
+import { Failed, client, events, follow, json, picture, request, setToken, upload } from "./api.js";
+import { Camera, available } from "./camera.js";
+import { Viewer } from "./compare.js";
+import { Mask, Painter } from "./mask.js";
+import { Preview } from "./preview.js";
+
+const $ = (id) => document.getElementById(id);
+const STROKES = [["automatic", null], ["fine", 2048], ["small", 1024], ["medium", 768], ["large", 512], ["huge", 320]];
+
+const state = { info: null, photos: [], photo: null, styles: [], chosen: [], masks: new Map(), painting: null };
+const viewer = new Viewer();
+const preview = new Preview({ job, show: showResult, tell, busy });
+let work = null; // the long job under way: { id, stop }
+let camera = null;
+
+// --- small things ---------------------------------------------------------------------------------------------
+
+function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  for (const child of children) element.append(child);
+  return element;
+}
+
+function tell(text, isError = false) {
+  $("message").textContent = text;
+  $("message").classList.toggle("error", isError);
+}
+
+function failed(error) {
+  if (error.name === "AbortError") return;
+  if (error instanceof Failed && error.status === 401) $("token-dialog").showModal();
+  else if (!["superseded", "canceled"].includes(error.code)) tell(error.message, true);
+}
+
+function guarded(action) {
+  return (...args) => Promise.resolve().then(() => action(...args)).catch(failed);
+}
+
+function on(id, kind, action) {
+  $(id).addEventListener(kind, guarded(action));
+}
+
+function busy(fraction, canKeep = false) {
+  $("progress").hidden = fraction === null;
+  if (fraction === null) $("progress").value = 0;
+  else $("progress").value = fraction;
+  $("cancel").hidden = fraction === null;
+  $("keep").hidden = fraction === null || !canKeep;
+}
+
+function showImage(id, url) {
+  const image = $(id);
+  const old = image.src;
+  image.src = url;
+  if (old.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(old), 1000);
+}
+
+function showResult(url) {
+  showImage("result", url);
+  $("result").style.opacity = 1;
+}
+
+function label(name) {
+  return name.replace(/\.[^.]*$/, "").replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+}
+
+// --- photos ---------------------------------------------------------------------------------------------------
+
+async function addPhotos(files) {
+  for (const file of files) {
+    tell(`Reading ${file.name || "the picture"} …`);
+    try {
+      const photo = await upload(file);
+      if (!state.photos.some((known) => known.id === photo.id)) state.photos.push(photo);
+      await choosePhoto(photo);
+    } catch (error) {
+      failed(error);
+    }
+  }
+  drawStrip();
+}
+
+async function choosePhoto(photo) {
+  stopPainting();
+  state.photo = photo;
+  state.masks.clear();
+  $("empty").hidden = true;
+  $("viewer").hidden = false;
+  const url = await picture(`/api/v1/pictures/${photo.id}?max=2048`);
+  $("result").removeAttribute("src");
+  showImage("photo", url);
+  $("photo").alt = `The photo ${photo.name}`;
+  viewer.setSize(photo.width, photo.height);
+  viewer.fit();
+  viewer.compare(1);
+  tell(`${photo.name}, ${photo.width} × ${photo.height}`);
+  if (photo.recipe) offerRecipe(photo.recipe);
+  drawStrip();
+  changed();
+}
+
+function drawStrip() {
+  $("strip").hidden = state.photos.length < 2;
+  $("strip").replaceChildren(...state.photos.map((photo) => {
+    const image = make("img", { alt: photo.name });
+    photo.thumbnail ??= picture(`/api/v1/pictures/${photo.id}?max=128`);
+    photo.thumbnail.then((url) => (image.src = url)).catch(failed);
+    const button = make("button", { type: "button", title: photo.name, onclick: guarded(() => choosePhoto(photo)) }, image);
+    button.setAttribute("aria-pressed", String(photo === state.photo));
+    return make("li", {}, button);
+  }));
+  $("batch").disabled = state.photos.length < 2 || !state.chosen.length;
+}
+
+function offerRecipe(recipe) {
+  const strength = Number(recipe.strength);
+  const names = recipe.styles || [];
+  const known = state.styles.filter((style) => names.includes(style.name) || names.includes(style.name + ".jpg"));
+  const button = make("button", { type: "button", textContent: "Use its settings" });
+  button.onclick = () => {
+    state.chosen = known.map((style, i) => ({ ...style, weight: recipe.weights?.[i] || 1 }));
+    if (Number.isFinite(strength)) $("strength").value = strength;
+    drawChosen();
+    changed();
+  };
+  $("message").replaceChildren(`This picture was made with ${names.map(label).join(", ") || "nanostyle"}. `, known.length ? button : "");
+}
+
+// --- styles ---------------------------------------------------------------------------------------------------
+
+function listStyles(info) {
+  for (const model of info.models) {
+    for (const style of model.styles) {
+      const url = `/api/v1/models/${model.id}/styles/${encodeURIComponent(style.name)}/thumbnail`;
+      state.styles.push({ key: `${model.id}/${style.name}`, name: style.name, label: style.label, model: model.id, thumbnail: picture(url) });
+    }
+  }
+}
+
+async function addPaintings(files) {
+  for (const file of files) {
+    const painting = await upload(file);
+    const thumbnail = picture(`/api/v1/pictures/${painting.id}?max=192`);
+    const style = { key: `painting/${painting.id}`, name: painting.name, label: label(painting.name), painting: painting.id, thumbnail };
+    if (!state.styles.some((known) => known.key === style.key)) state.styles.unshift(style);
+    choose(style, false);
+  }
+  drawStyles();
+}
+
+function choose(style, add) {
+  const known = state.chosen.findIndex((chosen) => chosen.key === style.key);
+  if (add && known >= 0) state.chosen.splice(known, 1);
+  else if (add && state.chosen.length < 8) state.chosen.push({ ...style, weight: 1 });
+  else if (!add) state.chosen = [{ ...style, weight: 1 }];
+  drawStyles();
+  drawChosen();
+  changed();
+}
+
+function drawStyles() {
+  $("styles").replaceChildren(...state.styles.map((style) => {
+    const image = make("img", { alt: "" });
+    style.thumbnail.then((url) => (image.src = url)).catch(failed);
+    const button = make("button", { type: "button", title: style.label }, image, make("span", { textContent: style.label }));
+    button.setAttribute("aria-pressed", String(state.chosen.some((chosen) => chosen.key === style.key)));
+    let held = null;
+    let long = false;
+    button.onpointerdown = () => {
+      long = false;
+      held = setTimeout(() => { long = true; choose(style, true); }, 550);
+    };
+    button.onpointerup = button.onpointerleave = button.onpointercancel = () => clearTimeout(held);
+    button.oncontextmenu = (event) => event.preventDefault();
+    button.onclick = (event) => { if (!long) choose(style, event.ctrlKey || event.metaKey); };
+    return make("li", {}, button);
+  }));
+}
+
+function drawChosen() {
+  const many = state.chosen.length > 1;
+  $("chosen").replaceChildren(...(many ? state.chosen : []).map((style) => {
+    const share = make("output", { textContent: shareOf(style) });
+    const slider = make("input", { type: "range", min: 0.05, max: 2, step: 0.05, value: style.weight });
+    slider.setAttribute("aria-label", `Part of ${style.label}`);
+    slider.oninput = () => {
+      style.weight = Number(slider.value);
+      $("chosen").querySelectorAll("output").forEach((output, i) => (output.textContent = shareOf(state.chosen[i])));
+      changed();
+    };
+    const out = make("button", { type: "button", textContent: "×", onclick: () => choose(style, true) });
+    out.setAttribute("aria-label", `Without ${style.label}`);
+    return make("li", {}, make("span", { textContent: style.label }), share, out, slider);
+  }));
+  $("mask-tools").hidden = !state.chosen.length;
+  $("mask-hint").hidden = Boolean(state.chosen.length);
+  $("mask-style").replaceChildren(...state.chosen.map((style) => make("option", { value: style.key, textContent: style.label })));
+  for (const key of state.masks.keys()) if (!state.chosen.some((style) => style.key === key)) state.masks.delete(key);
+  if (!state.chosen.length) stopPainting();
+  $("refine").disabled = !state.chosen.some((style) => style.painting);
+  drawStrip();
+}
+
+function shareOf(style) {
+  const total = state.chosen.reduce((sum, chosen) => sum + chosen.weight, 0);
+  return `${Math.round((100 * style.weight) / total)} %`;
+}
+
+// --- masks ----------------------------------------------------------------------------------------------------
+
+function maskOf(key) {
+  if (!state.masks.has(key)) state.masks.set(key, new Mask(state.photo.width, state.photo.height));
+  return state.masks.get(key);
+}
+
+function startPainting() {
+  if (!state.photo || !state.chosen.length) return;
+  const mask = maskOf($("mask-style").value);
+  const brush = () => ({
+    size: (Number($("brush-size").value) / 600) * Math.max(mask.canvas.width, mask.canvas.height),
+    edge: Number($("brush-edge").value),
+    white: document.querySelector("input[name=tool]:checked").value === "brush",
+  });
+  viewer.painter = new Painter(mask, brush, (over) => {
+    mask.show($("veil"));
+    if (over) changed();
+  });
+  mask.show($("veil"));
+  $("veil").hidden = false;
+  $("view").classList.add("painting");
+  $("mask-paint").setAttribute("aria-pressed", "true");
+}
+
+function stopPainting() {
+  viewer.painter = null;
+  $("veil").hidden = true;
+  $("view").classList.remove("painting");
+  $("mask-paint").setAttribute("aria-pressed", "false");
+}
+
+function withMask(action) {
+  return () => {
+    if (!state.photo || !state.chosen.length) return;
+    action(maskOf($("mask-style").value));
+    startPainting();
+    changed();
+  };
+}
+
+// A style without a mask beside one that has one is everywhere.
+async function maskId(style) {
+  const mask = maskOf(style.key);
+  if (mask.sent !== mask.changed) {
+    const file = new File([await mask.blob()], `mask ${style.label}.png`);
+    mask.id = (await upload(file)).id;
+    mask.sent = mask.changed;
+  }
+  return mask.id;
+}
+
+// --- jobs -----------------------------------------------------------------------------------------------------
+
+async function layers(only = () => true) {
+  const chosen = state.chosen.filter(only);
+  const masked = chosen.some((style) => state.masks.has(style.key));
+  return Promise.all(chosen.map(async (style) => {
+    if (masked && !state.masks.has(style.key)) maskOf(style.key).fill(255);
+    return {
+      ...(style.painting ? { painting: style.painting } : { style: style.name, model: style.model }),
+      ...(masked ? { mask: await maskId(style) } : { weight: style.weight }),
+    };
+  }));
+}
+
+async function job(kind, more = {}) {
+  return {
+    kind,
+    photo: state.photo.id,
+    layers: await layers(kind === "refine" ? (style) => style.painting : undefined),
+    strength: Number($("strength").value),
+    strokes: STROKES[$("strokes").value][1],
+    colors: document.querySelector("input[name=colors]:checked").value,
+    ...more,
+  };
+}
+
+function changed() {
+  const [name] = STROKES[$("strokes").value];
+  $("strength-value").textContent = `${Math.round(100 * $("strength").value)} %`;
+  $("strokes-value").textContent = name;
+  $("strokes").setAttribute("aria-valuetext", name);
+  $("brush-value").textContent = $("brush-size").value;
+  $("edge-value").textContent = `${Math.round(100 * $("brush-edge").value)} %`;
+  const ready = Boolean(state.photo && state.chosen.length);
+  $("download").disabled = !ready;
+  $("download").textContent = ready ? `Download ${outputSize().join(" × ")}` : "Download";
+  $("command").textContent = command();
+  if (ready && !work && !camera) preview.start(state.photo);
+}
+
+function outputSize() {
+  const { width, height } = state.photo;
+  const side = Number($("size").value) || Math.max(width, height);
+  return [width, height].map((n) => Math.max(1, Math.round((n * side) / Math.max(width, height))));
+}
+
+function command() {
+  if (!state.photo || !state.chosen.length) return "Choose a photo and a style.";
+  const quote = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const parts = ["nanostyle stylize", quote(state.photo.name)];
+  for (const style of state.chosen) parts.push(style.painting ? "--style-image" : "--style", quote(style.name));
+  if (state.chosen.length > 1) for (const style of state.chosen) parts.push("--weight", String(style.weight));
+  if (Number($("strength").value) < 1) parts.push("--strength", $("strength").value);
+  if (STROKES[$("strokes").value][1]) parts.push("--strokes", String(STROKES[$("strokes").value][1]));
+  if (document.querySelector("input[name=colors]:checked").value === "content") parts.push("--colors content");
+  if ($("size").value) parts.push("--size", $("size").value);
+  return parts.join(" ");
+}
+
+async function long(wanted, canKeep, shown) {
+  if (work) throw new Failed(409, "busy", "Something is being made already: cancel it, or wait.");
+  preview.stop();
+  const stop = new AbortController();
+  work = { id: null, stop };
+  busy(0, canKeep);
+  try {
+    return await follow(await wanted, async (kind, data, id) => {
+      if (kind === "made") work.id = data.id;
+      if (kind !== "step") return;
+      busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
+      const left = data.seconds_left === null ? "" : `, ${clock(data.seconds_left)} left`;
+      tell(`${data.done} of ${data.total}${left}${data.note ? `  ${data.note}` : ""}`);
+      await shown(id, data);
+    }, stop.signal);
+  } finally {
+    work = null;
+    busy(null);
+  }
+}
+
+function clock(seconds) {
+  return seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+async function save(id) {
+  const { url } = await json(`/api/v1/jobs/${id}/link`, {});
+  make("a", { href: url, download: "" }).click();
+}
+
+async function download() {
+  const size = Number($("size").value) || null;
+  const last = await long(job("final", { size, format: $("format").value }), false, () => {});
+  if (last.state !== "done") return tell("Canceled.");
+  await save(last.id);
+  tell("Saved: see the browser's downloads.");
+}
+
+async function refine() {
+  let drawing = false;
+  const gatys = { iterations: Number($("iterations").value) || 150 };
+  const show = async (id) => {
+    if (drawing) return; // a picture is on its way: the next one will be newer
+    drawing = true;
+    try {
+      showResult(await picture(`/api/v1/jobs/${id}/picture?max=2048`));
+    } finally {
+      drawing = false;
+    }
+  };
+  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, show);
+  if (last.state !== "done") {
+    tell("Canceled.");
+    return changed();
+  }
+  await show(last.id);
+  const button = make("button", { type: "button", textContent: "Save it", onclick: guarded(() => save(last.id)) });
+  $("message").replaceChildren("Refined. ", button);
+}
+
+async function batch() {
+  const photos = state.photos.map((photo) => photo.id);
+  const last = await long(job("batch", { photos, format: $("format").value, size: Number($("size").value) || null }), true, () => {});
+  if (last.state !== "done") return tell("Canceled.");
+  await save(last.id);
+  tell("Saved: see the browser's downloads.");
+}
+
+async function endWork(keep) {
+  if (!work) return preview.stop(true);
+  if (work.id) await request(`/api/v1/jobs/${work.id}${keep ? "?keep=1" : ""}`, { method: "DELETE" });
+  else work.stop.abort();
+}
+
+// --- camera ---------------------------------------------------------------------------------------------------
+
+function frameSettings() {
+  const style = state.chosen[0];
+  if (!style) throw new Failed(400, "style", "Choose a style first.");
+  return { ...(style.painting ? { painting: style.painting } : { style: style.name, model: style.model }), strength: $("strength").value };
+}
+
+async function toggleCamera() {
+  if (camera) return stopCamera();
+  frameSettings();
+  preview.stop();
+  camera = new Camera(frameSettings, (url) => {
+    $("empty").hidden = true;
+    $("viewer").hidden = false;
+    showResult(url);
+    $("result").decode().then(() => {
+      const { naturalWidth: w, naturalHeight: h } = $("result");
+      if (camera && (viewer.width !== w || viewer.height !== h)) viewer.setSize(w, h);
+    }).catch(() => {});
+  }, (error) => { stopCamera(); failed(error); });
+  $("photo").removeAttribute("src");
+  viewer.compare(1);
+  await camera.start();
+  $("camera").textContent = "Stop the camera";
+  $("take").hidden = false;
+  window.nanostyleCamera = camera; // for the tests of the page
+}
+
+function stopCamera() {
+  camera?.stop();
+  camera = null;
+  $("camera").textContent = "Start the camera";
+  $("take").hidden = true;
+}
+
+async function take() {
+  const file = new File([await camera.frame(4096)], "camera.jpg", { type: "image/jpeg" });
+  stopCamera();
+  await addPhotos([file]);
+}
+
+// --- wiring ---------------------------------------------------------------------------------------------------
+
+function listen() {
+  for (const id of ["add-photos", "choose-photo"]) on(id, "click", () => $("photo-files").click());
+  on("photo-files", "change", async (event) => { await addPhotos([...event.target.files]); event.target.value = ""; });
+  on("add-painting", "click", () => $("painting-files").click());
+  on("painting-files", "change", async (event) => { await addPaintings([...event.target.files]); event.target.value = ""; });
+  for (const id of ["strength", "strokes", "brush-size", "brush-edge", "size"]) on(id, "input", changed);
+  on("strength", "input", () => { $("result").style.opacity = Math.max(0.05, Number($("strength").value)); });
+  document.querySelectorAll("input[name=colors]").forEach((radio) => radio.addEventListener("change", changed));
+  on("fit", "click", () => viewer.fit());
+  on("actual", "click", () => viewer.actual());
+  for (const [kind, at] of [["pointerdown", 0], ["pointerup", 1], ["pointerleave", 1]]) on("hold", kind, () => viewer.compare(at));
+  on("hold", "keydown", (event) => { if (event.key === " " || event.key === "Enter") viewer.compare(0); });
+  on("hold", "keyup", () => viewer.compare(1));
+  on("mask-paint", "click", () => (viewer.painter ? stopPainting() : startPainting()));
+  on("mask-style", "change", () => { if (viewer.painter) startPainting(); });
+  on("mask-undo", "click", withMask((mask) => mask.undo()));
+  on("mask-fill", "click", withMask((mask) => mask.fill(255)));
+  on("mask-invert", "click", withMask((mask) => mask.invert()));
+  on("mask-clear", "click", () => { state.masks.clear(); stopPainting(); changed(); });
+  on("download", "click", download);
+  on("refine", "click", refine);
+  on("batch", "click", batch);
+  on("cancel", "click", () => endWork(false));
+  on("keep", "click", () => endWork(true));
+  on("camera", "click", toggleCamera);
+  on("take", "click", take);
+  on("copy", "click", () => navigator.clipboard.writeText($("command").textContent));
+  $("token-dialog").addEventListener("close", guarded(async () => { setToken($("token").value); await begin(); }));
+  document.querySelectorAll("#tabs button").forEach((tab) => tab.addEventListener("click", () => {
+    document.querySelectorAll("#tabs button").forEach((other) => other.setAttribute("aria-pressed", String(other === tab)));
+    $("panel").dataset.tab = tab.dataset.tab;
+  }));
+  listenForDrops();
+}
+
+function listenForDrops() {
+  let depth = 0;
+  const shown = (open) => { $("drop").hidden = !open; };
+  addEventListener("dragenter", (event) => { event.preventDefault(); depth++; shown(true); });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("dragleave", () => { if (--depth <= 0) shown(false); });
+  addEventListener("drop", guarded(async (event) => {
+    event.preventDefault();
+    depth = 0;
+    shown(false);
+    const files = [...event.dataTransfer.files];
+    await (event.target.closest?.("#panel-styles") ? addPaintings(files) : addPhotos(files));
+  }));
+  addEventListener("paste", guarded((event) => {
+    const files = [...event.clipboardData.files];
+    return files.length ? addPhotos(files) : undefined;
+  }));
+}
+
+async function begin() {
+  state.info = await json("/api/v1/info");
+  state.styles = state.styles.filter((style) => style.painting);
+  listStyles(state.info);
+  drawStyles();
+  drawChosen();
+  const { version, device, threads } = state.info;
+  $("queue").textContent = `${version}, ${device}, ${threads} thread${threads === 1 ? "" : "s"}`;
+  for (const photo of state.info.photos || []) if (!state.photos.some((known) => known.id === photo.id)) state.photos.push(photo);
+  if (!state.photo && state.photos.length) await choosePhoto(state.photos[0]);
+  drawStrip();
+  changed();
+}
+
+$("panel").dataset.tab = "styles";
+$("camera-hint").textContent = available() ? "What the camera sees, in the first chosen style."
+  : "A browser gives the camera to a page on this machine or over HTTPS alone. Take a photo with the phone and add it.";
+$("camera").hidden = !available();
+window.nanostyle = { client, events, state, viewer, preview }; // for the tests of the page
+listen();
+guarded(begin)();

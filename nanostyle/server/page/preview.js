@@ -1,0 +1,74 @@
+// Previews: a small draft at once, larger ones when the settings rest. A newer wish always takes the place of an older one.
+
+import { Failed, follow, picture } from "./api.js";
+
+// Long side, and the milliseconds of rest before it is asked for.
+const STAGES = [[256, 0], [512, 200], [1024, 600]];
+const LONGEST = 1.0; // seconds that the largest preview may be expected to take
+
+export class Preview {
+  constructor({ job, show, tell, busy }) {
+    Object.assign(this, { job, show, tell, busy });
+    this.run = 0;
+    this.timers = [];
+    this.speed = null; // pixels a second, of the last preview
+    this.made = 0;
+    this.under = null;
+  }
+
+  start(photo) {
+    this.stop();
+    const run = ++this.run;
+    const long = Math.max(photo.width, photo.height);
+    for (const [side, rest] of STAGES) {
+      if (side !== STAGES[0][0] && side / 2 >= long) continue;
+      this.timers.push(setTimeout(() => this.ask(run, Math.min(side, long), photo), rest));
+    }
+  }
+
+  stop(told = false) {
+    this.run++;
+    this.timers.forEach(clearTimeout);
+    this.timers = [];
+    this.under?.abort();
+    this.under = null;
+    if (told) {
+      this.busy(null);
+      this.tell("Canceled.");
+    }
+  }
+
+  async ask(run, side, photo) {
+    const pixels = side * side * Math.min(photo.width / photo.height, photo.height / photo.width);
+    if (side > 512 && this.speed && pixels / this.speed > LONGEST) return;
+    const before = this.waiting;
+    let over = () => {};
+    this.waiting = new Promise((done) => (over = done));
+    await before; // one at a time: the draft is seen before the larger one is begun
+    try {
+      if (run === this.run) await this.make(run, side, pixels);
+    } catch (error) {
+      const gone = error.name === "AbortError" || ["superseded", "canceled"].includes(error.code);
+      if (!gone && run === this.run) this.tell(error.message, !(error instanceof Failed && error.code === "busy"));
+    } finally {
+      over();
+      if (run === this.run) this.busy(null);
+    }
+  }
+
+  async make(run, side, pixels) {
+    const stop = (this.under = new AbortController());
+    const begin = performance.now();
+    const wanted = await this.job("preview", { size: side });
+    if (run !== this.run) return;
+    const last = await follow(wanted, () => {}, stop.signal);
+    if (last.state !== "done") return;
+    const url = await picture(`/api/v1/jobs/${last.id}/picture?max=${side}`, { signal: stop.signal });
+    if (run !== this.run) return URL.revokeObjectURL(url);
+    const seconds = (performance.now() - begin) / 1000;
+    this.speed = pixels / seconds;
+    this.made++;
+    this.show(url);
+    this.tell(`Preview at ${side} pixels, ${seconds.toFixed(1)} s`);
+  }
+}
