@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.folders import ROOT
+from nanostyle import _HOMES
 
 PACKAGE = ROOT / "nanostyle"
 FUNCTION_LINES = 50
@@ -41,10 +42,15 @@ def imports(path: Path) -> set[str]:
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "nanostyle":
             parts = node.module.split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+            found |= {parts[1]} if len(parts) > 1 else {_home(alias.name) for alias in node.names}
         elif isinstance(node, ast.Import):
             found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("nanostyle.")}
     return found - {"__version__"}
+
+
+def _home(name: str) -> str:
+    """The room that a name which the package exports comes from."""
+    return _HOMES.get(name, name).partition(".")[0]
 
 
 def arrows(package: Path = PACKAGE) -> dict[str, set[str]]:

@@ -9,6 +9,7 @@ from nanostyle.cli.add_style import add_style
 from nanostyle.cli.diagnostics import bench, gradcheck, info
 from nanostyle.cli.evaluate import evaluate_command
 from nanostyle.cli.export import export
+from nanostyle.cli.gui import gui, serve
 from nanostyle.cli.style_map import style_map_command
 from nanostyle.cli.styles import styles
 from nanostyle.cli.stylize import stylize
@@ -53,6 +54,8 @@ for member in (
     style_map_command,
     evaluate_command,
     export,
+    gui,
+    serve,
     weights,
     gradcheck,
     bench,

@@ -1,5 +1,6 @@
 """Recipes: how a result was made, written into the picture itself as JSON."""
 
+import io
 import json
 import os
 from typing import Any
@@ -20,6 +21,20 @@ def read_recipe(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         file.seek(0)
         image = open_heif(file, str(path)) if heif else Image.open(file, formats=list(READERS))
         text = recipe_text(image)
+    return _parsed(text)
+
+
+def recipe_in(data: bytes) -> dict[str, Any] | None:
+    """The recipe in a picture file that is held in memory; None where there is none, or no picture."""
+    try:
+        with decoding("the picture"):
+            text = recipe_text(Image.open(io.BytesIO(data), formats=list(READERS)))
+    except ValueError:
+        return None
+    return _parsed(text)
+
+
+def _parsed(text: str | None) -> dict[str, Any] | None:
     try:
         recipe = json.loads(text) if text else None
     except (ValueError, RecursionError):

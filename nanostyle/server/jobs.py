@@ -9,9 +9,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -56,19 +56,19 @@ class Job(Generic[T]):
         Counts the pictures so far.
     error : Exception or None
         Why it failed.
-    result : object
-        What the work returned.
+    keep : bool
+        The work is to end with what it has.
     """
 
-    work: Callable[[], Iterator[Step[T]]]
+    work: Callable[["Job[T]"], Iterator[Step[T]]]
     priority: Priority
     client: str = ""
+    kind: str = ""
     id: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     state: str = "queued"
     step: Step[T] | None = None
     n: int = 0
     error: BaseException | None = None
-    result: Any = None
     began: float | None = None
     ended: float | None = None
     listeners: list[Callable[["Job[T]"], None]] = field(default_factory=list)
@@ -87,6 +87,12 @@ class Job(Generic[T]):
         if self.state != "running" or self.step is None or self.began is None or self.step.done < 1:
             return None
         return (time.monotonic() - self.began) / self.step.done * (self.step.total - self.step.done)
+
+    def end(self, state: str) -> None:
+        """Nothing more will happen; pictures of the way there are let go."""
+        self.state, self.ended = state, time.monotonic()
+        if self.step is not None:
+            self.step = replace(self.step, picture=None)
 
     def tell(self) -> None:
         """Call every listener."""
@@ -157,13 +163,17 @@ class Worker(Generic[T]):
             begun = sum(job.state == "running" for job in self.jobs.values())
             return begun, sum(job.state == "queued" for job in self.jobs.values())
 
-    def close(self) -> None:
-        """Cancel everything and end the thread; at most one step is waited for."""
+    def stop(self) -> None:
+        """Cancel everything; the thread ends after the step that it is at."""
         with self._turn:
             self._ending = True
             for job in self._open_jobs():
                 self._drop(job, "canceled")
             self._turn.notify()
+
+    def close(self) -> None:
+        """Cancel everything and wait for the end of the thread, up to 10 seconds."""
+        self.stop()
         self._thread.join(10)
 
     # --- in the thread ------------------------------------------------------------------------------------
@@ -190,21 +200,18 @@ class Worker(Generic[T]):
         try:
             if job._steps is None:
                 job.began, job.state = time.monotonic(), "running"
-                job._steps = job.work()
-            if job.keep:
-                self._finish(job, "done", None)
-                return False
+                job._steps = job.work(job)
             step = next(job._steps, None)
         except BaseException as error:  # a fault of one job must not end the worker
             job.error = error
             self._on_fault(job, error)
-            self._finish(job, "failed", None)
+            self._finish(job, "failed")
             return False
         if job.canceled:
             self._close(job)
             return False
         if step is None:
-            self._finish(job, "done", None)
+            self._finish(job, "done")
             return False
         job.step = step
         job.n += step.picture is not None
@@ -216,11 +223,11 @@ class Worker(Generic[T]):
         if close is not None:
             close()
 
-    def _finish(self, job: Job[T], state: str, error: BaseException | None) -> None:
+    def _finish(self, job: Job[T], state: str) -> None:
         with self._turn:
             if job.over:
                 return
-            job.state, job.ended = state, time.monotonic()
+            job.end(state)
         self._close(job)
         job.tell()
 
@@ -230,8 +237,11 @@ class Worker(Generic[T]):
         return [job for job in self.jobs.values() if not job.over]
 
     def _drop(self, job: Job[T], state: str) -> None:
-        """Answer for a job at once; its generator is closed when the thread comes to it."""
-        job.canceled, job.state, job.ended = True, state, time.monotonic()
+        """Answer for a job at once; what has begun is closed when the thread comes to it."""
+        if job.state == "queued":
+            self._waiting = [entry for entry in self._waiting if entry[2] is not job]
+        job.canceled = True
+        job.end(state)
         job.tell()
 
     def _forget(self) -> None:

@@ -12,9 +12,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
-from nanostyle.io.decoding import identify
 from nanostyle.io.image_read import Picture
+from nanostyle.io.picture_file import open_picture
+from nanostyle.io.recipe import recipe_in
 
 MOST_PICTURES = 500
 IDLE = 3600.0
@@ -22,7 +24,7 @@ IDLE = 3600.0
 DECODED_BYTES = 256 << 20
 LINK_SECONDS = 60.0
 
-_ORIENTATION, _ON_ITS_SIDE = 0x0112, 5
+_ON_ITS_SIDE = 5
 _MOST_NAME = 100
 
 
@@ -35,7 +37,7 @@ class Upload:
     data: bytes = field(repr=False)
     width: int
     height: int
-    alpha: bool
+    recipe: dict[str, Any] | None
     used: float
 
 
@@ -62,16 +64,16 @@ class Store:
     max_pixels
         Pictures with more are refused before they are decoded.
     decode
-        From the bytes and the name of a picture to its pixels.
+        From the bytes and the name of a picture, and the long side it is wanted at (None: its own), to its pixels.
     """
 
-    def __init__(self, memory: int, max_pixels: int, decode: Callable[[bytes, str], Picture]) -> None:
+    def __init__(self, memory: int, max_pixels: int, decode: Callable[[bytes, str, int | None], Picture]) -> None:
         self._memory, self._max_pixels, self._decode = memory, max_pixels, decode
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
         self._by_digest: dict[bytes, str] = {}
         self._results: OrderedDict[str, Result] = OrderedDict()
-        self._decoded: OrderedDict[str, Picture] = OrderedDict()
+        self._decoded: OrderedDict[tuple[str, int | None], Picture] = OrderedDict()
         self._links: dict[str, tuple[str, float]] = {}
 
     # --- uploads ------------------------------------------------------------------------------------------
@@ -100,16 +102,11 @@ class Store:
 
     def _looked_at(self, data: bytes, name: str) -> Upload:
         """The head of the file is read, nothing is decoded."""
-        with identify(io.BytesIO(data), name, self._max_pixels) as image:
-            width, height = image.size
-            try:
-                on_its_side = image.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE
-            except Exception:  # a broken EXIF block must not cost the picture, and its parser raises nearly anything
-                on_its_side = False
-            alpha = image.mode in ("LA", "RGBA", "PA") or "transparency" in image.info
-        if on_its_side:
+        found = open_picture(io.BytesIO(data), name, self._max_pixels)
+        width, height = found.size
+        if found.turn >= _ON_ITS_SIDE:
             width, height = height, width
-        return Upload(secrets.token_urlsafe(16), name, data, width, height, alpha, time.monotonic())
+        return Upload(secrets.token_urlsafe(16), name, data, width, height, recipe_in(data), time.monotonic())
 
     def upload(self, id: str) -> Upload:
         """The picture of that identifier; NotFound if there is none."""
@@ -120,16 +117,17 @@ class Store:
             self._touch(found)
             return found
 
-    def picture(self, id: str) -> Picture:
-        """Its pixels, decoded once as long as the cache has room. Raises as `upload` and the decoder do."""
-        upload = self.upload(id)
+    def picture(self, id: str, size: int | None = None) -> Picture:
+        """Its pixels at that long side, decoded once as long as the cache has room. Raises as the decoder does."""
+        upload, key = self.upload(id), (id, size)
         with self._lock:
-            if id in self._decoded:
-                self._decoded.move_to_end(id)
-                return self._decoded[id]
-        picture = self._decode(upload.data, upload.name)
+            if key in self._decoded:
+                self._decoded.move_to_end(key)
+                return self._decoded[key]
+        picture = self._decode(upload.data, upload.name, size)
         with self._lock:
-            self._decoded[id] = picture
+            if id in self._uploads:
+                self._decoded[key] = picture
             while len(self._decoded) > 1 and sum(map(_bytes_of, self._decoded.values())) > DECODED_BYTES:
                 self._decoded.popitem(last=False)
         return picture
@@ -148,6 +146,11 @@ class Store:
         with self._lock:
             self._results[id] = result
             self._make_room(keep=id)
+
+    def drop_result(self, id: str) -> None:
+        """Let the result of the job `id` go, if there is one."""
+        with self._lock:
+            self._results.pop(id, None)
 
     def result(self, id: str) -> Result:
         """The result of the job `id`; NotFound if there is none (any more)."""
@@ -204,7 +207,8 @@ class Store:
     def _drop(self, id: str) -> None:
         self._by_digest = {digest: known for digest, known in self._by_digest.items() if known != id}
         self._uploads.pop(id, None)
-        self._decoded.pop(id, None)
+        for key in [key for key in self._decoded if key[0] == id]:
+            del self._decoded[key]
 
 
 def clean_name(name: str) -> str:

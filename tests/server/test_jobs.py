@@ -26,7 +26,7 @@ def watched(work, priority=Priority.FINAL, **options):
 
 
 def steps(count, log=None, name=""):
-    def work():
+    def work(job):
         for i in range(count):
             if log is not None:
                 log.append(name)
@@ -42,12 +42,14 @@ class Gate:
         self.count, self.closed = count, False
         self.arrived, self.go = threading.Semaphore(0), threading.Semaphore(0)
 
-    def __call__(self):
+    def __call__(self, job):
         try:
             for i in range(self.count):
                 self.arrived.release()
                 assert self.go.acquire(timeout=WAIT)
                 yield Step(i + 1, self.count, picture=lambda i=i: i)
+                if job.keep:
+                    return
         finally:
             self.closed = True
 
@@ -58,7 +60,8 @@ def test_a_job_is_done_and_tells_its_steps(worker):
     job.listeners.append(lambda job: seen.append((job.state, job.n)))
     worker.add(job)
     assert over.wait(WAIT)
-    assert (job.state, job.n, job.step.picture()) == ("done", 3, 2)
+    assert (job.state, job.n, job.step.done) == ("done", 3, 3)
+    assert job.step.picture is None
     assert seen == [("running", 1), ("running", 2), ("running", 3), ("done", 3)]
 
 
@@ -126,7 +129,7 @@ def test_a_refinement_can_be_stopped_and_kept(worker):
     worker.cancel(job, keep=True)
     gate.go.release()
     assert over.wait(WAIT)
-    assert job.state == "done" and job.step.picture() == 1 and gate.closed
+    assert job.state == "done" and job.step.done == 2 and gate.closed
 
 
 def test_a_newer_preview_of_a_client_takes_the_place_of_the_older(worker):
@@ -147,7 +150,7 @@ def test_the_worker_outlives_what_goes_wrong():
     faults = []
     worker = Worker(lambda job, error: faults.append(str(error)))
 
-    def broken():
+    def broken(job):
         yield Step(1, 2)
         raise KeyboardInterrupt("in the middle")
 

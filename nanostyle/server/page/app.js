@@ -1,70 +1,12 @@
 // The page: what is chosen, and what follows from each change.
 
-import { Failed, client, events, follow, json, picture, request, setToken, upload } from "./api.js";
+import { Failed, client, events, json, picture, setToken, upload } from "./api.js";
 import { Camera, available } from "./camera.js";
-import { Viewer } from "./compare.js";
-import { Mask, Painter } from "./mask.js";
-import { Preview } from "./preview.js";
-
-const $ = (id) => document.getElementById(id);
-const STROKES = [["automatic", null], ["fine", 2048], ["small", 1024], ["medium", 768], ["large", 512], ["huge", 320]];
-
-const state = { info: null, photos: [], photo: null, styles: [], chosen: [], masks: new Map(), painting: null };
-const viewer = new Viewer();
-const preview = new Preview({ job, show: showResult, tell, busy });
-let work = null; // the long job under way: { id, stop }
-let camera = null;
-
-// --- small things ---------------------------------------------------------------------------------------------
-
-function make(tag, properties = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  for (const child of children) element.append(child);
-  return element;
-}
-
-function tell(text, isError = false) {
-  $("message").textContent = text;
-  $("message").classList.toggle("error", isError);
-}
-
-function failed(error) {
-  if (error.name === "AbortError") return;
-  if (error instanceof Failed && error.status === 401) $("token-dialog").showModal();
-  else if (!["superseded", "canceled"].includes(error.code)) tell(error.message, true);
-}
-
-function guarded(action) {
-  return (...args) => Promise.resolve().then(() => action(...args)).catch(failed);
-}
-
-function on(id, kind, action) {
-  $(id).addEventListener(kind, guarded(action));
-}
-
-function busy(fraction, canKeep = false) {
-  $("progress").hidden = fraction === null;
-  if (fraction === null) $("progress").value = 0;
-  else $("progress").value = fraction;
-  $("cancel").hidden = fraction === null;
-  $("keep").hidden = fraction === null || !canKeep;
-}
-
-function showImage(id, url) {
-  const image = $(id);
-  const old = image.src;
-  image.src = url;
-  if (old.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(old), 1000);
-}
-
-function showResult(url) {
-  showImage("result", url);
-  $("result").style.opacity = 1;
-}
-
-function label(name) {
-  return name.replace(/\.[^.]*$/, "").replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
-}
+import { $, STROKES, failed, guarded, label, make, on, showImage, showResult, state, tell, viewer } from "./core.js";
+import { Painter } from "./mask.js";
+import { command, maskOf, outputSize } from "./order.js";
+import { preview } from "./preview.js";
+import { batch, download, endWork, refine } from "./work.js";
 
 // --- photos ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +76,8 @@ function listStyles(info) {
   for (const model of info.models) {
     for (const style of model.styles) {
       const url = `/api/v1/models/${model.id}/styles/${encodeURIComponent(style.name)}/thumbnail`;
-      state.styles.push({ key: `${model.id}/${style.name}`, name: style.name, label: style.label, model: model.id, thumbnail: picture(url) });
+      const thumbnail = style.thumbnail ? picture(url) : Promise.resolve("/icon.svg");
+      state.styles.push({ key: `${model.id}/${style.name}`, name: style.name, label: style.label, model: model.id, thumbnail });
     }
   }
 }
@@ -210,11 +153,6 @@ function shareOf(style) {
 
 // --- masks ----------------------------------------------------------------------------------------------------
 
-function maskOf(key) {
-  if (!state.masks.has(key)) state.masks.set(key, new Mask(state.photo.width, state.photo.height));
-  return state.masks.get(key);
-}
-
 function startPainting() {
   if (!state.photo || !state.chosen.length) return;
   const mask = maskOf($("mask-style").value);
@@ -249,43 +187,6 @@ function withMask(action) {
   };
 }
 
-// A style without a mask beside one that has one is everywhere.
-async function maskId(style) {
-  const mask = maskOf(style.key);
-  if (mask.sent !== mask.changed) {
-    const file = new File([await mask.blob()], `mask ${style.label}.png`);
-    mask.id = (await upload(file)).id;
-    mask.sent = mask.changed;
-  }
-  return mask.id;
-}
-
-// --- jobs -----------------------------------------------------------------------------------------------------
-
-async function layers(only = () => true) {
-  const chosen = state.chosen.filter(only);
-  const masked = chosen.some((style) => state.masks.has(style.key));
-  return Promise.all(chosen.map(async (style) => {
-    if (masked && !state.masks.has(style.key)) maskOf(style.key).fill(255);
-    return {
-      ...(style.painting ? { painting: style.painting } : { style: style.name, model: style.model }),
-      ...(masked ? { mask: await maskId(style) } : { weight: style.weight }),
-    };
-  }));
-}
-
-async function job(kind, more = {}) {
-  return {
-    kind,
-    photo: state.photo.id,
-    layers: await layers(kind === "refine" ? (style) => style.painting : undefined),
-    strength: Number($("strength").value),
-    strokes: STROKES[$("strokes").value][1],
-    colors: document.querySelector("input[name=colors]:checked").value,
-    ...more,
-  };
-}
-
 function changed() {
   const [name] = STROKES[$("strokes").value];
   $("strength-value").textContent = `${Math.round(100 * $("strength").value)} %`;
@@ -297,100 +198,7 @@ function changed() {
   $("download").disabled = !ready;
   $("download").textContent = ready ? `Download ${outputSize().join(" × ")}` : "Download";
   $("command").textContent = command();
-  if (ready && !work && !camera) preview.start(state.photo);
-}
-
-function outputSize() {
-  const { width, height } = state.photo;
-  const side = Number($("size").value) || Math.max(width, height);
-  return [width, height].map((n) => Math.max(1, Math.round((n * side) / Math.max(width, height))));
-}
-
-function command() {
-  if (!state.photo || !state.chosen.length) return "Choose a photo and a style.";
-  const quote = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
-  const parts = ["nanostyle stylize", quote(state.photo.name)];
-  for (const style of state.chosen) parts.push(style.painting ? "--style-image" : "--style", quote(style.name));
-  if (state.chosen.length > 1) for (const style of state.chosen) parts.push("--weight", String(style.weight));
-  if (Number($("strength").value) < 1) parts.push("--strength", $("strength").value);
-  if (STROKES[$("strokes").value][1]) parts.push("--strokes", String(STROKES[$("strokes").value][1]));
-  if (document.querySelector("input[name=colors]:checked").value === "content") parts.push("--colors content");
-  if ($("size").value) parts.push("--size", $("size").value);
-  return parts.join(" ");
-}
-
-async function long(wanted, canKeep, shown) {
-  if (work) throw new Failed(409, "busy", "Something is being made already: cancel it, or wait.");
-  preview.stop();
-  const stop = new AbortController();
-  work = { id: null, stop };
-  busy(0, canKeep);
-  try {
-    return await follow(await wanted, async (kind, data, id) => {
-      if (kind === "made") work.id = data.id;
-      if (kind !== "step") return;
-      busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
-      const left = data.seconds_left === null ? "" : `, ${clock(data.seconds_left)} left`;
-      tell(`${data.done} of ${data.total}${left}${data.note ? `  ${data.note}` : ""}`);
-      await shown(id, data);
-    }, stop.signal);
-  } finally {
-    work = null;
-    busy(null);
-  }
-}
-
-function clock(seconds) {
-  return seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
-}
-
-async function save(id) {
-  const { url } = await json(`/api/v1/jobs/${id}/link`, {});
-  make("a", { href: url, download: "" }).click();
-}
-
-async function download() {
-  const size = Number($("size").value) || null;
-  const last = await long(job("final", { size, format: $("format").value }), false, () => {});
-  if (last.state !== "done") return tell("Canceled.");
-  await save(last.id);
-  tell("Saved: see the browser's downloads.");
-}
-
-async function refine() {
-  let drawing = false;
-  const gatys = { iterations: Number($("iterations").value) || 150 };
-  const show = async (id) => {
-    if (drawing) return; // a picture is on its way: the next one will be newer
-    drawing = true;
-    try {
-      showResult(await picture(`/api/v1/jobs/${id}/picture?max=2048`));
-    } finally {
-      drawing = false;
-    }
-  };
-  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, show);
-  if (last.state !== "done") {
-    tell("Canceled.");
-    return changed();
-  }
-  await show(last.id);
-  const button = make("button", { type: "button", textContent: "Save it", onclick: guarded(() => save(last.id)) });
-  $("message").replaceChildren("Refined. ", button);
-}
-
-async function batch() {
-  const photos = state.photos.map((photo) => photo.id);
-  const last = await long(job("batch", { photos, format: $("format").value, size: Number($("size").value) || null }), true, () => {});
-  if (last.state !== "done") return tell("Canceled.");
-  await save(last.id);
-  tell("Saved: see the browser's downloads.");
-}
-
-async function endWork(keep) {
-  if (!work) return preview.stop(true);
-  if (work.id) await request(`/api/v1/jobs/${work.id}${keep ? "?keep=1" : ""}`, { method: "DELETE" });
-  else work.stop.abort();
+  if (ready && !state.work && !state.camera) preview.start(state.photo);
 }
 
 // --- camera ---------------------------------------------------------------------------------------------------
@@ -402,35 +210,34 @@ function frameSettings() {
 }
 
 async function toggleCamera() {
-  if (camera) return stopCamera();
+  if (state.camera) return stopCamera();
   frameSettings();
   preview.stop();
-  camera = new Camera(frameSettings, (url) => {
+  state.camera = new Camera(frameSettings, (url) => {
     $("empty").hidden = true;
     $("viewer").hidden = false;
     showResult(url);
     $("result").decode().then(() => {
       const { naturalWidth: w, naturalHeight: h } = $("result");
-      if (camera && (viewer.width !== w || viewer.height !== h)) viewer.setSize(w, h);
+      if (state.camera && (viewer.width !== w || viewer.height !== h)) viewer.setSize(w, h);
     }).catch(() => {});
   }, (error) => { stopCamera(); failed(error); });
   $("photo").removeAttribute("src");
   viewer.compare(1);
-  await camera.start();
+  await state.camera.start();
   $("camera").textContent = "Stop the camera";
   $("take").hidden = false;
-  window.nanostyleCamera = camera; // for the tests of the page
 }
 
 function stopCamera() {
-  camera?.stop();
-  camera = null;
+  state.camera?.stop();
+  state.camera = null;
   $("camera").textContent = "Start the camera";
   $("take").hidden = true;
 }
 
 async function take() {
-  const file = new File([await camera.frame(4096)], "camera.jpg", { type: "image/jpeg" });
+  const file = new File([await state.camera.frame(4096)], "camera.jpg", { type: "image/jpeg" });
   stopCamera();
   await addPhotos([file]);
 }
@@ -510,5 +317,6 @@ $("camera-hint").textContent = available() ? "What the camera sees, in the first
   : "A browser gives the camera to a page on this machine or over HTTPS alone. Take a photo with the phone and add it.";
 $("camera").hidden = !available();
 window.nanostyle = { client, events, state, viewer, preview }; // for the tests of the page
+state.changed = changed;
 listen();
 guarded(begin)();

@@ -1,14 +1,15 @@
 // Previews: a small draft at once, larger ones when the settings rest. A newer wish always takes the place of an older one.
 
 import { Failed, follow, picture } from "./api.js";
+import { busy, showResult, tell } from "./core.js";
+import { job } from "./order.js";
 
 // Long side, and the milliseconds of rest before it is asked for.
 const STAGES = [[256, 0], [512, 200], [1024, 600]];
 const LONGEST = 1.0; // seconds that the largest preview may be expected to take
 
-export class Preview {
-  constructor({ job, show, tell, busy }) {
-    Object.assign(this, { job, show, tell, busy });
+class Preview {
+  constructor() {
     this.run = 0;
     this.timers = [];
     this.speed = null; // pixels a second, of the last preview
@@ -33,8 +34,8 @@ export class Preview {
     this.under?.abort();
     this.under = null;
     if (told) {
-      this.busy(null);
-      this.tell("Canceled.");
+      busy(null);
+      tell("Canceled.");
     }
   }
 
@@ -49,17 +50,17 @@ export class Preview {
       if (run === this.run) await this.make(run, side, pixels);
     } catch (error) {
       const gone = error.name === "AbortError" || ["superseded", "canceled"].includes(error.code);
-      if (!gone && run === this.run) this.tell(error.message, !(error instanceof Failed && error.code === "busy"));
+      if (!gone && run === this.run) tell(error.message, !(error instanceof Failed && error.code === "busy"));
     } finally {
       over();
-      if (run === this.run) this.busy(null);
+      if (run === this.run) busy(null);
     }
   }
 
   async make(run, side, pixels) {
     const stop = (this.under = new AbortController());
     const begin = performance.now();
-    const wanted = await this.job("preview", { size: side });
+    const wanted = await job("preview", { size: side });
     if (run !== this.run) return;
     const last = await follow(wanted, () => {}, stop.signal);
     if (last.state !== "done") return;
@@ -68,7 +69,9 @@ export class Preview {
     const seconds = (performance.now() - begin) / 1000;
     this.speed = pixels / seconds;
     this.made++;
-    this.show(url);
-    this.tell(`Preview at ${side} pixels, ${seconds.toFixed(1)} s`);
+    showResult(url);
+    tell(`Preview at ${side} pixels, ${seconds.toFixed(1)} s`);
   }
 }
+
+export const preview = new Preview();

@@ -1,0 +1,81 @@
+// Long jobs: the file to download, the slow method, the batch.
+
+import { Failed, follow, json, picture, request } from "./api.js";
+import { $, busy, guarded, make, showResult, state, tell } from "./core.js";
+import { job } from "./order.js";
+import { preview } from "./preview.js";
+
+export async function long(wanted, canKeep, shown) {
+  if (state.work) throw new Failed(409, "busy", "Something is being made already: cancel it, or wait.");
+  preview.stop();
+  const stop = new AbortController();
+  const work = (state.work = { id: null, stop });
+  busy(0, canKeep);
+  try {
+    return await follow(await wanted, async (kind, data, id) => {
+      if (kind === "made") work.id = data.id;
+      if (kind !== "step") return;
+      busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
+      const left = data.seconds_left === null ? "" : `, ${clock(data.seconds_left)} left`;
+      tell(`${data.done} of ${data.total}${left}${data.note ? `  ${data.note}` : ""}`);
+      await shown(id, data);
+    }, stop.signal);
+  } finally {
+    state.work = null;
+    busy(null);
+  }
+}
+
+export function clock(seconds) {
+  return seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+export async function save(id) {
+  const { url } = await json(`/api/v1/jobs/${id}/link`, {});
+  make("a", { href: url, download: "" }).click();
+}
+
+export async function download() {
+  const size = Number($("size").value) || null;
+  const last = await long(job("final", { size, format: $("format").value }), false, () => {});
+  if (last.state !== "done") return tell("Canceled.");
+  await save(last.id);
+  tell("Saved: see the browser's downloads.");
+}
+
+export async function refine() {
+  let drawing = false;
+  const gatys = { iterations: Number($("iterations").value) || 150 };
+  const show = async (id) => {
+    if (drawing) return; // a picture is on its way: the next one will be newer
+    drawing = true;
+    try {
+      showResult(await picture(`/api/v1/jobs/${id}/picture?max=2048`));
+    } finally {
+      drawing = false;
+    }
+  };
+  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, show);
+  if (last.state !== "done") {
+    tell("Canceled.");
+    return state.changed();
+  }
+  await show(last.id);
+  const button = make("button", { type: "button", textContent: "Save it", onclick: guarded(() => save(last.id)) });
+  $("message").replaceChildren("Refined. ", button);
+}
+
+export async function batch() {
+  const photos = state.photos.map((photo) => photo.id);
+  const last = await long(job("batch", { photos, format: $("format").value, size: Number($("size").value) || null }), true, () => {});
+  if (last.state !== "done") return tell("Canceled.");
+  await save(last.id);
+  tell("Saved: see the browser's downloads.");
+}
+
+export async function endWork(keep) {
+  const { work } = state;
+  if (!work) return preview.stop(true);
+  if (work.id) await request(`/api/v1/jobs/${work.id}${keep ? "?keep=1" : ""}`, { method: "DELETE" });
+  else work.stop.abort();
+}
