@@ -52,6 +52,7 @@ from nanostyle.io.atomic import replacing
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
+from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.strokes import stroked
 from nanostyle.models.predictor import load_predictor
 
@@ -152,11 +153,11 @@ def magenta(folder: Path) -> Render:
     network = Magenta(folder, None)
 
     def render(photo: Pixels, art: Pixels) -> Pixels:
-        height, width = photo.shape[:2]
-        canvas = np.pad(photo, ((0, CANVAS - height), (0, CANVAS - width), (0, 0)), mode="symmetric")
-        if min(height, width) * 2 < CANVAS:
-            raise ValueError(f"a photo of {width}x{height} is too narrow for Magenta's {CANVAS}x{CANVAS}")
-        return np.asarray(network(canvas, network.style(art))[:height, :width])
+        size = photo.shape[0], photo.shape[1]
+        seen = resize(photo, fitted(size, CANVAS)) if max(size) > CANVAS else photo
+        height, width = seen.shape[:2]
+        canvas = np.pad(seen, ((0, CANVAS - height), (0, CANVAS - width), (0, 0)), mode="symmetric")
+        return resize(np.asarray(network(canvas, network.style(art))[:height, :width]), size)
 
     return render
 
