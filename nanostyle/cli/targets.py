@@ -1,48 +1,112 @@
 """Which photos a command works on, and where each result goes."""
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from nanostyle.io.formats import WRITABLE
-from nanostyle.io.pictures import find_pictures
+from nanostyle.errors import with_hint
+from nanostyle.io.folders import Found, look_through
+from nanostyle.io.formats import suffix_for
+
+STANDARD = Path("-")
+"""The standard input or output."""
+
+_LONGEST = 255  # bytes of a name, for nearly every file system
 
 
-def photos_in(given: Sequence[Path]) -> list[Path]:
-    """The photos named, and those in the folders named. Raises as `find_pictures` does."""
-    found = [find_pictures(path) if path.is_dir() else [path] for path in given]
-    return [path for paths in found for path in paths]
+@dataclass(frozen=True)
+class Photo:
+    """A photo to work on: its file, and the folder below the output where its result belongs."""
+
+    path: Path
+    place: Path = Path()
 
 
-def targets_for(photos: Sequence[Path], styles: Sequence[str], output: Path | None) -> list[Path]:
-    """Where the result of each photo goes: `output` itself, or PHOTO_STYLE in the folder `output`, which is made.
+@dataclass(frozen=True)
+class Photos:
+    """The photos to work on, and what was left out of folders, in words."""
+
+    photos: list[Photo]
+    left_out: str
+
+
+def photos_in(given: Sequence[Path], *, without: Collection[Path] = ()) -> Photos:
+    """The photos named, and those in the folders named but for results and the files and folders `without`.
+
+    Raises as `look_through` does.
+    """
+    photos, found = [], Found([])
+    several = sum(path.is_dir() for path in given) > 1
+    for path in given:
+        if not path.is_dir():
+            photos.append(Photo(path))
+            continue
+        inside = look_through(path, without=without, results=False)
+        found.left_out.update(inside.left_out)
+        # Of several folders each has one of its own in the output.
+        root = Path(path.resolve().name) if several else Path()
+        photos += [Photo(file, root / file.parent.relative_to(path)) for file in inside.pictures]
+    return Photos(photos, found.told)
+
+
+def label(style: str) -> str:
+    """What a style is called in the names of results: as it is named, without the suffix of a file."""
+    name = Path(style).stem if style.lower().endswith(".h5") else style
+    return name.replace("/", "_").replace("\\", "_")
+
+
+def targets_for(photos: Sequence[Photo], styles: Sequence[str], output: Path | None) -> list[Path]:
+    """Where the result of each photo goes: `output` itself, or PHOTO_STYLE in the folder `output`.
+
+    A tree of folders comes out as it went in. Folders are made. A name that is too long for the file system is cut,
+    and ends in a part of its digest.
 
     Raises
     ------
     ValueError
-        The output is `-`, or one file for several photos; or two photos would have one result.
+        The output is one file for several photos; two photos would have one result; or a result would be its photo.
     OSError
-        The folder cannot be made.
+        A folder cannot be made.
     """
-    if output == Path("-"):
-        raise ValueError("output: expected a file or a folder, got -; pictures are not written to the standard output")
-    if output is not None and output.suffix and not output.is_dir():
+    if output is not None and (output == STANDARD or (output.suffix and not output.is_dir())):
         if len(photos) > 1:
-            raise ValueError(f"output: {len(photos)} photos need a folder, got the file name {output}")
+            what = "the standard output" if output == STANDARD else f"the file name {output}"
+            raise ValueError(f"output: {len(photos)} photos need a folder, got {what}")
+        _check_apart(photos, [output])
         return [output]
     folder = output or Path()
-    targets = [folder / f"{photo.stem}_{'_'.join(styles)}{_suffix(photo)}" for photo in photos]
+    targets = [folder / photo.place / _name(photo.path, styles) for photo in photos]
     where: dict[Path, Path] = {}
     for photo, target in zip(photos, targets, strict=True):
-        if (other := where.setdefault(target, photo)) is not photo:
-            raise ValueError(f"output: {other} and {photo} would both become {target}; stylize them apart")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OSError(f"cannot make the folder {folder}: {error.strerror}; choose another output") from error
+        if (other := where.setdefault(target, photo.path)) is not photo.path:
+            raise ValueError(f"output: {other} and {photo.path} would both become {target}; stylize them apart")
+    _check_apart(photos, targets)
+    for parent in sorted({target.parent for target in targets}):
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"cannot make the folder {parent}: {error.strerror}; choose another output") from error
     return targets
 
 
-def _suffix(photo: Path) -> str:
-    """The format of the result: the photo's, if it can be written."""
-    suffix = photo.suffix.lower()
-    return suffix if suffix in WRITABLE else ".png"
+def _check_apart(photos: Sequence[Photo], targets: Sequence[Path]) -> None:
+    """No result may take the place of a photo."""
+    inputs = {os.path.realpath(photo.path) for photo in photos}
+    for target in targets:
+        if target.exists() and os.path.realpath(target) in inputs:
+            error = ValueError(f"output: {target} is a photo that is read, and would be lost")
+            raise with_hint(error, "choose another {output}")
+
+
+def _name(photo: Path, styles: Sequence[str]) -> str:
+    stem = "input" if photo == STANDARD else photo.stem
+    ending = f"_{'_'.join(styles)}{suffix_for(photo)}"
+    whole = stem + ending
+    if len(os.fsencode(whole)) <= _LONGEST:
+        return whole
+    digest = hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]
+    tail = os.fsencode(ending)[-80:].decode(errors="ignore")
+    room = _LONGEST - len(os.fsencode(tail)) - len(digest) - 1
+    return f"{os.fsencode(stem)[:room].decode(errors='ignore')}~{digest}{tail}"

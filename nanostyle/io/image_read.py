@@ -111,8 +111,8 @@ def _read(found: PictureFile, name: str, size: int | None, max_pixels: int) -> P
         if alpha is not None:
             pixels = fill_hidden(pixels, alpha)
         return Picture(
-            pixels=_upright(pixels, found.turn),
-            alpha=None if alpha is None else _upright(alpha, found.turn),
+            pixels=upright(pixels, found.turn),
+            alpha=None if alpha is None else upright(alpha, found.turn),
             original=(width, height) if found.turn >= 5 else (height, width),
             bits=16 if isinstance(decoded[0], Deep) else 8,
             orientation=found.orientation,
@@ -137,7 +137,7 @@ def _at_size(decoded: Decoded, space: Space, size: tuple[int, int]) -> tuple[Pix
     return to_srgb(image, space), alpha
 
 
-def _upright(values: Pixels, orientation: int) -> Pixels:
+def upright(values: Pixels, orientation: int) -> Pixels:
     """A picture (H, W, …) that is stored in one of Exif's orientations, upright."""
     if orientation >= 5:  # the first row is at the side
         values = values.swapaxes(0, 1)

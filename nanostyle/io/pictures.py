@@ -4,12 +4,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image
-
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
-from nanostyle.io.formats import READABLE
-from nanostyle.io.image_read import load_image
+from nanostyle.io.decoding import opened
+from nanostyle.io.folders import look_through
+from nanostyle.io.image_read import MAX_PIXELS, load_image
+from nanostyle.io.picture_file import open_picture
 
 
 def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
@@ -22,22 +22,7 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     NotADirectoryError
         `folder` is a file.
     """
-    folder = Path(folder)
-    if not folder.exists():
-        raise FileNotFoundError(f"there is no folder {folder}; check the name")
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; give a folder of pictures")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in READABLE
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
-    if not found:
-        known = " ".join(sorted(READABLE))
-        raise FileNotFoundError(f"no pictures in {folder} or below it; looked for {known}")
-    return sorted(found, key=lambda path: path.as_posix())
+    return look_through(Path(folder)).pictures
 
 
 def sides(file: Path) -> tuple[int, int]:
@@ -47,13 +32,11 @@ def sides(file: Path) -> tuple[int, int]:
     ------
     ValueError
         It is not a picture, or its header is damaged.
+    OSError
+        It cannot be read.
     """
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            return width, height
-    except Exception as error:  # readers of headers raise nearly anything on a file that is not what it seems
-        raise ValueError(f"{file} is not a picture, or is damaged: {' '.join(str(error).split())}") from error
+    with opened(file) as open_file:
+        return open_picture(open_file, str(file), MAX_PIXELS).size
 
 
 def style_files(sources: Sequence[str | os.PathLike[str]], *, taken: Sequence[str] = ()) -> dict[str, Path]:

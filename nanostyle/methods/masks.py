@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.types import Pixels
-from nanostyle.io.image_read import Picture
+from nanostyle.errors import NanostyleError
+from nanostyle.io.image_read import Picture, upright
 from nanostyle.io.resample import resize
 
 Mask = npt.NDArray[np.float32]
@@ -19,6 +20,45 @@ def mask_of(picture: Picture) -> Mask:
     if picture.alpha is not None:
         mask = mask * picture.alpha
     return mask
+
+
+# Sides of a mask that was made for the photo at another size are off by a pixel or two.
+_TOLERANCE = 0.02
+
+
+def fitted_masks(masks: Sequence[Mask], names: Sequence[str], photo: Picture) -> list[Mask]:
+    """The masks for a photo: one with the proportions of the photo as it is, of the photo as it is stored turned.
+
+    A camera held on its side stores its photo lying, and says so; a program that does not look makes lying masks.
+
+    Raises
+    ------
+    NanostyleError
+        A mask has other proportions than the photo.
+    """
+    return [
+        _fitted(mask, name or f"mask {i + 1}", photo) for i, (mask, name) in enumerate(zip(masks, names, strict=True))
+    ]
+
+
+def _fitted(mask: Mask, name: str, photo: Picture) -> Mask:
+    height, width = photo.original
+    if _proportions(mask.shape, (height, width)):
+        return mask
+    if photo.orientation >= 5 and _proportions(mask.shape, (width, height)):
+        return upright(mask, photo.orientation)
+    raise NanostyleError(
+        f"mask: {name} is {mask.shape[1]} x {mask.shape[0]} pixels, the photo {width} x {height}: they have different"
+        " proportions",
+        hint="draw the {mask} over the photo, at any size",
+    )
+
+
+def _proportions(one: tuple[int, ...], other: tuple[int, int]) -> bool:
+    """Whether two sizes (height, width) have the same proportions, to 2 % or to one pixel of the smaller."""
+    scale = min(one[0] / other[0], one[1] / other[1])
+    off = max(abs(one[0] - scale * other[0]), abs(one[1] - scale * other[1]))
+    return off <= max(1.0, _TOLERANCE * max(one))
 
 
 def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[np.float32]:
@@ -37,6 +77,12 @@ def composed(photo: Pixels, results: Sequence[Pixels], parts: npt.NDArray[np.flo
     for result, part in zip(results, parts, strict=True):
         mixed += result * part[..., None]
     return mixed
+
+
+def within(photo: Pixels, result: Pixels, masks: Sequence[Mask]) -> Pixels:
+    """`result`, of any size, where the masks are white; what all of them leave black is the photo's own."""
+    share = region_shares(masks, _size(photo)).sum(axis=0, keepdims=True)
+    return composed(photo, [resize(result, _size(photo))], share)
 
 
 def by_region(renders: Sequence[Callable[[Pixels], Pixels]], masks: Sequence[Mask]) -> Callable[[Pixels], Pixels]:

@@ -18,7 +18,7 @@ from nanostyle.io.resample import resize
 from nanostyle.io.sources import Source, name_of, read_source
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import Step, gatys
-from nanostyle.methods.masks import by_region, mask_of
+from nanostyle.methods.masks import Mask, by_region, fitted_masks, mask_of, within
 from nanostyle.methods.request import OF_GATYS, OF_TRAINED, StylizeOptions
 from nanostyle.methods.result import Progress, Result
 from nanostyle.methods.strokes import stroked
@@ -96,7 +96,7 @@ class Stylizer:
         self._regions = [mask_of(read_source(mask)) for mask in self.options.masks]
         self.model: TrainedModel[Any] | None = None
         self.style: Any = None
-        self._work: Callable[[Pixels], Iterator[_Stage]]
+        self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
         network = self._choose(kinds, model)
         if network is None:
             self._prepare_gatys(wanted)
@@ -129,7 +129,8 @@ class Stylizer:
         """
         picture = read_source(photo, size=self.options.size)
         name = name or name_of(photo)
-        for done, total, loss, terms, facts, pixels in self._work(picture.pixels):
+        masks = fitted_masks(self._regions, [name_of(mask) for mask in self.options.masks], picture)
+        for done, total, loss, terms, facts, pixels in self._work(picture.pixels, masks):
             make = partial(self._result, picture, name, pixels, facts)
             yield Progress(done, total, loss, terms, make)
 
@@ -239,10 +240,11 @@ class Stylizer:
         if self._regions:
             each = [stroked(model, style, strength=strength, **how) for style in styles]
             self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
+            self._work = lambda pixels, masks: _once(by_region(each, masks)(pixels))
         else:
-            self._render = stroked(model, self.style, strength=strength, **how)
-        render = self._render
-        self._work = lambda pixels: _once(render(pixels))
+            render = stroked(model, self.style, strength=strength, **how)
+            self._render = render
+            self._work = lambda pixels, _: _once(render(pixels))
         self.facts = {
             "method": model.kind,
             "model": model.path.name if model.path else "",
@@ -274,19 +276,20 @@ class Stylizer:
         self.title = f"method gatys, loss network {path}"
         network = loss_network(path, pooling=options.pooling, padding=options.padding, device=self.device)
 
-        def work(pixels: Pixels) -> Generator[_Stage, None, None]:
+        def work(pixels: Pixels, masks: Sequence[Mask]) -> Generator[_Stage, None, None]:
             steps = gatys(
                 pixels,
                 styles,
                 network,
                 options.gatys,
                 style_weights=options.weights,
-                masks=self._regions,
+                masks=masks,
                 device=self.device,
             )
             for step in steps:
                 facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
-                yield step.iteration, step.iterations, step.loss, step.terms, facts, partial(_pixels_of, step)
+                made = partial(_pixels_of, step, pixels, masks)
+                yield step.iteration, step.iterations, step.loss, step.terms, facts, made
 
         self._work = work
         self.facts = {
@@ -309,8 +312,8 @@ _Stage: TypeAlias = tuple[int, int, float | None, dict[str, float], dict[str, An
 """Steps done and planned, loss and terms, what the recipe says of them, and the picture so far."""
 
 
-def _pixels_of(step: Step) -> Pixels:
-    return step.pixels
+def _pixels_of(step: Step, photo: Pixels, masks: Sequence[Mask]) -> Pixels:
+    return within(photo, step.pixels, masks) if masks else step.pixels
 
 
 def _once(pixels: Pixels) -> Generator[_Stage, None, None]:
