@@ -15,8 +15,10 @@ import numpy as np
 from bench.speed.gpu import Work, machine, milliseconds, need_gpu, parser, write
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import Device, repeated
+from nanostyle.backend.types import Array
 from nanostyle.diagnostics.speed import gatys_objective, picture, transformer, vgg19
 from nanostyle.nets.perceptual import LOSS_SCALE
+from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import move, parameters, state
 from nanostyle.optim.loss_scale import LossScale
 from nanostyle.optim.optimizer import Optimizer
@@ -149,6 +151,31 @@ def stylizing(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterato
         yield Race(f"stylize {name}", runs, results, exact)
 
 
+def _our_step(
+    cp: Any, net: TransformerNet, photos: Array, painting: Array, options: TrainOptions, *, adapts: bool
+) -> Callable[[], Any]:
+    """A recorded step of our training of `net`, with a loss scale that `adapts` or stays 1; it returns the loss."""
+    objective = Objective(vgg19(device=GPU), options)
+    task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device=GPU)
+    trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
+    adam = Optimizer(trained, max_norm=options.clip, loss_scale=LossScale(adapts=adapts))
+
+    def take(photos: Any, *, lr: Any, t: Any, scale: Any, **inputs: Any) -> Any:
+        loss, _ = task.losses(photos, **inputs)
+        loss.backward(scale)
+        adam.step(lr=lr, t=t, scale=scale)
+        return loss.data
+
+    work, inputs, device_photos = repeated(take, GPU), task.inputs(0, len(photos)), cp.asarray(photos)
+
+    def ours() -> Any:
+        numbers = adam.numbers(options.lr)
+        adam.t += 1
+        return work(device_photos, **numbers, **inputs)
+
+    return ours
+
+
 def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator[Race]:
     """A whole step at 256 x 256, batch 4: both networks forward and backward, and Adam."""
     from bench.speed.torch_nets import Features, Transformer, perceptual_loss, tensor
@@ -184,24 +211,7 @@ def training(cp: Any, torch: Any, precision: str, *, compiled: bool) -> Iterator
 
         return step
 
-    objective = Objective(vgg19(device=GPU), options)
-    task = StyleTask("feedforward", net, {"painting": painting[0]}, objective, device=GPU)
-    trained = {name: p for name, p in parameters(net).items() if p.requires_grad}
-    adam = Optimizer(trained, max_norm=options.clip, loss_scale=LossScale(adapts=precision == "fp16"))
-
-    def take(photos: Any, *, lr: Any, t: Any, scale: Any, **inputs: Any) -> Any:
-        loss, _ = task.losses(photos, **inputs)
-        loss.backward(scale)
-        adam.step(lr=lr, t=t, scale=scale)
-        return loss.data
-
-    work, inputs, device_photos = repeated(take, GPU), task.inputs(0, batch), cp.asarray(photos)
-
-    def ours() -> Any:
-        numbers = adam.numbers(options.lr)
-        adam.t += 1
-        return work(device_photos, **numbers, **inputs)
-
+    ours = _our_step(cp, net, photos, painting, options, adapts=precision == "fp16")
     exact = _numbers(exactly(torch, lambda: loss_of(model, features, False)))
     results = {"nanostyle": ours().get().reshape(1).copy(), "eager": _numbers(step_of(model, features)())}
     runs: dict[str, Work] = {"nanostyle": ours, "eager": step_of(model, features)}
