@@ -96,6 +96,42 @@ def test_every_picture_is_shown_somewhere():
         assert not name.startswith("docs/") or name in text, f"no page names {name}"
 
 
+USERS_SEE = ("nanostyle/cli", "nanostyle/api.py")
+SILENT = "Changelog: none"  # a line of the message of a commit that users do not notice
+
+
+def unnamed(root):
+    """Commits since the last change of CHANGELOG.md that change what users see and do not say `Changelog: none`."""
+    (last,) = git(root, "log", "-1", "--format=%H", "--", "CHANGELOG.md") or [""]
+    commits = git(root, "log", "--format=%h", f"{last}..HEAD", "--", *USERS_SEE)
+    return [name for name in commits if SILENT not in git(root, "log", "-1", "--format=%B", name)]
+
+
+def test_the_changelog_names_what_users_notice():
+    if git(ROOT, "rev-parse", "--is-shallow-repository") == ["true"]:
+        pytest.skip("the checkout has no history")
+    assert unnamed(ROOT) == [], f"add a line to CHANGELOG.md, or `{SILENT}` to the message of the commit"
+
+
+def test_a_change_without_a_line_in_the_changelog_is_found(tmp_path):
+    def commit(name, message):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(message)
+        words = ["-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "--quiet", "-m", message]
+        for step in (["add", "."], words):
+            subprocess.run(["git", "-C", tmp_path, *step], check=True)
+
+    if git(ROOT, "--version"):
+        subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    commit("nanostyle/cli/a.py", "one")
+    commit("CHANGELOG.md", "two")
+    commit("nanostyle/nn/a.py", "three")
+    commit("nanostyle/cli/a.py", f"four\n\n{SILENT}")
+    assert unnamed(tmp_path) == []
+    commit("nanostyle/api.py", "five")
+    assert len(unnamed(tmp_path)) == 1
+
+
 def test_a_stray_is_found(tmp_path):
     """The checks above see a binary and a large text that no row names."""
     if git(ROOT, "--version"):
