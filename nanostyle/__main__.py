@@ -1,7 +1,10 @@
 """`python -m nanostyle`, and the command `nanostyle`."""
 
+import io
+import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 # What the system sends to end a program, and what a terminal sends when it closes, which Windows does not know.
@@ -15,6 +18,7 @@ def main() -> None:
     been reached is saved, one line says so, and the exit status is 130. A signal that the program was started to ignore
     (`nohup`) stays ignored.
     """
+    _make_streams()
     for number in _ENDS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _interrupt)
@@ -24,6 +28,23 @@ def main() -> None:
         sys.stderr.write("Interrupted\n")
         sys.exit(130)
     run()
+
+
+def _make_streams() -> None:
+    """Give a program that was started without streams (a service, `2>&-`) ones that lead nowhere.
+
+    Otherwise the next file that is opened would be taken for one of them. What a stream's encoding has not is escaped.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -112,11 +112,18 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
 
 
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
-    global _pool
+    global _pool, _threads
+    futures: list[Future[None]] = []
     with _pool_lock:  # so that no other thread shuts the pool down between the two lines
         if _pool is None:
             _pool = ThreadPoolExecutor(max(1, _threads - 1), thread_name_prefix="nanostyle")
-        return [_pool.submit(work) for _ in range(times)]
+        try:
+            for _ in range(times):
+                futures.append(_pool.submit(work))
+        except RuntimeError:  # a limit on threads (`ulimit -u`): the calling thread works alone, now and from now on
+            _pool.shutdown(cancel_futures=True)
+            _pool, _threads = None, 1
+    return futures
 
 
 def _after_fork() -> None:

@@ -1,6 +1,7 @@
 """Networks known by name, and where their files are."""
 
 import os
+import tempfile
 from collections.abc import Collection
 from pathlib import Path
 
@@ -28,12 +29,15 @@ _COMMANDS = {
 
 
 def cache_folder() -> Path:
-    """The user's folder for files that can be had again."""
-    if os.name == "nt":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "nanostyle"
+    """The user's folder for files that can be had again; one for temporary files where the user has no home."""
+    base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "nanostyle"
+    try:
+        home = Path.home()
+    except RuntimeError:  # a container's user without an entry in the list of users
+        return Path(tempfile.gettempdir()) / "nanostyle"
+    return home / ("AppData/Local" if os.name == "nt" else ".cache") / "nanostyle"
 
 
 def find(name: str | os.PathLike[str], among: Collection[str] = tuple(FILES)) -> Path:

@@ -389,3 +389,20 @@ def test_results_do_not_depend_on_what_blas_is_set_to():
         print(parallel(lambda i: i, range(3)))
     """
     assert run_python(code) == "[0, 1, 2]"
+
+
+def test_a_limit_on_threads_leaves_the_work_to_the_calling_one(monkeypatch):
+    before = thread_count()
+
+    def refuse(self):
+        raise RuntimeError("can't start new thread")
+
+    set_threads(4)
+    try:
+        monkeypatch.setattr("threading.Thread.start", refuse)
+        assert parallel(lambda i: i * i, range(20)) == [i * i for i in range(20)]
+        assert thread_count() == 1
+    finally:
+        monkeypatch.undo()
+        set_threads(before)
+    assert parallel(lambda i: i * i, range(20)) == [i * i for i in range(20)]

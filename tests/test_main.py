@@ -1,0 +1,38 @@
+"""The command starts anywhere: without streams, without a home, in any encoding."""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from nanostyle.models import registry
+from tests.support.command import environment
+
+INFO = f"{sys.executable} -m nanostyle styles"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell closes the streams")
+@pytest.mark.parametrize("closed", ["2>&-", "2>&- <&-", ">&- 2>&- <&-"])
+def test_streams_may_be_missing(tmp_path, closed):
+    done = subprocess.run(f"{INFO} {closed}", shell=True, env=environment(), cwd=tmp_path, timeout=120)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_what_a_stream_has_not_is_escaped(encoding):
+    code = "from nanostyle.__main__ import _make_streams; _make_streams(); print('夜 ü')"
+    env = {**environment(), "PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, timeout=60, check=True)
+    assert done.stdout.startswith(rb"\u591c")
+
+
+def test_a_user_without_a_home_has_a_cache_too(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert registry.cache_folder() == Path(tempfile.gettempdir()) / "nanostyle"
