@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
 from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target
+from nanostyle.io.claim import claimed, renew
 from nanostyle.io.image_read import Picture, load_image, read_file
 from nanostyle.io.image_write import check_writable, encode_image
 from nanostyle.methods.gatys import GatysOptions
@@ -183,12 +184,13 @@ def _stylize_all(
     for path, target in work:
         try:
             # Another program may work on the same folder.
-            if saving.skip_existing and target.exists():
-                continue
-            picture = alone or _read(path, stylizer.options.size)
-            for note in picture.notes:
-                runtime.say(f"{path}: {note}")
-            _stylize_one(stylizer, path, picture, target, runtime, saving)
+            with claimed(target) if saving.skip_existing else nullcontext(target) as claim:
+                if claim is None or (saving.skip_existing and target.exists()):
+                    continue
+                picture = alone or _read(path, stylizer.options.size)
+                for note in picture.notes:
+                    runtime.say(f"{path}: {note}")
+                _stylize_one(stylizer, path, picture, target, runtime, saving, claim)
         except FileExistsError as error:
             if not saving.skip_existing:
                 raise
@@ -203,7 +205,7 @@ def _stylize_all(
 
 
 def _stylize_one(
-    stylizer: Stylizer, path: Path, photo: Picture, target: Path, runtime: Runtime, saving: Saving
+    stylizer: Stylizer, path: Path, photo: Picture, target: Path, runtime: Runtime, saving: Saving, claim: Path
 ) -> None:
     """Stylize a photo and save the result; after Ctrl-C or divergence, the last picture there was."""
     progress = Progress(path.name, quiet=runtime.quiet)
@@ -213,6 +215,8 @@ def _stylize_one(
             for step in steps:
                 note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
                 progress.show(step.done, step.total, note)
+                if saving.skip_existing:
+                    renew(claim)
     finally:
         progress.close()
         if step is not None:

@@ -197,3 +197,35 @@ def test_thumbnail(colors):
     np.testing.assert_allclose(thumbnail, resize(large, (40, 60)), atol=2 * LOSSY)
     assert len(thumbnail_jpeg(large, 60, quality=20)) < len(data)
     assert decode_image(thumbnail_jpeg(floats(colors), 60)).shape == colors.shape  # never enlarged
+
+
+@pytest.mark.parametrize("with_alpha", [False, True])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_round_trip(tmp_path, suffix, with_alpha):
+    values = np.random.default_rng(0).integers(0, 65536, (37, 41, 4)) / 65535
+    pixels, alpha = values[..., :3].astype(np.float32), values[..., 3].astype(np.float32) if with_alpha else None
+    save_image(tmp_path / f"deep{suffix}", pixels, alpha=alpha, bits=16, recipe=RECIPE)
+    picture = load_image(tmp_path / f"deep{suffix}")
+    assert picture.bits == 16
+    np.testing.assert_allclose(picture.pixels, pixels, atol=1e-7)
+    if with_alpha:
+        np.testing.assert_allclose(picture.alpha, alpha, atol=1e-7)
+    assert read_recipe(tmp_path / f"deep{suffix}") == RECIPE
+    with Image.open(tmp_path / f"deep{suffix}") as seen:  # other programs read it as well
+        shown = np.asarray(seen.convert("RGB"))
+    np.testing.assert_allclose(shown / 255, pixels, atol=1 / 255)
+
+
+@pytest.mark.parametrize(("suffix", "bound"), [(".avif", 0.1), (".gif", 0.25)])
+def test_avif_and_gif_round_trip(tmp_path, colors, suffix, bound):
+    save_image(tmp_path / f"a{suffix}", floats(colors), recipe=RECIPE, bits=16)
+    picture = load_image(tmp_path / f"a{suffix}")
+    assert picture.bits == 8
+    np.testing.assert_allclose(picture.pixels, floats(colors), atol=bound)
+    assert read_recipe(tmp_path / f"a{suffix}") == RECIPE
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_deep_results_that_are_no_picture(kind):
+    with pytest.raises(ValueError, match="holds NaN"):
+        encode_image(kind, np.full((2, 2, 3), np.nan), bits=16)

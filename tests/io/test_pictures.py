@@ -1,8 +1,9 @@
 """Pictures in folders."""
 
 import pytest
+from PIL import Image
 
-from nanostyle.io.pictures import find_pictures
+from nanostyle.io.pictures import find_pictures, sides
 
 
 def test_find_pictures(tmp_path):
@@ -37,3 +38,16 @@ def test_find_pictures_refuses(tmp_path):
         find_pictures(tmp_path / "missing")
     with pytest.raises(NotADirectoryError, match=r"notes\.txt is a file; give a folder"):
         find_pictures(tmp_path / "notes.txt")
+
+
+def test_the_sides_of_a_large_picture_are_told_without_a_warning(tmp_path, monkeypatch, recwarn):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)
+    Image.new("RGB", (10, 8)).save(tmp_path / "largish.png")
+    assert sides(tmp_path / "largish.png") == (10, 8)
+    assert not recwarn.list
+
+
+def test_the_sides_of_what_is_no_picture(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"a\.png is not a picture"):
+        sides(tmp_path / "a.png")
