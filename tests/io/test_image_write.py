@@ -15,7 +15,7 @@ from PIL import Image
 from nanostyle.io import atomic
 from nanostyle.io import image_write as image_write_module
 from nanostyle.io.image_read import decode_image, load_image
-from nanostyle.io.image_write import check_writable, save_image, thumbnail_jpeg
+from nanostyle.io.image_write import check_writable, encode_image, save_image, thumbnail_jpeg
 from nanostyle.io.recipe import read_recipe
 from nanostyle.io.resample import resize
 from tests.support.picture_files import HEIGHT, LOSSY, WIDTH, floats
