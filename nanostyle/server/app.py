@@ -312,7 +312,12 @@ def _label(name: str) -> str:
     'Starry Night van Gogh'
     """
     words = name.replace("_", " ").split()
-    return " ".join(word if word in _SMALL_WORDS and i else word[:1].upper() + word[1:] for i, word in enumerate(words))
+    return " ".join(word if word in _SMALL_WORDS and i else _capital(word) for i, word in enumerate(words))
+
+
+def _capital(word: str) -> str:
+    """A word with a capital; a Roman number all in capitals."""
+    return word.upper() if word.strip("ivx") == "" else word[:1].upper() + word[1:]
 
 
 def _upload_told(upload: Upload) -> dict[str, Any]:

@@ -39,7 +39,8 @@ async function choosePhoto(photo) {
   viewer.compare(1);
   tell(`${photo.name}, ${photo.width} × ${photo.height}`);
   if (photo.recipe) offerRecipe(photo.recipe);
-  drawStrip();
+  $("size").placeholder = Math.max(photo.width, photo.height);
+  drawChosen();
   changed();
 }
 
@@ -64,6 +65,7 @@ function offerRecipe(recipe) {
   button.onclick = () => {
     state.chosen = known.map((style, i) => ({ ...style, weight: recipe.weights?.[i] || 1 }));
     if (Number.isFinite(strength)) $("strength").value = strength;
+    drawStyles();
     drawChosen();
     changed();
   };
@@ -137,8 +139,9 @@ function drawChosen() {
     out.setAttribute("aria-label", `Without ${style.label}`);
     return make("li", {}, make("span", { textContent: style.label }), share, out, slider);
   }));
-  $("mask-tools").hidden = !state.chosen.length;
-  $("mask-hint").hidden = Boolean(state.chosen.length);
+  const ready = Boolean(state.photo && state.chosen.length);
+  $("mask-tools").hidden = !ready;
+  $("mask-hint").hidden = ready;
   $("mask-style").replaceChildren(...state.chosen.map((style) => make("option", { value: style.key, textContent: style.label })));
   for (const key of state.masks.keys()) if (!state.chosen.some((style) => style.key === key)) state.masks.delete(key);
   if (!state.chosen.length) stopPainting();
@@ -275,6 +278,7 @@ function listen() {
   document.querySelectorAll("#tabs button").forEach((tab) => tab.addEventListener("click", () => {
     document.querySelectorAll("#tabs button").forEach((other) => other.setAttribute("aria-pressed", String(other === tab)));
     $("panel").dataset.tab = tab.dataset.tab;
+    document.querySelector("main").scrollTo(0, 0);
   }));
   listenForDrops();
 }
@@ -308,6 +312,7 @@ async function begin() {
   $("queue").textContent = `${version}, ${device}, ${threads} thread${threads === 1 ? "" : "s"}`;
   for (const photo of state.info.photos || []) if (!state.photos.some((known) => known.id === photo.id)) state.photos.push(photo);
   if (!state.photo && state.photos.length) await choosePhoto(state.photos[0]);
+  else tell("Add a photo and choose a style.");
   drawStrip();
   changed();
 }

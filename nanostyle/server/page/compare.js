@@ -1,5 +1,6 @@
 // The picture on the stage: result over photo with a handle between them, zoom and pan for both at once.
 
+const KNOB = 22; // px: half the width of the handle
 const $ = (id) => document.getElementById(id);
 
 export class Viewer {
@@ -67,7 +68,9 @@ export class Viewer {
     const left = Math.min(Math.max(this.x, 0), this.view.clientWidth);
     const right = Math.min(Math.max(this.x + this.width * this.scale, 0), this.view.clientWidth);
     const line = left + (right - left) * this.at;
-    this.handle.style.left = line + "px";
+    // At either end the knob stays whole.
+    this.handle.style.left = Math.min(Math.max(line, KNOB), this.view.clientWidth - KNOB) + "px";
+    this.handle.classList.toggle("end", this.at === 0 || this.at === 1);
     const shown = ((line - this.x) / (this.width * this.scale)) * 100;
     $("result").style.clipPath = `inset(0 ${100 - shown}% 0 0)`;
   }

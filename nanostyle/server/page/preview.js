@@ -23,7 +23,7 @@ class Preview {
     const long = Math.max(photo.width, photo.height);
     for (const [side, rest] of STAGES) {
       if (side !== STAGES[0][0] && side / 2 >= long) continue;
-      this.timers.push(setTimeout(() => this.ask(run, Math.min(side, long), photo), rest));
+      this.timers.push(setTimeout(() => this.ask(run, Math.max(16, Math.min(side, long)), photo), rest));
     }
   }
 

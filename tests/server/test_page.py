@@ -1,0 +1,422 @@
+"""The page in a real browser: what a person does with mouse, keys and finger, and what a hostile page tries."""
+
+import base64
+import contextlib
+import io
+import json
+import os
+import socket
+import threading
+import time
+import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import numpy as np
+import pytest
+from PIL import Image
+
+if not os.environ.get("CI"):  # there, what is missing is an error
+    pytest.importorskip("uvicorn")
+    pytest.importorskip("playwright")
+
+import uvicorn
+from playwright.sync_api import Error
+
+from nanostyle.io.recipe import recipe_in
+from tests.support.browser import browser, launched, page, shot
+from tests.support.paths import ROOT
+from tests.support.server import TOKEN, application, pixels_of
+
+pytestmark = pytest.mark.browser
+
+PICTURES = ROOT / "docs" / "pictures"
+PHOTO, ART = PICTURES / "photo.jpg", PICTURES / "painting.jpg"
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+
+@pytest.fixture(scope="module")
+def chrome():
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site():
+    """The real server, in a thread."""
+    site, app = application(upload=64_000_000, pixels=100_000_000, memory=1_000_000_000)
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None, log_level="critical")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    site.port = listening.getsockname()[1]
+    site.address = f"http://127.0.0.1:{site.port}/"
+    yield site
+    site.end()
+    server.should_exit = True
+    thread.join(30)
+    listening.close()
+    site.worker.close()
+
+
+@pytest.fixture
+def opened(chrome, site):
+    with page(chrome, f"{site.address}#{TOKEN}") as made:
+        made.wait_for_selector("#styles button img[src]")
+        yield made
+    for job in site.worker.jobs.values():
+        site.worker.cancel(job)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A photo of 256 pixels: quick to paint."""
+    path = tmp_path / "cat.png"
+    image = Image.open(PHOTO)
+    image.resize((256, 170)).save(path)
+    return path
+
+
+def add(opened, *photos):
+    opened.set_input_files("#photo-files", [str(photo) for photo in photos])
+    opened.wait_for_function(f"() => window.nanostyle.state.photos.length >= {len(photos)}")
+    opened.wait_for_selector("#viewer:not([hidden])")
+
+
+def style(opened, name, **options):
+    opened.click(f"#styles button[title^='{name}']", **options)
+
+
+def settled(opened):
+    """Wait until no preview is under way, and none is to come."""
+    opened.wait_for_timeout(700)
+    opened.evaluate("() => window.nanostyle.preview.waiting")
+
+
+def strength(opened, value):
+    opened.evaluate(
+        """(value) => {
+          const slider = document.getElementById("strength");
+          slider.value = value;
+          slider.dispatchEvent(new Event("input"));
+        }""",
+        value,
+    )
+
+
+def unfold(opened):
+    opened.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = true))")
+
+
+def shown(opened):
+    """(H, W, 3) of the result that the page shows."""
+    script = """async () => {
+      const image = document.getElementById("result");
+      await image.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      canvas.getContext("2d").drawImage(image, 0, 0);
+      return canvas.toDataURL("image/png");
+    }"""
+    return pixels_of(base64.b64decode(opened.evaluate(script).partition(",")[2]))
+
+
+def saved(opened, button):
+    with opened.expect_download(timeout=120_000) as download:
+        opened.click(button)
+    return download.value.suggested_filename, download.value.path().read_bytes()
+
+
+def png(opened):
+    opened.select_option("#format", "png")
+
+
+def test_a_photo_and_a_style_make_a_preview(opened, small):
+    assert opened.evaluate("() => location.hash") == ""
+    add(opened, small)
+    style(opened, "Starry")
+    settled(opened)
+    result, photo = shown(opened), pixels_of(small.read_bytes())
+    assert result.shape == photo.shape
+    assert np.abs(result.astype(int) - photo).mean() > 10
+    assert opened.get_attribute("#styles button[title^='Starry']", "aria-pressed") == "true"
+
+
+def test_a_photo_is_dropped_anywhere(opened, small):
+    data = list(small.read_bytes())
+    opened.evaluate(
+        """(data) => {
+          const transfer = new DataTransfer();
+          const name = "<img src=x onerror=alert(1)>.png";
+          transfer.items.add(new File([new Uint8Array(data)], name, { type: "image/png" }));
+          for (const kind of ["dragenter", "dragover", "drop"]) {
+            const options = { dataTransfer: transfer, bubbles: true, cancelable: true };
+            document.body.dispatchEvent(new DragEvent(kind, options));
+          }
+        }""",
+        data,
+    )
+    opened.wait_for_selector("#viewer:not([hidden])")
+    assert opened.evaluate("() => window.nanostyle.state.photo.width") == 256
+    opened.wait_for_selector("#photo[alt='The photo <img src=x onerror=alert(1)>.png']")
+    assert opened.locator("img[src='x']").count() == 0
+
+
+def test_dragging_the_strength_ends_with_its_last_value(opened, small, site):
+    add(opened, small)
+    style(opened, "Scream")
+    settled(opened)
+    before = len(site.worker.jobs)
+    for i in range(10):
+        strength(opened, 0.9 - i / 15)
+    settled(opened)
+    jobs = list(site.worker.jobs.values())[before:]
+    assert sum(job.began is not None for job in jobs) <= 4
+    last = shown(opened)
+    strength(opened, 1)
+    settled(opened)
+    whole, photo = shown(opened).astype(int), pixels_of(small.read_bytes()).astype(int)
+    assert np.abs(last - photo).mean() < 0.75 * np.abs(whole - photo).mean()
+
+
+def test_two_styles_are_downloaded_as_the_python_api_makes_them(opened, small):
+    import nanostyle
+
+    add(opened, small)
+    style(opened, "Starry")
+    style(opened, "Scream", modifiers=["Control"])
+    assert opened.locator("#chosen li").count() == 2
+    opened.locator("#chosen input").first.fill("0.5")
+    png(opened)
+    name, data = saved(opened, "#download")
+    assert name == "cat_starry_night_van_gogh.png"
+    styles = ["starry_night_van_gogh", "scream_munch"]
+    right = nanostyle.stylize(small, styles, weights=[0.5, 1], device="cpu")
+    np.testing.assert_array_equal(pixels_of(data), np.asarray(right.image))
+    recipe = recipe_in(data)
+    assert (recipe["photo"], recipe["styles"], recipe["weights"]) == ("cat.png", styles, [0.5, 1])
+
+
+def test_the_settings_of_a_result_come_back(opened, small, tmp_path):
+    add(opened, small)
+    style(opened, "Udnie")
+    strength(opened, 0.4)
+    png(opened)
+    (tmp_path / "result.png").write_bytes(saved(opened, "#download")[1])
+    opened.reload()
+    opened.wait_for_selector("#styles button img[src]")
+    add(opened, tmp_path / "result.png")
+    opened.click("text=Use its settings")
+    assert opened.input_value("#strength") == "0.4"
+    assert opened.get_attribute("#styles button[title^='Udnie']", "aria-pressed") == "true"
+
+
+def test_outside_of_a_painted_mask_the_photo_stays(opened, small):
+    add(opened, small)
+    style(opened, "Scream")
+    opened.click("#mask-paint")
+    box = opened.locator("#view").bounding_box()
+    x, y = box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2
+    opened.mouse.move(x, y)
+    opened.mouse.down()
+    opened.mouse.move(x + 60, y, steps=5)
+    opened.mouse.up()
+    settled(opened)
+    shot(opened, "mask")
+    png(opened)
+    data = saved(opened, "#download")[1]
+    difference = np.abs(pixels_of(data).astype(int) - pixels_of(small.read_bytes())).max(axis=-1)
+    assert difference[:, 160:].max() <= 1 and difference.max() > 40
+    assert recipe_in(data)["masks"] == ["mask Scream Munch.png"]
+
+
+def test_the_handle_moves_by_keys_and_shows_the_photo(opened):
+    add(opened, PHOTO)
+    style(opened, "Starry")
+    settled(opened)
+    opened.focus("#handle")
+    steps = ("ArrowLeft", 99), ("Shift+ArrowLeft", 89), ("Home", 0), ("ArrowRight", 1), ("End", 100)
+    for key, value in (*steps, *(("Shift+ArrowLeft", 90 - 10 * i) for i in range(5))):
+        opened.keyboard.press(key)
+        assert opened.get_attribute("#handle", "aria-valuenow") == str(value)
+    opened.evaluate("() => document.activeElement.blur()")
+    shot(opened, "page")
+
+
+def test_refining_shows_its_way_and_keeps_what_is_seen(opened, small):
+    add(opened, small)
+    opened.set_input_files("#painting-files", str(ART))
+    opened.wait_for_function("() => window.nanostyle.state.chosen.length === 1")
+    unfold(opened)
+    opened.fill("#refine-size", "64")
+    opened.fill("#iterations", "2000")
+    png(opened)
+    opened.click("#refine")
+    opened.wait_for_selector("#keep:not([hidden])")
+    seen = set()
+    until = time.monotonic() + 60
+    while len(seen) < 3 and time.monotonic() < until:
+        with contextlib.suppress(Error):  # there is none yet, or the next one is just coming
+            seen.add(shown(opened).tobytes())
+        time.sleep(0.1)
+    assert len(seen) >= 3
+    opened.click("#keep")
+    opened.wait_for_selector("text=Save it")
+    data = saved(opened, "text=Save it")[1]
+    recipe = recipe_in(data)
+    assert 1 <= recipe["iteration"] < 2000 and recipe["styles"] == ["painting.jpg"]
+    assert max(pixels_of(data).shape) == 64
+    assert opened.is_hidden("#cancel")
+
+
+def test_canceling_frees_the_queue(opened, small, site):
+    add(opened, small)
+    opened.set_input_files("#painting-files", str(ART))
+    opened.wait_for_function("() => window.nanostyle.state.chosen.length === 1")
+    settled(opened)
+    unfold(opened)
+    opened.fill("#refine-size", "64")
+    opened.click("#refine")
+    opened.wait_for_selector("#keep:not([hidden])")
+    opened.click("#cancel")
+    opened.wait_for_selector("text=/Canceled|Preview/")
+    settled(opened)
+    assert site.worker.counts() == (0, 0)
+
+
+def test_a_batch_is_one_zip(opened, small, tmp_path):
+    other = tmp_path / "other.png"
+    Image.open(small).resize((128, 85)).save(other)
+    add(opened, small, other)
+    style(opened, "Scream")
+    unfold(opened)
+    name, data = saved(opened, "#batch")
+    assert name == "nanostyle.zip"
+    assert zipfile.ZipFile(io.BytesIO(data)).namelist() == ["cat_scream_munch.jpg", "other_scream_munch.jpg"]
+
+
+def test_what_is_no_picture_is_told(chrome, site, tmp_path):
+    (tmp_path / "notes.png").write_text("no picture")
+    with page(chrome, f"{site.address}#{TOKEN}", allow=("415",)) as opened:
+        opened.set_input_files("#photo-files", str(tmp_path / "notes.png"))
+        opened.wait_for_selector("#message.error:has-text('not a picture')")
+
+
+def test_the_camera_is_painted(opened, site):
+    style(opened, "Scream")
+    unfold(opened)
+    opened.click("#camera")
+    opened.wait_for_function("() => window.nanostyle.state.camera?.frames >= 8", timeout=120_000)
+    side = opened.evaluate("() => window.nanostyle.state.camera.side")
+    assert 192 <= side <= 640
+    opened.click("#take")
+    opened.wait_for_function("() => window.nanostyle.state.photos.length === 1")
+    assert opened.evaluate("() => window.nanostyle.state.photo.name") == "camera.jpg"
+
+
+def test_on_a_phone(chrome, site, small):
+    with page(chrome, f"{site.address}#{TOKEN}", **PHONE) as opened:
+        opened.wait_for_selector("#styles button img[src]")
+        add(opened, small)
+        opened.tap("#styles button[title^='Great']")
+        settled(opened)
+        opened.tap("#tabs button[data-tab='mask']")
+        opened.tap("#mask-paint")
+        box = opened.locator("#view").bounding_box()
+        before = opened.evaluate("() => [window.nanostyle.viewer.x, window.nanostyle.viewer.scale]")
+        opened.touchscreen.tap(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+        settled(opened)
+        assert opened.evaluate("() => [window.nanostyle.viewer.x, window.nanostyle.viewer.scale]") == before
+        opened.tap("#tabs button[data-tab='more']")
+        assert opened.evaluate("() => document.documentElement.scrollWidth") <= 390
+        name, data = saved(opened, "#download")
+        assert name == "cat_great_wave_hokusai.jpg" and pixels_of(data).shape == (170, 256, 3)
+        assert recipe_in(data)["masks"]
+
+
+@pytest.mark.parametrize("width", [320, 820, 1280])
+def test_nothing_is_wider_than_the_screen_and_all_has_a_name(chrome, site, width, small):
+    with page(chrome, f"{site.address}#{TOKEN}", viewport={"width": width, "height": 700}) as opened:
+        opened.wait_for_selector("#styles button img[src]")
+        add(opened, small)
+        style(opened, "Scream")
+        unfold(opened)
+        for tab in ("styles", "adjust", "mask", "more"):
+            opened.evaluate("(tab) => { document.getElementById('panel').dataset.tab = tab; }", tab)
+            wide = """(width) => [...document.querySelectorAll('body *:not(#styles *):not(#layers, #layers *)')]
+              .filter((e) => e.offsetParent && e.getBoundingClientRect().right > width + 1)
+              .map((e) => e.id || e.tagName)"""
+            assert opened.evaluate(wide, width) == []
+        nameless = """() => [...document.querySelectorAll('button, input, select')].filter((e) => !e.hidden &&
+          !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() ||
+          e.querySelector('img[alt]'))).map((e) => e.id)"""
+        assert opened.evaluate(nameless) == []
+
+
+def test_without_the_token_the_page_asks_for_it(chrome, site):
+    with page(chrome, site.address, allow=("401",)) as opened:
+        opened.wait_for_selector("#token-dialog[open]")
+        opened.fill("#token", TOKEN)
+        opened.click("#token-dialog button")
+        opened.wait_for_selector("#styles button img[src]")
+
+
+HOSTILE = """<!doctype html><meta charset=utf-8><title>hostile</title><iframe src="{0}"></iframe>
+<img id=i src="{0}api/v1/info"><iframe name=t></iframe>
+<form id=f method=post enctype=multipart/form-data target=t action="{0}stylize?style=scream_munch">
+<input name=file value=x></form><script>
+window.tried = (async () => {{
+  const said = [];
+  document.getElementById("f").submit();
+  for (const options of [{{mode: "no-cors", method: "POST", body: "x"}}, {{mode: "cors"}}]) {{
+    try {{
+      const answer = await fetch("{0}api/v1/jobs", options);
+      said.push(answer.type === "opaque" ? "blind" : await answer.text());
+    }} catch {{ said.push("refused"); }}
+  }}
+  const other = window.open("{0}");
+  await new Promise((r) => setTimeout(r, 500));
+  try {{ said.push(other.document.title); }} catch {{ said.push("refused"); }}
+  said.push(await new Promise((r) => {{
+    const socket = new WebSocket("{0}".replace("http", "ws"));
+    socket.onopen = () => r("open");
+    socket.onerror = () => r("refused");
+  }}));
+  said.push(String(document.getElementById("i").naturalWidth));
+  return said;
+}})();
+</script>"""
+
+
+def test_a_hostile_page_gets_nothing(chrome, site):
+    body = HOSTILE.format(site.address).encode()
+
+    class Hostile(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hostile) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        before = len(site.worker.jobs), site.store.taken()
+        try:
+            with page(chrome, f"http://127.0.0.1:{server.server_port}/", allow=("",)) as opened:
+                said = opened.evaluate("() => window.tried")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert said[0] in ("blind", "refused") and said[1:] == ["refused", "refused", "refused", "0"], json.dumps(said)
+    assert (len(site.worker.jobs), site.store.taken()) == before
+
+
+def test_a_name_that_is_turned_to_this_machine_is_refused(chrome, site):
+    rebinding = launched(chrome.browser_type, "--host-resolver-rules=MAP evil.example 127.0.0.1")
+    address = f"http://evil.example:{site.port}/"
+    with contextlib.closing(rebinding) as running, page(running, address, allow=("403", "Opener-Policy")) as opened:
+        assert "does not go by that name" in opened.content()

@@ -1,0 +1,59 @@
+"""Debian's chromium, driven by Playwright: pages of which any error in the console is an error of the test."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+def chromium():
+    """The path of chromium; without it or Playwright the test skips, and fails where CI is set."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    try:
+        import playwright  # noqa: F401
+    except ImportError:
+        path = None
+    if path is None:
+        reason = "chromium or playwright is not installed: apt-get install chromium, pip install playwright"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
+def launched(kind, *more):
+    """A new chromium with a camera that shows a test picture; `more` are arguments of it."""
+    camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    return kind.launch(executable_path=chromium(), args=["--no-sandbox", *camera, *more])
+
+
+@contextlib.contextmanager
+def browser():
+    """A chromium for as long as the block runs."""
+    chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver, contextlib.closing(launched(driver.chromium)) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def page(running, address, *, allow=(), **context):
+    """A page at `address`; what its console calls an error fails the test, but for lines with a text of `allow`."""
+    options = {"viewport": {"width": 1280, "height": 800}, **context}
+    with contextlib.closing(running.new_context(**options)) as made:
+        made.set_default_timeout(60_000)
+        opened, errors = made.new_page(), []
+        opened.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        opened.on("pageerror", lambda error: errors.append(str(error)))
+        opened.goto(address)
+        yield opened
+        assert [error for error in errors if not any(text in error for text in allow)] == []
+
+
+def shot(opened, name):
+    """A picture of the page, where the environment names a folder for them."""
+    if folder := os.environ.get("NANOSTYLE_SHOTS"):
+        opened.screenshot(path=str(Path(folder) / f"{name}.png"))
