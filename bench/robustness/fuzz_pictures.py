@@ -109,6 +109,8 @@ def mutated(seed: int, index: int, kind: str, files: dict[str, list[bytes]]) -> 
     data = files[kind][rng.integers(0, len(files[kind]))]
     kinds = sorted(files)
     for _ in range(rng.integers(1, 4)):
+        if len(data) < 8:
+            break
         other = files[kinds[rng.integers(0, len(kinds))]][0]
         data = MUTATIONS[int(rng.integers(0, len(MUTATIONS)))](rng, data, other) or b"\0"
     return data
