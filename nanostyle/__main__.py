@@ -48,7 +48,7 @@ def _make_streams() -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """As Ctrl-C. Further ones are ignored: they often come in pairs, and must not disturb what is saved."""
+    """Interrupt as Ctrl-C does. Later signals are ignored: they often come in pairs, and must not disturb saving."""
     for end in _ENDS:
         signal.signal(end, signal.SIG_IGN)
     raise KeyboardInterrupt

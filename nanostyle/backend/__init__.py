@@ -1,1 +1,1 @@
-"""Where arrays live, and who computes on them."""
+"""Devices, memory, threads, and the implementations that compute on arrays."""

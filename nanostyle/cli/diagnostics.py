@@ -19,7 +19,7 @@ from nanostyle.models.registry import FILES, find
 
 
 @click.command(short_help="Check every gradient.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws the test inputs.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the test inputs.")
 @debug_option
 def gradcheck(seed: int, debug: bool) -> None:
     """Compare every gradient with finite differences in float64, and print a table."""

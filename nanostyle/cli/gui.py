@@ -17,27 +17,25 @@ _MEGA = 1_000_000
 def _serving(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that both commands have."""
     options = (
-        click.option("--model", "models", type=_FILE, multiple=True, help="A model beside the built-in ones."),
-        click.option("--port", type=click.IntRange(0, 65_535), help="Default: 8765, or the next free of ten. 0: any."),
+        click.option("--model", "models", type=_FILE, multiple=True, help="Also offer this model; may be repeated."),
+        click.option("--port", type=click.IntRange(0, 65_535), help="Default: 8765, or the next free one. 0: any."),
         click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
-        click.option("--lan", is_flag=True, help="For other devices of the network: the same as --host 0.0.0.0."),
+        click.option("--lan", is_flag=True, help="Let other devices of the network in: --host 0.0.0.0."),
+        click.option("--allow-host", "names", multiple=True, metavar="NAME", help="Also answer to this host name."),
         click.option(
-            "--allow-host", "names", multiple=True, metavar="NAME", help="A name under which it may be reached."
+            "--token-file", type=_FILE, help="Read the access token from here. Default: NANOSTYLE_TOKEN, or a new one."
+        ),
+        click.option("--no-token", is_flag=True, help="Ask for no token: any program on this machine may use it."),
+        click.option("--certfile", type=_FILE, help="Certificate, to serve HTTPS with --keyfile."),
+        click.option("--keyfile", type=_FILE, help="Private key of --certfile."),
+        click.option(
+            "--max-upload", type=click.IntRange(1), default=64, show_default=True, help="Largest upload, in MB."
         ),
         click.option(
-            "--token-file", type=_FILE, help="Read the token there. Default: NANOSTYLE_TOKEN, else a new one."
-        ),
-        click.option("--no-token", is_flag=True, help="Any program of this machine may use it."),
-        click.option("--certfile", type=_FILE, help="With --keyfile: serve HTTPS."),
-        click.option("--keyfile", type=_FILE, help="The key of --certfile."),
-        click.option(
-            "--max-upload", type=click.IntRange(1), default=64, show_default=True, help="MB of one picture, at most."
+            "--max-pixels", type=click.IntRange(1), default=100, show_default=True, help="Largest picture, in MP."
         ),
         click.option(
-            "--max-pixels", type=click.IntRange(1), default=100, show_default=True, help="Megapixels of one picture."
-        ),
-        click.option(
-            "--memory", type=click.IntRange(16), default=1024, show_default=True, help="MB that pictures may take."
+            "--memory", type=click.IntRange(16), default=1024, show_default=True, help="Memory for pictures, in MB."
         ),
     )
     for option in reversed((*options, common)):
@@ -50,14 +48,14 @@ def _serving(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--no-browser", is_flag=True, help="Do not open a browser.")
 @_serving
 def gui(photos: tuple[Path, ...], no_browser: bool, **values: Any) -> None:
-    """Open a page to paint photos in, with PHOTOs in it already. All work is done on this machine."""
+    """Stylize photos on a page in the browser, with each PHOTO loaded. This machine computes everything."""
     _run("gui", photos=photos, browser=not no_browser, **values)
 
 
 @click.command()
 @_serving
 def serve(**values: Any) -> None:
-    """Serve the HTTP API alone: POST /stylize and what else stands in openapi.json."""
+    """Serve the HTTP API without the page: POST /stylize and the other requests of openapi.json."""
     _run("serve", page=False, browser=False, **values)
 
 

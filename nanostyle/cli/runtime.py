@@ -1,4 +1,4 @@
-"""What every working command needs: threads, device, precision and whether to be quiet. Settled once, here."""
+"""Options that every working command has: threads, device, precision and quiet, settled once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from nanostyle.cli.options import debug_option, quiet_option
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a command runs: on which device, and whether it says more than errors."""
+    """The device of a command, and whether it prints more than errors."""
 
     device: Device
     quiet: bool

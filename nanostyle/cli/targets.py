@@ -1,4 +1,4 @@
-"""Which photos a command works on, and where each result goes."""
+"""The photos that a command works on, and the file of each result."""
 
 import hashlib
 import os
@@ -52,7 +52,7 @@ def photos_in(given: Sequence[Path], *, without: Collection[Path] = ()) -> Photo
 
 
 def label(style: str) -> str:
-    """What a style is called in the names of results: as it is named, without the suffix of a file."""
+    """The name of a style in the names of results: its own, without the suffix of a file."""
     name = Path(style).stem if style.lower().endswith(".h5") else style
     return name.replace("/", "_").replace("\\", "_")
 

@@ -1,4 +1,4 @@
-"""What a person sees while the program works, and when it cannot."""
+"""Progress bars, and errors on one line."""
 
 import shutil
 import sys

@@ -1,4 +1,4 @@
-"""What the training commands share: options, and the progress line."""
+"""Options and progress line of the training commands."""
 
 from collections.abc import Generator
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""How fast this machine runs the networks, with random weights: the table of `nanostyle bench networks`."""
+"""Time the networks with random weights on this machine: the table of `nanostyle bench networks`."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Whether an exported file gives what the model gives, as far as ONNX Runtime is installed to tell."""
+"""Compare an exported file's result with the model's, where ONNX Runtime is installed."""
 
 import importlib.util
 from typing import TYPE_CHECKING, Any

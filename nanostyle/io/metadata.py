@@ -1,4 +1,4 @@
-"""What a photo tells of itself (date, camera, copyright, place, resolution), taken over into the result.
+"""A photo's date, camera, copyright, place and resolution, copied into the result.
 
 Kept are Exif with its GPS block, XMP, PNG's texts and the resolution. Dropped are thumbnails and what is true of the
 old file only: the maker's notes (they point to places in that file), sizes, orientation (the result is upright).
@@ -40,7 +40,7 @@ _TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What is taken over from a photo.
+    """The metadata that a result keeps of its photo.
 
     Attributes
     ----------

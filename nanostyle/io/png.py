@@ -1,4 +1,4 @@
-"""What Pillow leaves out of PNG: colors of 16 bits a sample, read and written, and the chunks that tell color spaces.
+"""PNG beyond Pillow: 16 bits a sample, read and written, and the chunks that describe color spaces.
 
 Source: Portable Network Graphics (PNG) Specification, third edition (2025).
 """

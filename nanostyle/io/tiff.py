@@ -1,4 +1,4 @@
-"""What Pillow leaves out of TIFF: pages, and samples of any number and depth.
+"""TIFF beyond Pillow: pages, and samples of any number and depth.
 
 A TIFF's strips are read by having Pillow take them as a gray picture of bytes, as many in a row as the samples have;
 NumPy makes samples of them. So all of libtiff's compressions serve for all kinds of pixels.

@@ -1,4 +1,4 @@
-"""What stands under full transparency: nobody sees it, and no network shall."""
+"""Replace the hidden colors under full transparency, so that no network sees them."""
 
 import numpy as np
 

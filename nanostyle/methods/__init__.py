@@ -1,1 +1,1 @@
-"""What a person can ask for, one file each."""
+"""The methods of the papers, one file each, and what works with all of them."""

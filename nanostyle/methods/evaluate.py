@@ -1,4 +1,4 @@
-"""How good a trained network is, in numbers: its losses, and how long Gatys' method takes to get as far."""
+"""Score a trained network: its losses, and how many iterations Gatys' method needs to reach them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from nanostyle.nets.vgg import LossNetwork
 
 @dataclass(frozen=True)
 class Score:
-    """What a network reaches in one style, over some photos.
+    """The losses of a network in one style, over some photos.
 
     Attributes
     ----------

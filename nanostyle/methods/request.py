@@ -1,4 +1,4 @@
-"""What can be asked of a stylization: one frozen object for command line, server, video and API."""
+"""The options of a stylization: one frozen object for command line, server and API."""
 
 import dataclasses
 import difflib

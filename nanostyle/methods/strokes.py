@@ -1,4 +1,4 @@
-"""How large the strokes of a one-pass network are.
+"""Set the size of the strokes of a one-pass network.
 
 A network paints strokes of a fixed number of pixels: on a photo of a phone they are dust, and a small preview promises
 what the full size does not keep. So the photo is painted at a size at which strokes are large, and brought back to its

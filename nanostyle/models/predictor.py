@@ -262,7 +262,7 @@ def _not_a_predictor(path: str | os.PathLike[str], reason: Exception) -> ValueEr
 
 
 def _middle(pixels: Pixels) -> Pixels:
-    """Of a long strip the middle part, four times as long as wide: more would fill the memory and say no more."""
+    """The middle part of a long strip, four times as long as wide: more would fill the memory and add nothing."""
     height, width = pixels.shape[:2]
     rows, columns = min(height, 4 * width), min(width, 4 * height)
     top, left = (height - rows) // 2, (width - columns) // 2

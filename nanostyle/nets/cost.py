@@ -1,4 +1,4 @@
-"""What the networks cost, read from their lists of layers: memory on a GPU, and multiplications and additions.
+"""Memory on a GPU and number of operations of the networks, computed from their lists of layers.
 
 Memory is in bytes for each pixel of the picture, so that what does not fit is refused before it is begun. On the CPU
 the same work takes less: it is done in blocks. Multiplications and additions are those of direct convolution; the fast

@@ -1,4 +1,4 @@
-"""What a stylized picture should be like, as numbers to be made small.
+"""The terms of the loss of a stylized picture.
 
 Two scales. `relative`, the default, divides by the size of what is aimed at, so one weight holds for every
 picture size, layer and network. `paper` is the exact formula of Gatys 2016.

@@ -44,7 +44,7 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be made of which photos."""
+    """A request to stylize: photos, style and options."""
 
     kind: str
     photos: tuple[str, ...]

@@ -41,7 +41,7 @@ _PREVIEW_QUALITY = 88
 
 @dataclass(frozen=True)
 class Limits:
-    """What pictures may be and take: bytes of one, pixels of one, bytes of all together."""
+    """Limits of pictures: bytes of one, pixels of one, bytes of all together."""
 
     upload: int = 64_000_000
     pixels: int = 100_000_000
@@ -111,7 +111,7 @@ class Studio:
     # --- the work ---------------------------------------------------------------------------------------------------
 
     def work(self, order: Order) -> Work:
-        """What the worker does for an order."""
+        """Stylize the photos of an order."""
         if order.kind == "batch":
             return lambda job: self._batch(order, job)
         return lambda job: self._one(order, job)

@@ -1,4 +1,4 @@
-"""What stops a training from outside: Ctrl-C and, where the program answers them in the same way, SIGTERM and SIGHUP.
+"""Stop a training on Ctrl-C and, where the program answers them in the same way, on SIGTERM and SIGHUP.
 
 A step of training is taken whole or not at all. While the gradient is computed, an interrupt is answered at once: the
 step has not been taken. While the weights move, it waits until all of them have moved.

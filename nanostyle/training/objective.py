@@ -1,4 +1,4 @@
-"""What every trained network is trained for: the loss of a batch of stylized pictures."""
+"""The loss of a batch of stylized pictures, for every kind of training."""
 
 from nanostyle.autograd.ops import squared_distance, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad

@@ -145,25 +145,27 @@ class TrainOptions:
     tv_weight: float = field(
         default=0.0, metadata={"help": "Weight of the total variation, which smooths noise; 0 disables it."}
     )
-    palette_weight: float = field(default=0.0, metadata={"help": "How much the painting's colors count."})
+    palette_weight: float = field(default=0.0, metadata={"help": "Weight of the painting's colors; 0 disables it."})
     pan_weight: float = field(
         default=0.0,
-        metadata={"help": "predict: how exactly the result moves along with a photo that moves by a pixel or two."},
+        metadata={
+            "help": "predict: weight of the loss that makes results move with photos that move by a pixel."
+        },
     )
     second_share: float = field(
         default=0.0,
-        metadata={"help": "predict: the share of photos that were stylized at half the size before, for {strokes}."},
+        metadata={"help": "predict: share of the photos that are first stylized at half the size, for {strokes}."},
     )
     grain: float = field(
-        default=0.0, metadata={"help": "predict: deviation of the grain in the network's input, of 255."}
+        default=0.0, metadata={"help": "predict: standard deviation of the noise added to the photos, of 255."}
     )
     style_crops: int = field(
         default=0,
-        metadata={"help": "predict: so many crops of each painting, whose Gram matrices are kept. 0: always new ones."},
+        metadata={"help": "predict: crops of each painting whose Gram matrices are kept. 0: always new crops."},
     )
     frozen_norm: bool = field(
         default=False,
-        metadata={"help": "predict: batch norm stays as the model has it that the training starts from."},
+        metadata={"help": "predict: keep the batch norm of the model that the training starts from."},
     )
     grid_weight: float = field(default=1000.0, metadata={"help": "Weight of the checkerboard penalty; 0 disables it."})
     photo_weight: float = field(

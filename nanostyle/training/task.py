@@ -1,4 +1,4 @@
-"""What a kind of training brings to the loop."""
+"""The interface between a kind of training and the loop."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from nanostyle.backend.types import Pixels
 
 
 class Task(Protocol):
-    """What is trained, and its loss. `StyleTask` and `PredictTask` are two."""
+    """A network to train, and its loss. `StyleTask` and `PredictTask` implement it."""
 
     @property
     def net(self) -> object:

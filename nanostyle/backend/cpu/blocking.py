@@ -1,4 +1,4 @@
-"""How work is cut into blocks: for the threads, for the cache, and for matrix products at the speed of BLAS.
+"""Divide work into blocks: for the threads, for the cache, and for matrix products at the speed of BLAS.
 
 Every unit of work on the CPU is a block. The kinds are: pixels of a feature map, rows of it, tiles of it (Winograd),
 and parts of a flat array.
