@@ -6,6 +6,8 @@ import io
 import json
 import os
 import socket
+import subprocess
+import tarfile
 import threading
 import time
 import zipfile
@@ -351,6 +353,38 @@ def test_nothing_is_wider_than_the_screen_and_all_has_a_name(chrome, site, width
           !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() ||
           e.querySelector('img[alt]'))).map((e) => e.id)"""
         assert opened.evaluate(nameless) == []
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    """The checks of axe-core, from npm."""
+    folder = tmp_path_factory.mktemp("axe")
+    try:
+        subprocess.run(["npm", "pack", "axe-core@4"], cwd=folder, check=True, capture_output=True, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"npm does not bring axe-core: {error}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as package:
+        return package.extractfile("package/axe.min.js").read().decode()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [{}, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing_to_mend(chrome, site, axe, screen, scheme, small):
+    with page(chrome, f"{site.address}#{TOKEN}", color_scheme=scheme, **screen) as opened:
+        opened.wait_for_selector("#styles button img[src]")
+        opened.evaluate(axe)
+        violations = "async () => (await axe.run()).violations.map((v) => v.id)"
+        assert opened.evaluate(violations) == []
+        add(opened, small)
+        style(opened, "Scream")
+        settled(opened)
+        unfold(opened)
+        for tab in ("styles", "adjust", "mask", "more"):
+            opened.evaluate("(tab) => { document.getElementById('panel').dataset.tab = tab; }", tab)
+            assert opened.evaluate(violations) == []
+        opened.evaluate("() => document.getElementById('strength').labels[0].remove()")
+        opened.evaluate("() => { document.getElementById('panel').dataset.tab = 'adjust'; }")
+        assert opened.evaluate(violations) == ["label"]  # it does look
 
 
 def test_without_the_token_the_page_asks_for_it(chrome, site):
