@@ -132,6 +132,25 @@ def test_what_is_no_picture_is_refused(client, data):
     refused(client.post("/api/v1/pictures", content=data), 415, "not_a_picture")
 
 
+def test_mutated_pictures_are_refused_or_shown(client):
+    jpeg = io.BytesIO()
+    Image.open(io.BytesIO(PHOTO)).save(jpeg, "JPEG")
+    rng = np.random.default_rng(1)
+    sent = shown = 0
+    for i in range(200):
+        body = bytearray((PHOTO, jpeg.getvalue())[i % 2])
+        for place in rng.integers(0, len(body), rng.integers(1, 6)):
+            body[place] = rng.integers(0, 256)
+        answer = client.post("/api/v1/pictures", content=bytes(body))
+        assert answer.status_code in (201, 413, 415), answer.text
+        if answer.status_code == 201:
+            sent += 1
+            status = client.get(f"/api/v1/pictures/{answer.json()['id']}?max=16").status_code
+            assert status in (200, 413, 415)
+            shown += status == 200
+    assert sent and shown and shown < 200
+
+
 def test_too_many_bytes_and_pixels_are_refused(client, site):
     refused(client.post("/api/v1/pictures", content=bytes(site.limits.upload + 1)), 413, "too_large", "MB")
     large = picture_file((2000, 1001))

@@ -143,6 +143,28 @@ def test_slow_bodies_and_strangers_by_socket(tmp_path):
         connection.close()
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc here")
+def test_memory_does_not_grow_with_the_requests(tmp_path):
+    with Running("serve", "--no-token", folder=tmp_path) as server:
+        photo = PHOTO.read_bytes()
+
+        def ask(count):
+            for _ in range(count):
+                server.ask("/stylize?style=scream_munch&size=64", photo).read()
+
+        def by_four(count):
+            threads = [threading.Thread(target=ask, args=(count // 4,)) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(WAIT)
+            status = Path(f"/proc/{server.process.pid}/status").read_text()
+            return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])
+
+        first = by_four(20)
+        assert by_four(80) - first < 30_000
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
