@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tests.support.foreign_files import write  # noqa: F401 (a fixture)
 from tests.support.picture_files import HEIGHT, WIDTH
 
 
