@@ -13,7 +13,11 @@ export async function long(wanted, canKeep, shown) {
   busy(0, canKeep);
   try {
     return await follow(await wanted, async (kind, data, id) => {
-      if (kind === "made") work.id = data.id;
+      if (kind === "made") {
+        work.id = data.id;
+        const seconds = data.forecast.seconds;
+        tell(seconds ? `Under way, about ${clock(seconds)} …` : "Under way …");
+      }
       if (kind !== "step") return;
       busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
       const left = data.seconds_left === null ? "" : `, ${clock(data.seconds_left)} left`;
