@@ -33,7 +33,9 @@ async def order_of_form(request: Request, keep: Callable[[bytes, str], Awaitable
         return _order(request.query_params, (await keep(data, "photo")).id, [], [])
     async with request.form(max_files=MOST_FILES, max_fields=MOST_FIELDS, max_part_size=MOST_FIELD) as form:
         _check_words(form, (*_FILES, *_STYLES, *_NUMBERS, *_WORDS))
-        sent = {name: [await _kept(one, name, keep) for one in form.getlist(name)] for name in _FILES}
+        sent = {}
+        for name in _FILES:  # no comprehension: before Python 3.11 the inner one could not await
+            sent[name] = [await _kept(one, name, keep) for one in form.getlist(name)]
         if len(sent["file"]) != 1:
             raise bad(f"file: expected one photo, got {len(sent['file'])}")
         words = MultiDict([(name, value) for name, value in form.multi_items() if name not in _FILES])

@@ -52,8 +52,8 @@ def test_the_built_in_models_in_bands(name, strength, bands):
 
 
 def test_masks_in_bands(bands):
-    mask = np.zeros((10, 10), np.float32)
-    mask[:, :5] = 1
+    mask = np.zeros((10, 15), np.float32)  # of the photo's proportions
+    mask[:, :8] = 1
     how = {"masks": [mask, 1 - mask], "strength": 0.8}
     styles = ["scream_munch", "water_lilies_monet"]
     whole = nanostyle.stylize(PHOTO, styles, **how).pixels
