@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from nanostyle.cli.options import options_of, take
-from nanostyle.cli.targets import photos_in, targets_for
+from nanostyle.cli.targets import Photo, photos_in, targets_for
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def test_what_the_field_does_not_take_is_refused(words):
 
 
 def test_results_go_into_a_folder_by_photo_and_style(tmp_path):
-    photos = [Path("a/x.jpg"), Path("b/y.ppm")]
+    photos = [Photo(Path("a/x.jpg")), Photo(Path("b/y.ppm"))]
     made = tmp_path / "new" / "folder"
     assert targets_for(photos, ["wave", "scream"], made) == [made / "x_wave_scream.jpg", made / "y_wave_scream.png"]
     assert made.is_dir()
@@ -64,11 +64,12 @@ def test_results_go_into_a_folder_by_photo_and_style(tmp_path):
     with pytest.raises(ValueError, match="2 photos need a folder"):
         targets_for(photos, ["wave"], Path("out.webp"))
     with pytest.raises(ValueError, match="would both become"):
-        targets_for([Path("a/x.jpg"), Path("b/x.jpg")], ["wave"], tmp_path)
+        targets_for([Photo(Path("a/x.jpg")), Photo(Path("b/x.jpg"))], ["wave"], tmp_path)
 
 
 def test_photos_are_those_named_and_those_in_folders(tmp_path):
     for name in ("b.png", "a.jpg", "notes.txt"):
         (tmp_path / name).touch()
     named = Path("nowhere.png")  # reading it is what says that it is not there
-    assert photos_in([named, tmp_path]) == [named, tmp_path / "a.jpg", tmp_path / "b.png"]
+    found = photos_in([named, tmp_path])
+    assert [photo.path for photo in found.photos] == [named, tmp_path / "a.jpg", tmp_path / "b.png"]
