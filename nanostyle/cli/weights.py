@@ -15,15 +15,13 @@ from nanostyle.io.untrusted import reading
 from nanostyle.io.weights import EXTRAS, datasets, load_weights
 from nanostyle.models.download import PUBLISHED, fetch
 from nanostyle.models.importers.vgg import convert
-from nanostyle.models.loss_network import load_features
+from nanostyle.models.loss_network import checked, load_features
 from nanostyle.models.registry import FILES, cache_folder, find
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What `nanostyle weights info` prints of a file: label -> text or number, in order. Raises what `load` does."""
-    weights = load_weights(path)
-    if weights.kind == "features":
-        weights = load_features(path)
+    weights = checked(path, load_weights(path))
     config = weights.config
     with reading(path), h5py.File(path, "r", locking=False) as file:
         stored = {str(item.dtype) for name, item in datasets(file) if not name.startswith(EXTRAS)}

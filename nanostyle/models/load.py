@@ -22,6 +22,6 @@ def load_model(path: str | os.PathLike[str], *, device: Device = CPU) -> Trained
         It is damaged, or of another kind.
     """
     path = find(path, TRAINED)
-    if load_weights(path, ("transformer", "predictor")).kind == "predictor":
-        return load_predictor(path, device=device)
-    return load_multistyle(path, device=device)
+    file = load_weights(path, ("transformer", "predictor"))
+    load = load_predictor if file.kind == "predictor" else load_multistyle
+    return load(path, device=device, file=file)

@@ -21,7 +21,11 @@ def load_features(path: str | os.PathLike[str], *kinds: str) -> WeightFile:
     ValueError
         It is not of these kinds, is damaged, or its parameters are not those of the network that it describes.
     """
-    weights = load_weights(path, ("features", *kinds))
+    return checked(path, load_weights(path, ("features", *kinds)))
+
+
+def checked(path: str | os.PathLike[str], weights: WeightFile) -> WeightFile:
+    """`weights`, read from `path`; ValueError if they are a loss network and not the one that they describe."""
     if weights.kind == "features":
         with reading(path):
             check_features(weights.config, weights.parameters)

@@ -166,8 +166,8 @@ def save_model(path: str | os.PathLike[str], model: Model) -> None:
     save_weights(path, file, storage=model.storage)
 
 
-def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU) -> Model:
-    """Read the model in `path`, onto `device`.
+def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU, file: WeightFile | None = None) -> Model:
+    """Read the model in `path`, onto `device`; `file` is what it holds, if that was read before.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU) -> Mo
     ValueError
         It is damaged, of another kind, or its parameters are not those of the network that it describes.
     """
-    file = load_weights(path, _KIND)
+    file = file or load_weights(path, _KIND)
     try:
         net = TransformerNet(file.config["network"], np.random.default_rng(0))
         set_state(net, file.parameters)

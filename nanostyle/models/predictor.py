@@ -219,8 +219,8 @@ def save_predictor(path: str | os.PathLike[str], predictor: Predictor) -> None:
     save_weights(path, file, storage=predictor.storage)
 
 
-def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU) -> Predictor:
-    """Read the prediction network in `path`, onto `device`.
+def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU, file: WeightFile | None = None) -> Predictor:
+    """Read the prediction network in `path`, onto `device`; `file` is what it holds, if that was read before.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU) -> Pre
     ValueError
         It is damaged, of another kind, or its parameters are not those of the network that it describes.
     """
-    file = load_weights(path, _KIND)
+    file = file or load_weights(path, _KIND)
     net = _read(path, file, device)
     try:
         size = file.config["style_size"]
