@@ -47,6 +47,7 @@ from bench.judge_measures import (
     style_distance,
     sunset,
 )
+from bench.papers.compact import EIGHT_PAINTINGS, PHOTOS
 from nanostyle.backend.threads import set_threads
 from nanostyle.io.atomic import replacing
 from nanostyle.io.contact_sheet import sheet
@@ -56,17 +57,6 @@ from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.strokes import stroked
 from nanostyle.models.predictor import load_predictor
 
-PHOTOS = ("tubingen", "chelsea", "kodim08", "golden_gate", "astronaut", "lion")
-PAINTINGS = (
-    "starry_night_van_gogh",
-    "great_wave_hokusai",
-    "composition_vii_kandinsky",
-    "water_lilies_monet",
-    "scream_munch",
-    "udnie_picabia",
-    "kiss_klimt",
-    "port_en_bessin_seurat",
-)
 SIDE = 320
 
 Render = Callable[[Pixels, Pixels], Pixels]
@@ -87,7 +77,7 @@ class Judge:
     def __init__(self, vgg19: Path, squeezenet: Path, demo: Path) -> None:
         self.judges: dict[str, Vgg | SqueezeNet] = {"vgg": Vgg(vgg19), "squeeze": SqueezeNet(squeezenet)}
         self.photos = load_pictures(demo / "content", PHOTOS, SIDE)
-        self.paintings = load_pictures(demo / "style", PAINTINGS, SIDE)
+        self.paintings = load_pictures(demo / "style", EIGHT_PAINTINGS, SIDE)
         with torch.no_grad():
             self._seen = {
                 (who, name): judge(picture)

@@ -37,6 +37,7 @@ PAINTINGS = (
     "udnie_picabia",
     "scream_munch",
 )
+EIGHT_PAINTINGS = (*PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
 
 Losses = dict[str, float]
 

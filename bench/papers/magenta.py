@@ -28,8 +28,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from bench.folders import RESULTS, ROOT, from_data
-from bench.papers.compact import PAINTINGS as SOME_PAINTINGS
-from bench.papers.compact import PHOTOS
+from bench.papers.compact import EIGHT_PAINTINGS, PHOTOS
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.threads import set_threads
 from nanostyle.backend.types import Pixels
@@ -45,7 +44,6 @@ from nanostyle.nn.losses import grid_loss
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
 
-PAINTINGS = (*SOME_PAINTINGS, "kiss_klimt", "port_en_bessin_seurat")
 SIDE = 384  # of the photos: Magenta's transformer gives so many pixels, whatever it gets
 STYLE_SIDE = 256
 
@@ -120,7 +118,7 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--demo", **from_data("demo", "folder with the folders content and style"))
     parser.add_argument("--magenta", **from_data("peer-models/ghiasi-tflite", "folder of Magenta's two networks"))
     parser.add_argument("--photos", nargs="+", default=PHOTOS)
-    parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
+    parser.add_argument("--paintings", nargs="+", default=EIGHT_PAINTINGS)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--output", type=Path, default=RESULTS / "magenta.json")
     parser.add_argument("--sheet", type=Path, help="a PNG: under each photo's row of ours one of theirs")

@@ -1,7 +1,8 @@
 """A photo's date, camera, copyright, place and resolution, copied into the result.
 
-Kept are Exif with its GPS block, XMP, PNG's texts and the resolution. Dropped are thumbnails and what is true of the
-old file only: the maker's notes (they point to places in that file), sizes, orientation (the result is upright).
+Exif with its GPS block, XMP, the texts of a PNG and the resolution are kept. Thumbnails are dropped, and so is what is
+true of the old file only: maker's notes (they point to places in that file), sizes, and orientation (the result is
+upright).
 """
 
 import contextlib
@@ -65,9 +66,9 @@ class Metadata:
 def metadata_of(
     exif: Image.Exif, info: Mapping[str | tuple[int, int], Any], texts: Mapping[str, str] | None = None
 ) -> Metadata:
-    """What is taken over of a picture's Exif, of its `info` as Pillow has it, and of a PNG's texts.
+    """Collect the metadata to keep from a picture's Exif, its Pillow `info` and the texts of a PNG.
 
-    A broken block costs that block alone.
+    A block that is broken is left out; the other blocks are kept.
     """
     tags, own, gps = (_block(exif, block) for block in (None, EXIF_BLOCK, GPS_BLOCK))
     turned = ORIENTATION in tags
@@ -85,7 +86,7 @@ def metadata_of(
 
 
 def exif_from(image: Image.Image) -> Image.Exif:
-    """The Exif of an opened picture; empty where it is broken, which its parser tells by nearly any error."""
+    """The Exif of an opened picture; empty if it is broken. Pillow's parser raises nearly any error then."""
     try:
         return image.getexif()
     except Exception:
@@ -100,7 +101,7 @@ def _block(exif: Image.Exif, block: int | None) -> dict[int, Any]:
 
 
 def _is_recipe(value: object) -> bool:
-    """Whether a value is the recipe of a result that serves as a photo: its result gets its own."""
+    """Whether a text is the recipe of an earlier result. It is not kept: the new result gets a recipe of its own."""
     text = value.removeprefix(ASCII).decode("latin-1") if isinstance(value, bytes) else value
     return isinstance(text, str) and text.startswith(f"{KEY} {{")
 
@@ -136,7 +137,7 @@ def _has_a_type(value: object) -> bool:
 
 
 def usable(exif: Image.Exif, kind: str) -> Image.Exif:
-    """`exif`, or what of it can be written: values of types that Exif has not come from files nobody vouches for."""
+    """`exif` without the values that cannot be written. Damaged files hold values of types that Exif does not have."""
     most = _MOST if kind == "JPEG" else 1 << 24
     for attempt in (exif, _without_blocks(exif)):
         with contextlib.suppress(Exception):
@@ -146,13 +147,13 @@ def usable(exif: Image.Exif, kind: str) -> Image.Exif:
 
 
 def packed(exif: Image.Exif) -> bytes:
-    """The block as bytes, nothing where it is empty."""
+    """The block as bytes; no bytes if it is empty."""
     data: bytes = exif.tobytes() if len(exif) or exif.get_ifd(EXIF_BLOCK) or exif.get_ifd(GPS_BLOCK) else b""
     return data
 
 
 def _without_blocks(exif: Image.Exif) -> Image.Exif:
-    """The short texts and numbers of the main block alone."""
+    """Only the short texts and numbers of the main block."""
     plain = Image.Exif()
     for tag, value in exif.items():
         if isinstance(value, int | float) or (isinstance(value, str) and len(value) < 1000):
@@ -161,7 +162,7 @@ def _without_blocks(exif: Image.Exif) -> Image.Exif:
 
 
 def png_texts(metadata: Metadata, recipe: str | None) -> PngImagePlugin.PngInfo:
-    """The recipe, PNG's texts and XMP."""
+    """The text chunks of a PNG: the recipe, the kept texts and XMP."""
     chunks = PngImagePlugin.PngInfo()
     if recipe is not None:
         chunks.add_itxt(KEY, recipe)

@@ -1,4 +1,4 @@
-"""Styles as a program names them."""
+"""The ways in which a caller may give a style: by name, as a painting, or as a saved style."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,14 +16,14 @@ Wanted: TypeAlias = Source | Style
 
 
 def as_list(style: Wanted | Sequence[Wanted] | None) -> list[Any]:
-    """The styles, of which there may be none, one or several."""
+    """A list of the styles: empty for None, of one for a single style."""
     if style is None:
         return []
     return list(style) if isinstance(style, list | tuple) else [style]
 
 
 def kind_of(style: Wanted) -> Literal["name", "painting", "saved"]:
-    """What a style is given as. Of a text the suffix decides: .h5 is a saved style, that of a picture a painting."""
+    """How a style is given. The suffix of a text decides: .h5 is a saved style, a picture's suffix is a painting."""
     if isinstance(style, Style):
         return "saved"
     if isinstance(style, np.ndarray | Image.Image):
@@ -35,7 +35,7 @@ def kind_of(style: Wanted) -> Literal["name", "painting", "saved"]:
 
 
 def recorded(style: Wanted) -> str:
-    """What the recipe calls a style: a painting by the name of its file, another as it was named."""
+    """The style's name in the recipe: of a painting the name of its file, of others the name as given."""
     if isinstance(style, Style):
         return style.name
     return style if isinstance(style, str) and kind_of(style) != "painting" else name_of(style)

@@ -1,4 +1,4 @@
-"""From what a request says, as JSON or as fields of a form, to an `Order`; each wrong word or number is named."""
+"""Parse a request, JSON or the fields of a form, into an `Order`. Errors name the field that is wrong."""
 
 import difflib
 import json
@@ -60,22 +60,22 @@ class Order:
 
 
 def bad(text: str) -> Refused:
-    """What is said of a wrong word or number."""
+    """The error for a field with a wrong name or value: status 400."""
     return Refused(400, "bad_request", text)
 
 
 def unfit(text: str) -> Refused:
-    """What is said of right words that do not go together."""
+    """The error for fields that are valid alone but not together: status 422."""
     return Refused(422, "does_not_fit", text)
 
 
 def from_json(body: bytes) -> Any:
-    """What a JSON text says.
+    """Parse a JSON body.
 
     Raises
     ------
     Refused
-        It is no JSON: 400.
+        400: the body is not JSON.
     """
     try:
         return json.loads(body, parse_constant=_no_number)
@@ -84,12 +84,12 @@ def from_json(body: bytes) -> Any:
 
 
 def order_of(said: Any) -> Order:
-    """The order in a JSON object.
+    """Read an order from a JSON object.
 
     Raises
     ------
     Refused
-        400: a word is unknown, missing, or has a value that it cannot have. 422: the words do not fit together.
+        400: a field is unknown, missing or has a wrong value. 422: the fields do not fit together.
     """
     words = _object(said, "body", _WORDS)
     if "kind" not in words or "layers" not in words:
@@ -114,7 +114,7 @@ def layers_of(styles: Sequence[str], paintings: Sequence[str], weights: Sequence
     Raises
     ------
     Refused
-        There is not one weight for each of them.
+        400: there are weights, but not one for each style.
     """
     found: list[dict[str, Any]] = [{"style": style} for style in styles]
     found += [{"painting": painting} for painting in paintings]
@@ -126,12 +126,12 @@ def layers_of(styles: Sequence[str], paintings: Sequence[str], weights: Sequence
 
 
 def decimal(text: str, name: str) -> float | int:
-    """The number in a field of a form.
+    """Parse the number in a field of a form.
 
     Raises
     ------
     Refused
-        It is none.
+        400: the field is not a number.
     """
     try:
         value = float(text[:40])
@@ -141,7 +141,7 @@ def decimal(text: str, name: str) -> float | int:
 
 
 def near(word: str, known: Sequence[str]) -> str:
-    """A hint at what a wrong word may have meant."""
+    """A hint for an unknown `word`: the nearest of the `known` words, or all of them."""
     found = difflib.get_close_matches(word, known, 1, 0.5)
     return f"; did you mean {found[0]!r}?" if found else f"; known are {', '.join(known)}"
 
@@ -251,7 +251,7 @@ _WORDS: dict[str, Callable[[Any, str], Any]] = {
 
 
 def _check(order: Order) -> None:
-    """Refuse words that do not go together."""
+    """Refuse fields that do not fit together."""
     layers = order.layers
     masked = [layer for layer in layers if layer.mask is not None]
     if masked and len(masked) != len(layers):

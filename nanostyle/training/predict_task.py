@@ -38,7 +38,7 @@ _PAN_ROOM, _PAN_BORDER = 4, 12
 
 
 def spread_evenly(share: float, step: int, count: int) -> int:
-    """How many of the `count` photos of `step` belong to a `share` of all, spread evenly over the steps."""
+    """How many of the `count` photos of `step` are picked, where a `share` of all photos is, evenly over the steps."""
     return int((step + 1) * share * count) - int(step * share * count)
 
 
@@ -57,9 +57,9 @@ class PredictTask:
     """A `Task`: `net` learns to predict styles from `paintings`.
 
     Each photo of a batch has a painting of its own. Its style is that of a random crop of the painting, scaled,
-    mirrored, with brightness, saturation and hue varied. The first photos of some batches have themselves in place of a
-    painting and are to come out as they went in: the near end of a dial of strength. From thirty paintings on, three
-    are held out for the previews.
+    mirrored, with brightness, saturation and hue varied. In some batches the first photos are their own style: the
+    network learns to return them unchanged, which is what strength 0 means. Of thirty paintings or more, three are held
+    out for the previews.
 
     Parameters
     ----------
@@ -120,9 +120,9 @@ class PredictTask:
         return {"mode": "predict", "network": self.net.config, "paintings": f"{len(self._files)} ({names})"}
 
     def inputs(self, step: int, count: int) -> dict[str, Any]:
-        """The paintings of `step`, for all but the first photos, which are their own style, and how many those are.
+        """What `step` needs besides the photos: the paintings, and how many of the first photos are their own style.
 
-        How many of the last photos were stylized at half the size before; the grain; by how much the photos move.
+        Also: how many of the last photos were stylized at half the size before, the grain, and the pan in pixels.
         """
         options = self._objective.options
         own, second = self.own_at(step, count), spread_evenly(options.second_share, step, count)
@@ -173,7 +173,7 @@ class PredictTask:
         return loss, terms
 
     def _grams(self, paintings: Array, own: int, place: int | None) -> Grams:
-        """The Gram matrices of a batch's paintings; of those at a `place` that comes again they are kept."""
+        """The Gram matrices of a batch's paintings. They are cached by `place`, where the same crops come again."""
         if place is None or own:
             return self._objective.grams(paintings)
         if place not in self._kept:
@@ -181,14 +181,14 @@ class PredictTask:
         return self._kept[place]
 
     def _place(self, step: int) -> int:
-        """The step of which `step` repeats the paintings, where each has but so many crops."""
+        """The earlier step whose crops `step` repeats, if each painting has a fixed number of crops."""
         options = self._objective.options
         return step % max(1, options.style_crops * len(self.learned) // options.batch) if options.style_crops else step
 
     def _again(self, x: Array, embedding: Tensor, second: int) -> Array:
-        """`x` with the last `second` photos as `--strokes` gives them to the network the second time.
+        """`x` with the last `second` photos prepared as for the second pass of `--strokes`.
 
-        They are stylized at half the size, enlarged, and have the detail that half the size lacks.
+        They are stylized at half the size and enlarged; then the detail that was lost at half the size is added.
         """
         xp, late = module_of(x), x[-second:]
         with no_grad():
@@ -198,7 +198,7 @@ class PredictTask:
         return result
 
     def _pan(self, x: Array, y: Tensor, embedding: Tensor, pan: tuple[int, int], training: bool) -> Tensor:
-        """How far the results of photos that moved by `pan` pixels are from the results `y`, moved: a mean square."""
+        """The mean square between the results of photos moved by `pan` pixels and the results `y` moved likewise."""
         H, W = x.shape[1] - _PAN_ROOM, x.shape[2] - _PAN_ROOM
         down, right = pan
         moved = self.net(Tensor(x[:, down : down + H, right : right + W]), embedding, training=training)

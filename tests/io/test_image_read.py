@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from nanostyle.io.image_read import load_image
-from tests.support.picture_files import HEIGHT, LOSSY, ONE_STEP, WIDTH, floats, swapped_profile
+from tests.support.picture_files import HEIGHT, LOSSY, ONE_STEP, SEEN, WIDTH, floats, swapped_profile
 
 # --- reading: orientation, profiles, animations, size
 
@@ -15,21 +15,11 @@ from tests.support.picture_files import HEIGHT, LOSSY, ONE_STEP, WIDTH, floats, 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_applies_exif_orientation(tmp_path, colors, suffix, orientation):
-    """The file holds the picture as the camera's sensor saw it; `undo` is the sensor's view of the upright picture."""
-    undo = {
-        1: lambda a: a,
-        2: lambda a: a[:, ::-1],
-        3: lambda a: a[::-1, ::-1],
-        4: lambda a: a[::-1],
-        5: lambda a: a.swapaxes(0, 1),
-        6: lambda a: np.rot90(a, 1),
-        7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-        8: lambda a: np.rot90(a, -1),
-    }[orientation]
+    """The file holds the picture as the camera's sensor saw it."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / f"turned.{suffix}"
-    stored = Image.fromarray(np.ascontiguousarray(undo(colors)))
+    stored = Image.fromarray(np.ascontiguousarray(SEEN[orientation](colors)))
     stored.save(path, exif=exif, quality=100, **({"lossless": True} if suffix == "webp" else {}))
     picture = load_image(path)
     assert picture.original == (HEIGHT, WIDTH)

@@ -27,18 +27,6 @@ PROFILES = {
     ),
 }
 
-# How the sensor saw an upright picture, by Exif's orientation.
-SEEN = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: np.rot90(a, 1),
-    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
-    8: lambda a: np.rot90(a, -1),
-}
-
 
 def upright():
     """A smooth picture without symmetry (HEIGHT, WIDTH, 3), in steps of 1/255 and under 256 colors."""
@@ -166,7 +154,7 @@ def test_every_picture_is_read_right(kind, profile):
         bound = max(bound, ENGINE) if bound < LOSSY else 2 * LOSSY
     # HEIC has its own way to say how a picture is turned, which its library follows; Exif's counts for nothing there.
     for orientation in (1,) if kind in PLAIN or kind.startswith("HEIC") else range(1, 9):
-        stored = SEEN[orientation](upright()), SEEN[orientation](opacity())
+        stored = picture_files.SEEN[orientation](upright()), picture_files.SEEN[orientation](opacity())
         data = write(*stored, orientation, PROFILES[profile])
         picture = read_file(io.BytesIO(data), kind)
         assert picture.pixels.shape == (HEIGHT, WIDTH, 3), orientation
@@ -184,7 +172,9 @@ def test_every_picture_is_read_right(kind, profile):
 def test_sizes_are_right_side_up_too(kind):
     needs_extra(kind)
     for orientation in (1,) if kind.startswith("HEIC") else (1, 6):
-        data = KINDS[kind][0](SEEN[orientation](upright()), SEEN[orientation](opacity()), orientation, None)
+        data = KINDS[kind][0](
+            picture_files.SEEN[orientation](upright()), picture_files.SEEN[orientation](opacity()), orientation, None
+        )
         if kind in PLAIN and orientation != 1:
             continue
         picture = read_file(io.BytesIO(data), kind, size=10)

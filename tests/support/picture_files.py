@@ -10,6 +10,18 @@ HEIGHT, WIDTH = 24, 40
 ONE_STEP = 1 / 255 + 1e-6
 LOSSY = 8 / 255
 
+SEEN = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, 1),
+    7: lambda a: np.rot90(a, 2).swapaxes(0, 1),
+    8: lambda a: np.rot90(a, -1),
+}
+"""By Exif's orientation: from the upright picture to what the sensor saw."""
+
 SRGB_COLUMNS = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7141))
 P3_COLUMNS = ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))
 """XYZ of the primaries of sRGB and of Display P3, adapted to D50, as profiles hold them."""

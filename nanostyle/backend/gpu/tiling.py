@@ -1,4 +1,4 @@
-"""The tile that a block of a matrix-product kernel makes: candidates, constraints, shared memory."""
+"""The tile that a thread block of a matrix-product kernel computes: candidates, constraints, shared memory."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ _BLOCKS = 264
 
 
 class Depth(NamedTuple):
-    """What conv.cu adds up for an output pixel: taps down and across, and channels."""
+    """The terms that conv.cu sums for an output pixel: taps down, taps across, and input channels."""
 
     rows: tuple[int, int]  # least and most: phases differ
     columns: int
@@ -19,7 +19,9 @@ class Depth(NamedTuple):
 
 
 class Tile(NamedTuple):
-    """What a block of conv.cu makes: BM pixels of BN channels. STAGES slices of TAPS taps are under way at a time.
+    """The tile that a thread block of conv.cu computes: BM pixels by BN channels.
+
+    STAGES slices of TAPS taps each are being loaded at a time.
 
     Without tensor cores 128 channels would spill registers.
     """
@@ -32,7 +34,7 @@ class Tile(NamedTuple):
 
     @classmethod
     def of(cls, M: int, size: tuple[int, int], count: int, stride: int, depth: Depth, *, tensor_cores: bool) -> "Tile":
-        """For `count` feature maps of `size` with M channels: the largest that leaves enough for all of the GPU."""
+        """The largest tile that still gives all of the GPU work, for `count` feature maps of `size`, M channels."""
         # One row of many taps, as few-channel layers have, is few slices: large ones, or a block waits more than it
         # works.
         one_row = depth.rows == (1, 1) and depth.columns > 3 and M <= 32 and not depth.phases
@@ -52,7 +54,7 @@ class Tile(NamedTuple):
         raise ValueError(f"a convolution by {depth} does not fit into {most_shared()} bytes of shared memory")
 
     def held(self, depth: Depth) -> tuple[int, int]:
-        """How many windows, and how many slices of weights, are in shared memory."""
+        """The number of windows and the number of slices of weights in shared memory."""
         apart = blocks(depth.columns, self.TAPS) * depth.slices  # windows, if each serves all rows
         slices = apart * depth.rows[1]
         if self.STRIDE > 1:
@@ -70,11 +72,11 @@ class Tile(NamedTuple):
 
 
 class PixelTile(NamedTuple):
-    """What a block of wgrad.cu makes: BM numbers of the kernel by BN channels, summed over pixels.
+    """The tile that a thread block of wgrad.cu computes: BM weights by BN channels, summed over pixels.
 
-    STAGES slices of pixels are in shared memory. Their rows are A_PITCH and B_PITCH bytes apart: what lies between is
-    there so that eight rows of a word, or four of eight numbers, which are read at once, meet in no bank. Short rows do
-    so anyway.
+    STAGES slices of pixels are in shared memory, their rows A_PITCH and B_PITCH bytes apart. The padding between rows
+    keeps the rows that are read at once (eight of one word, or four of eight numbers) in different banks. Short rows
+    need no padding.
     """
 
     BM: int
@@ -85,14 +87,14 @@ class PixelTile(NamedTuple):
 
     @classmethod
     def of(cls, M: int, itemsize: int) -> "PixelTile":
-        """For M channels of numbers of `itemsize` bytes."""
+        """The tile for M channels of numbers of `itemsize` bytes."""
         BM, BN = (64, 64) if 32 < M <= 64 else (128, next(n for n in (8, 32, 128) if n >= min(M, 128)))
         rows = (BM * itemsize, BN * itemsize)
         apart = WORD if itemsize == 2 else 2 * WORD
         return cls(BM, BN, 3 if BM + BN > 128 else 6, *(n if n < 64 else n + apart for n in rows))
 
     def split(self, itemsize: int, tiles: tuple[int, int], N: int, P: int, *, symmetric: bool) -> int:
-        """Pixels that one block adds up, of P in each of N feature maps. `symmetric` leaves out half of the `tiles`.
+        """The pixels that one block sums, of the P in each of N feature maps. `symmetric` omits half of the `tiles`.
 
         As many blocks as the GPU takes at once: one more, and it begins anew for it.
         """
