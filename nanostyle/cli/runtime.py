@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from nanostyle.backend.device import PRECISIONS, Device, pick_device
 from nanostyle.backend.threads import set_threads
 from nanostyle.cli.options import debug_option, quiet_option
+from nanostyle.io.image_read import Picture
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Runtime:
         """Tell the user something, on stderr, unless the command is quiet."""
         if not self.quiet:
             click.echo(text, err=True)
+
+    def warn(self, file: Path, picture: Picture) -> None:
+        """Tell the user what of a picture file is not used, as pages after the first."""
+        for note in picture.notes:
+            self.say(f"{file}: {note}")
 
 
 def common(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -63,10 +63,11 @@ def style_map_command(
         files = style_files(art)
         styles, pictures = [], []
         for name, file in files.items():
-            pixels = load_image(file).pixels
-            styles.append(trained.style(pixels, name=name))
+            picture = load_image(file)
+            runtime.warn(file, picture)
+            styles.append(trained.style(picture.pixels, name=name))
             # Whole, hundreds of them would fill the memory.
-            pictures.append(resize(pixels, fitted(pixels.shape[:2], CELL)))
+            pictures.append(resize(picture.pixels, fitted(picture.pixels.shape[:2], CELL)))
         vectors, names = predicted_vectors(styles), list(files)
     found = style_map(vectors, names)
     for i, name in enumerate(names):

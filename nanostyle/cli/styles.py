@@ -51,7 +51,9 @@ def styles(
             click.echo(name)
         return
     check_writable(output, overwrite=overwrite)
-    drawn = style_sheet(trained, load_image(photo, size=size).pixels)
+    picture = load_image(photo, size=size)
+    runtime.warn(photo, picture)
+    drawn = style_sheet(trained, picture.pixels)
     save_image(output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles})
     if not runtime.quiet:
         click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)

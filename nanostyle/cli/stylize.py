@@ -188,8 +188,7 @@ def _stylize_all(
                 if claim is None or (saving.skip_existing and target.exists()):
                     continue
                 picture = alone or _read(path, stylizer.options.size)
-                for note in picture.notes:
-                    runtime.say(f"{path}: {note}")
+                runtime.warn(path, picture)
                 _stylize_one(stylizer, path, picture, target, runtime, saving, claim)
         except FileExistsError as error:
             if not saving.skip_existing:

@@ -90,6 +90,9 @@ def test_of_several_frames_the_first_is_used_and_it_is_said(folder):
     result = run("stylize", "moving.gif", *STYLE, cwd=folder)
     assert result.returncode == 0 and "the first of 2 pictures is used" in result.stderr
     assert (folder / "moving_art.png").exists()
+    for words in ("styles", "--sheet"), ("style-map",):
+        result = run(*words, "moving.gif", "-o", f"{words[0]}.png", cwd=folder)
+        assert result.returncode == 0 and "moving.gif: the first of 2 pictures is used" in result.stderr
 
 
 def test_a_mask_of_other_proportions_is_refused_and_one_of_the_stored_photo_turned(folder):
