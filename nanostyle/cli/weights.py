@@ -12,7 +12,7 @@ from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
 from nanostyle.cli.terminal import Progress
 from nanostyle.io.atomic import sha256
 from nanostyle.io.untrusted import reading
-from nanostyle.io.weights import EXTRAS, datasets, load_weights
+from nanostyle.io.weights import EXTRAS, STORAGES, datasets, load_weights
 from nanostyle.models.download import PUBLISHED, fetch
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import checked, load_features
@@ -64,7 +64,7 @@ def weights() -> None:
 @click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True, help="Pooling.")
 @click.option(
     "--storage",
-    type=click.Choice(["float32", "float16", "uint8", "kmeans8"]),
+    type=click.Choice(STORAGES),
     default="float32",
     show_default=True,
     help="How the file keeps numbers; the last two take 8 bits each.",

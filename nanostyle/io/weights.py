@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import h5py
 import numpy as np
@@ -25,7 +25,9 @@ from nanostyle.io.untrusted import reading
 FORMAT = "nanostyle"
 VERSION = 1
 
-Storage: TypeAlias = Literal["float32", "float16", "uint8", "kmeans8"] | None
+Storage: TypeAlias = Literal["float32", "float16", "uint8", "kmeans8"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
+"""How a file can keep the weights; `save_weights` says what each costs."""
 
 # What the kinds of files are, in words.
 _WORDS = {
@@ -66,7 +68,7 @@ class WeightFile:
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage = "float32") -> None:
+def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: Storage | None = "float32") -> None:
     """Write `weights` to `path`, atomically.
 
     `storage` says how the parameters are kept: "float32"; "float16" (an eighth of a percent of error); "uint8" (each
@@ -106,7 +108,7 @@ def _write_text(file: h5py.File, name: str, text: str) -> None:
     file.attrs.create(name, raw, dtype=h5py.string_dtype("utf-8", max(len(raw), 1)))
 
 
-def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage) -> None:
+def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage | None) -> None:
     if not np.isfinite(array).all():
         raise ValueError("holds NaN or infinity")
     if storage == "uint8" and name.endswith("/weight"):

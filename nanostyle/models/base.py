@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
 """The name of the style that gives the photo back."""
-
-Storage = Literal["float32", "float16", "uint8", "kmeans8"]
-"""How a model file keeps its numbers."""
 
 S = TypeVar("S")
 """A style as one kind of network understands it."""

@@ -14,8 +14,8 @@ from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, repeated, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
-from nanostyle.io.weights import WeightFile, load_weights, save_weights
-from nanostyle.models.base import IDENTITY, Storage, TrainedModel
+from nanostyle.io.weights import STORAGES, Storage, WeightFile, load_weights, save_weights
+from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.nets.banded import BandedTransformer, Rows
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
@@ -142,11 +142,10 @@ class Model(TrainedModel[Mix]):
 
 def storage_of(config: Mapping[str, Any]) -> Storage:
     """How a model file says that it keeps its numbers; ValueError if it says nothing of the kind."""
-    storage: Storage
-    for storage in ("float32", "float16", "uint8", "kmeans8"):
-        if config["storage"] == storage:
-            return storage
-    raise ValueError("its storage must be float32, float16, uint8 or kmeans8")
+    storage: Storage = config["storage"]
+    if storage not in STORAGES:
+        raise ValueError(f"its storage must be one of {', '.join(STORAGES)}")
+    return storage
 
 
 def save_model(path: str | os.PathLike[str], model: Model) -> None:

@@ -16,8 +16,8 @@ from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.io.resample import resize
-from nanostyle.io.weights import WeightFile, load_weights, save_weights
-from nanostyle.models.base import Storage, TrainedModel
+from nanostyle.io.weights import Storage, WeightFile, load_weights, save_weights
+from nanostyle.models.base import TrainedModel
 from nanostyle.models.loss_network import load_features
 from nanostyle.models.multistyle import storage_of
 from nanostyle.models.registry import find

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nanostyle.models.base import Storage
+from nanostyle.io.weights import STORAGES, Storage
 
 _ABOVE_0 = ("batch", "size", "lr", "norm_rate", "lr_decay", "clip", "preview_every", "checkpoint_every")
 _FROM_0 = (
@@ -226,6 +226,8 @@ class TrainOptions:
             raise ValueError(f"second_share: expected crops whose half is whole, got size {self.size}")
         if self.frozen_norm and not self.start_from:
             raise ValueError("frozen_norm: expected a model to start from, got none")
+        if self.storage not in STORAGES:
+            raise ValueError(f"storage: expected one of {', '.join(STORAGES)}, got {self.storage!r}")
 
     @property
     def style_side(self) -> int:

@@ -115,6 +115,7 @@ def test_the_sheet_shows_every_style(finished):
         ({"palette_weight": -1}, "palette_weight: expected a number of 0 or more"),
         ({"pan_weight": 1, "size": 31}, "pan_weight: expected crops of 32 pixels or more, got size 31"),
         ({"frozen_norm": True}, "frozen_norm: expected a model to start from, got none"),
+        ({"storage": "int8"}, "storage: expected one of float32, float16, uint8, kmeans8, got 'int8'"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
