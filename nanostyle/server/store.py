@@ -71,7 +71,7 @@ class Store:
         self._memory, self._max_pixels, self._decode = memory, max_pixels, decode
         self._lock = threading.Lock()
         self._uploads: OrderedDict[str, Upload] = OrderedDict()
-        self._by_digest: dict[bytes, str] = {}
+        self._known: dict[tuple[bytes, str], str] = {}
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._decoded: OrderedDict[tuple[str, int | None], Picture] = OrderedDict()
         self._links: dict[str, tuple[str, float]] = {}
@@ -79,24 +79,27 @@ class Store:
     # --- uploads ------------------------------------------------------------------------------------------
 
     def add(self, data: bytes, name: str) -> Upload:
-        """Keep a picture; the same bytes are the same picture.
+        """Keep a picture; the same bytes under the same name are the same picture.
+
+        Under another name they are another one: results, recipes and zips are named after the file that was sent.
 
         Raises
         ------
         ValueError
             It is no picture, or has too many pixels; or it alone takes more than all the memory there is.
         """
-        digest = hashlib.sha256(data).digest()
+        name = clean_name(name)
+        key = hashlib.sha256(data).digest(), name
         with self._lock:
-            known = self._uploads.get(self._by_digest.get(digest, ""))
+            known = self._uploads.get(self._known.get(key, ""))
             if known is not None:
                 self._touch(known)
                 return known
         if len(data) > self._memory:
-            raise ValueError(f"{clean_name(name)} takes {len(data) / 1e6:.3g} MB, more than this server keeps in all")
-        upload = self._looked_at(data, clean_name(name))
+            raise ValueError(f"{name} takes {len(data) / 1e6:.3g} MB, more than this server keeps in all")
+        upload = self._looked_at(data, name)
         with self._lock:
-            self._uploads[upload.id], self._by_digest[digest] = upload, upload.id
+            self._uploads[upload.id], self._known[key] = upload, upload.id
             self._make_room()
         return upload
 
@@ -205,7 +208,7 @@ class Store:
             self._drop(next(iter(self._uploads)))
 
     def _drop(self, id: str) -> None:
-        self._by_digest = {digest: known for digest, known in self._by_digest.items() if known != id}
+        self._known = {key: known for key, known in self._known.items() if known != id}
         self._uploads.pop(id, None)
         for key in [key for key in self._decoded if key[0] == id]:
             del self._decoded[key]

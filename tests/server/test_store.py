@@ -46,11 +46,17 @@ def test_a_photo_on_its_side_is_told_upright(kept):
     assert (upload.width, upload.height) == (6, 8)
 
 
-def test_the_same_bytes_are_the_same_picture(kept):
-    first, again, other = kept.add(png(), "a.png"), kept.add(png(), "b.png"), kept.add(png(1), "a.png")
+def test_the_same_bytes_under_the_same_name_are_the_same_picture(kept):
+    first, again, other = kept.add(png(), "a.png"), kept.add(png(), "x/a.png"), kept.add(png(1), "a.png")
     assert first.id == again.id != other.id
     kept.remove(first.id)
-    assert kept.add(png(), "c.png").id != first.id
+    assert kept.add(png(), "a.png").id != first.id
+
+
+def test_under_another_name_the_same_bytes_are_another_picture(kept):
+    first, second = kept.add(png(), "a.png"), kept.add(png(), "b.png")
+    assert first.id != second.id
+    assert (first.name, second.name) == ("a.png", "b.png")
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"<svg xmlns='http://www.w3.org/2000/svg'/>", png()[:40]])
@@ -108,7 +114,7 @@ def test_there_are_never_more_than_500(monkeypatch):
     kept = Store(1 << 20, 10_000, decode)
     for i in range(9):
         kept.add(png(i), f"{i}.png")
-    assert len(kept._uploads) == len(kept._by_digest) == 5
+    assert len(kept._uploads) == len(kept._known) == 5
 
 
 def test_decoded_pictures_lie_in_a_cache_with_a_limit(kept, monkeypatch):
