@@ -149,6 +149,6 @@ def test_the_gradient_in_float32_is_that_of_float64(tmp_path, monkeypatch, capsy
     monkeypatch.setattr(accuracy.conv, "TILE", accuracy.conv.TILE)  # put back afterwards
     report = accuracy.main(["--size", "32", "--seeds", "3", "--output", str(tmp_path / "accuracy.json")])
     assert report["Winograd, tiles of 4"]["median"] < 3e-3
-    for way in ("Winograd, tiles of 2", "direct"):
+    for way in ("Winograd, tiles of 2", "im2col"):
         assert report[way]["largest without a flip"] < 1e-5
     assert "median" in capsys.readouterr().out
