@@ -19,6 +19,8 @@ def main() -> None:
     (`nohup`) stays ignored.
     """
     _make_streams()
+    # BLAS computes on one thread (backend/threads.py): this way it does not start more, which takes 20 ms.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for number in _ENDS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _interrupt)

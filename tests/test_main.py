@@ -36,3 +36,25 @@ def test_a_user_without_a_home_has_a_cache_too(monkeypatch):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     assert registry.cache_folder() == Path(tempfile.gettempdir()) / "nanostyle"
+
+
+def loaded_by(*arguments):
+    """The modules that a command has loaded when it ends."""
+    code = f"import sys; sys.argv[1:] = {list(arguments)!r}\nfrom nanostyle.__main__ import main\n"
+    code += "try: main()\nfinally: print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return set(done.stderr.split())
+
+
+def test_the_help_loads_no_numpy():
+    assert not {"numpy", "h5py", "PIL"} & loaded_by("--help")
+
+
+def test_a_command_loads_nothing_of_the_other_commands(tmp_path):
+    photo = Path(__file__).parent.parent / "docs" / "pictures" / "photo.jpg"
+    out = tmp_path / "out.jpg"
+    found = loaded_by("stylize", str(photo), "--style", "scream_munch", "--size", "64", "--quiet", "-o", str(out))
+    assert out.exists()
+    rooms = ("nanostyle.training.loop", "nanostyle.export", "nanostyle.server", "nanostyle.diagnostics", "http.client")
+    assert not {name for name in found if name.startswith(rooms)}

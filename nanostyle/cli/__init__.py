@@ -1,21 +1,29 @@
 """The command line. It reads arguments, shows progress, writes files; everything else is below."""
 
 import sys
+from importlib import import_module
 
 import click
 
 import nanostyle
-from nanostyle.cli.add_style import add_style
-from nanostyle.cli.diagnostics import bench, gradcheck, info
-from nanostyle.cli.evaluate import evaluate_command
-from nanostyle.cli.export import export
-from nanostyle.cli.gui import gui, serve
-from nanostyle.cli.style_map import style_map_command
-from nanostyle.cli.styles import styles
-from nanostyle.cli.stylize import stylize
 from nanostyle.cli.terminal import fail
-from nanostyle.cli.train import train
-from nanostyle.cli.weights import weights
+
+# By a command's name: its file, its function, and its line in the help. A file is imported when its command is used.
+COMMANDS = {
+    "add-style": ("add_style", "add_style", "Teach a trained network new styles."),
+    "bench": ("diagnostics", "bench", "Time this machine."),
+    "evaluate": ("evaluate", "evaluate_command", "Score a trained network."),
+    "export": ("export", "export", "Write a trained network as an ONNX file."),
+    "gradcheck": ("diagnostics", "gradcheck", "Check every gradient."),
+    "gui": ("gui", "gui", "Stylize photos on a page in the browser."),
+    "info": ("diagnostics", "info", "Show versions, device, threads, and where the models are."),
+    "serve": ("gui", "serve", "Serve the HTTP API without the page."),
+    "style-map": ("style_map", "style_map_command", "Draw a map of similar styles."),
+    "styles": ("styles", "styles", "List the styles of a trained network."),
+    "stylize": ("stylize", "stylize", "Stylize photos."),
+    "train": ("train", "train", "Train a network."),
+    "weights": ("weights", "weights", "Get, convert and inspect the weights of loss networks."),
+}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -30,12 +38,31 @@ def main(args: list[str] | None = None) -> None:
     sys.exit(0)
 
 
+class _Commands(click.Group):
+    """The commands of `COMMANDS`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        file, function, _ = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(f"nanostyle.cli.{file}"), function)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
 @click.group(
+    cls=_Commands,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "NANOSTYLE",
         "max_content_width": 100,
-    }
+    },
 )
 @click.version_option(nanostyle.__version__, prog_name="nanostyle")
 def command() -> None:
@@ -44,21 +71,3 @@ def command() -> None:
     \b
     nanostyle stylize photo.jpg --style-image painting.jpg
     """
-
-
-for member in (
-    stylize,
-    train,
-    add_style,
-    styles,
-    style_map_command,
-    evaluate_command,
-    export,
-    gui,
-    serve,
-    weights,
-    gradcheck,
-    bench,
-    info,
-):
-    command.add_command(member)

@@ -12,7 +12,7 @@ from nanostyle.cli.training import shared, style_weights, watch
 from nanostyle.training.options import TrainOptions
 
 
-@click.command("add-style", short_help="Teach a trained network new styles.")
+@click.command("add-style")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("art", nargs=-1, required=True, type=click.Path(path_type=Path))
 @shared

@@ -18,7 +18,7 @@ from nanostyle.diagnostics.speed import networks as time_networks
 from nanostyle.models.registry import FILES, find
 
 
-@click.command(short_help="Check every gradient.")
+@click.command()
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the test inputs.")
 @debug_option
 def gradcheck(seed: int, debug: bool) -> None:

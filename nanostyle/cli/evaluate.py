@@ -16,7 +16,7 @@ from nanostyle.methods.evaluate import Score
 from nanostyle.methods.request import EvaluateOptions
 
 
-@click.command("evaluate", short_help="Score a trained network.")
+@click.command("evaluate")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option(
     "--content",

@@ -18,7 +18,7 @@ from nanostyle.models.multistyle import Model
 from nanostyle.models.registry import built_in
 
 
-@click.command("style-map", short_help="Draw a map of similar styles.")
+@click.command("style-map")
 @click.argument("art", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--model",

@@ -13,7 +13,7 @@ from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.registry import TRAINED, find
 
 
-@click.command(short_help="List the styles of a trained network.")
+@click.command()
 @click.argument("model", default="styles", type=click.Path(path_type=Path))
 @click.option(
     "--sheet",

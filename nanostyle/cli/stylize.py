@@ -27,7 +27,7 @@ from nanostyle.methods.stylizer import Stylizer
 from nanostyle.models.style import Style
 
 
-@click.command(short_help="Stylize photos.")
+@click.command()
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--style-image",

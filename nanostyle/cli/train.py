@@ -13,7 +13,7 @@ from nanostyle.methods.modes import MODES
 from nanostyle.training.options import TrainOptions
 
 
-@click.command(short_help="Train a network.")
+@click.command()
 @click.option(
     "--mode",
     type=click.Choice(MODES),
