@@ -27,15 +27,16 @@ COMMANDS = {
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command line; never returns. Exit status 0, 2 for the user's errors, 1 for ours, 130 for Ctrl-C."""
+    """Run the command line; never returns.
+
+    Exit status 0, 2 for the user's errors, 1 for ours and for several photos of which some failed, 130 for Ctrl-C.
+    """
     debug = "--debug" in (sys.argv[1:] if args is None else args)
     try:
-        command.main(args, prog_name="nanostyle", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        status = command.main(args, prog_name="nanostyle", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         fail(error, debug=debug)
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)  # that of click's Exit
 
 
 class _Commands(click.Group):

@@ -1,28 +1,20 @@
 """`nanostyle stylize`: photos in, stylized pictures out, by whichever method."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import closing, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from nanostyle.cli.batch import Batch, Saving, Work, read_photo
 from nanostyle.cli.options import options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
-from nanostyle.cli.terminal import USER_ERRORS, Progress, one_line, shares
-from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target
-from nanostyle.io.claim import claimed, renew
-from nanostyle.io.image_read import Picture, load_image, read_file
-from nanostyle.io.image_write import check_writable, encode_image
+from nanostyle.io.image_write import check_writable
 from nanostyle.methods.gatys import GatysOptions
 from nanostyle.methods.request import StylizeOptions
-from nanostyle.methods.result import Progress as Step
-from nanostyle.methods.result import Result
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.models.style import Style
 
@@ -109,14 +101,15 @@ def stylize(
         check_target(save_style, overwrite=overwrite)
     options = _options(values, runtime)
     # An error in the only photo comes before all work.
-    alone = _read(work[0][0], options.size) if len(work) == 1 else None
+    alone = read_photo(work[0][0], options.size) if len(work) == 1 else None
     stylizer = Stylizer([*style_images, *styles], model=model, options=options)
     if save_style is not None:
         if not isinstance(stylizer.style, Style):
             raise click.UsageError("stylize: --save-style is for --style-image with method predict")
         stylizer.style.save(save_style, overwrite=overwrite)
     runtime.say(f"{stylizer.title}, device {runtime.device}, {runtime.device.precision}")
-    _stylize_all(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing))
+    if work:
+        Batch(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing)).run()
 
 
 def _planned(
@@ -127,7 +120,7 @@ def _planned(
     runtime: Runtime,
     *,
     skip_existing: bool,
-) -> list[tuple[Path, Path]]:
+) -> list[Work]:
     """Each photo with the file of its result; what is `used` as painting or mask is no photo. Says what is left out."""
     found = photos_in(photos, without=[*used, *([output] if output else [])])
     targets = targets_for(found.photos, names, output)
@@ -142,83 +135,9 @@ def _planned(
     return work
 
 
-@dataclass(frozen=True)
-class Saving:
-    """How results are written."""
-
-    quality: int
-    strip: bool
-    overwrite: bool
-    skip_existing: bool
-
-    def save(self, result: Result, target: Path) -> None:
-        """Write a result to its file, or to the standard output."""
-        if target == STANDARD:
-            kept = None if self.strip else result.metadata
-            data = encode_image(
-                "PNG", result.pixels, alpha=result.alpha, recipe=result.recipe, bits=result.bits, metadata=kept
-            )
-            sys.stdout.buffer.write(data)
-        else:
-            result.save(target, overwrite=self.overwrite, quality=self.quality, strip=self.strip)
-
-
-def _read(path: Path, size: int | None) -> Picture:
-    if path == STANDARD:
-        return read_file(sys.stdin.buffer, "the standard input", size)
-    return load_image(path, size=size)
-
-
 def _options(values: dict[str, Any], runtime: Runtime) -> StylizeOptions:
     """The options given; which of them stand on the command line decides what is refused."""
     context = click.get_current_context()
     given = {name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE}
     where = {"device": runtime.device.name, "precision": runtime.device.precision}
     return take(StylizeOptions, values, gatys=take(GatysOptions, values), chosen=frozenset(given), **where)
-
-
-def _stylize_all(
-    stylizer: Stylizer, work: list[tuple[Path, Path]], alone: Picture | None, runtime: Runtime, saving: Saving
-) -> None:
-    failures = 0  # of several photos a bad one is reported at once, and the others go on
-    for path, target in work:
-        try:
-            # Another program may work on the same folder.
-            with claimed(target) if saving.skip_existing else nullcontext(target) as claim:
-                if claim is None or (saving.skip_existing and target.exists()):
-                    continue
-                picture = alone or _read(path, stylizer.options.size)
-                runtime.warn(path, picture)
-                _stylize_one(stylizer, path, picture, target, runtime, saving, claim)
-        except FileExistsError as error:
-            if not saving.skip_existing:
-                raise
-            runtime.say(f"{path}: {one_line(error)}: another program was quicker")
-        except USER_ERRORS as error:
-            if len(work) == 1:
-                raise
-            click.echo(f"{path}: {one_line(error)}", err=True)
-            failures += 1
-    if failures:
-        raise NanostyleError(f"{failures} of {len(work)} photos could not be stylized; the messages above say why")
-
-
-def _stylize_one(
-    stylizer: Stylizer, path: Path, photo: Picture, target: Path, runtime: Runtime, saving: Saving, claim: Path
-) -> None:
-    """Stylize a photo and save the result; after Ctrl-C or divergence, the last picture there was."""
-    progress = Progress(path.name, quiet=runtime.quiet)
-    step: Step | None = None
-    try:
-        with closing(stylizer.steps(photo, name=path.name)) as steps:
-            for step in steps:
-                note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
-                progress.show(step.done, step.total, note)
-                if saving.skip_existing:
-                    renew(claim)
-    finally:
-        progress.close()
-        if step is not None:
-            height, width = step.picture.pixels.shape[:2]
-            saving.save(step.picture, target)
-            runtime.say(f"{target}  ({width}x{height})")

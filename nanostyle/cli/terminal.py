@@ -18,19 +18,19 @@ class Progress:
     """A line on stderr that is drawn again at every step: bar, steps, time left, and what the loop has to say.
 
     On a terminal the line is redrawn in place, at most ten times a second; elsewhere a new one is written whenever
-    another tenth of the work is done. Nothing is written where `quiet`.
+    another tenth of the work is done. Nothing is written where `quiet`. Steps may be parts of whole ones.
     """
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
         self.label, self.quiet = label, quiet
         self._start = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when the first steps were told, and how many: a run may go on
+        self._first: tuple[float, float] | None = None  # when the first steps were told, and how many: a run may go on
         self._drawn = -1.0
         self._tenth = -1
         self._live = sys.stderr.isatty()
         self._width = 0
 
-    def show(self, done: int, total: int | None, note: str = "") -> None:
+    def show(self, done: float, total: int | None, note: str = "") -> None:
         """`done` of `total` steps are finished; `note` is what else there is to say."""
         if self.quiet:
             return
@@ -45,8 +45,8 @@ class Progress:
             line = self._line(done, total, now, note)[: shutil.get_terminal_size().columns - 1]
             click.echo("\r" + line.ljust(self._width), nl=False, err=True)
             self._width = len(line)
-        elif total and done * 10 // total > self._tenth:
-            self._tenth = done * 10 // total
+        elif total and int(done * 10 / total) > self._tenth:
+            self._tenth = int(done * 10 / total)
             click.echo(self._line(done, total, now, note), err=True)
 
     def close(self) -> None:
@@ -55,14 +55,25 @@ class Progress:
             click.echo(err=True)
             self._width = 0
 
-    def _line(self, done: int, total: int | None, now: float, note: str) -> str:
+    def say(self, text: str) -> None:
+        """Write a line of its own, above the bar."""
+        if self.quiet:
+            return
+        if self._live and self._width:
+            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            self._width, self._drawn = 0, -1.0
+        click.echo(text, err=True)
+
+    def _line(self, done: float, total: int | None, now: float, note: str) -> str:
         if not total:
-            return f"{self.label} {done} {note}".rstrip()
-        full = _BAR * done // total
+            return f"{self.label} {int(done)} {note}".rstrip()
+        full = int(_BAR * done / total)
         since, begun = self._first or (now, done)
-        each = (now - since) / max(done - begun, 1)
-        left = f"{_clock(each * (total - done))} left" if begun < done < total else _clock(now - self._start)
-        return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {done}/{total} {left}  {note}".rstrip()
+        if begun < done < total:
+            left = f"{_clock((now - since) / (done - begun) * (total - done))} left"
+        else:
+            left = _clock(now - self._start)
+        return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {int(done)}/{total} {left}  {note}".rstrip()
 
 
 def _clock(seconds: float) -> str:
@@ -89,6 +100,14 @@ def one_line(error: BaseException) -> str:
     return " ".join(text.split())
 
 
+def explained(error: BaseException) -> str:
+    """What to tell a user of an error of any kind, on one line."""
+    if isinstance(error, MemoryError) and not hasattr(error, "hint"):
+        return "not enough memory for this picture; use a smaller --size"
+    known = isinstance(error, (*USER_ERRORS, MemoryError))
+    return one_line(error) if known else f"internal fault: {type(error).__name__}: {one_line(error)}"
+
+
 def fail(error: BaseException, *, debug: bool) -> NoReturn:
     """End the program: one line on stderr; exit status 2 for what the user can mend, 1 for what only we can."""
     if debug:
@@ -101,12 +120,7 @@ def fail(error: BaseException, *, debug: bool) -> NoReturn:
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo(f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", err=True)
         sys.exit(130)
-    if isinstance(error, MemoryError):
-        click.echo("Error: not enough memory for this picture; use a smaller --size", err=True)
-        sys.exit(2)
-    if isinstance(error, USER_ERRORS):
-        click.echo(f"Error: {one_line(error)}", err=True)
-        sys.exit(2)
-    hint = "" if debug else "; run again with --debug for the details"
-    click.echo(f"Error: internal fault: {type(error).__name__}: {one_line(error)}{hint}", err=True)
-    sys.exit(1)
+    known = isinstance(error, (*USER_ERRORS, MemoryError))
+    hint = "" if known or debug else "; run again with --debug for the details"
+    click.echo(f"Error: {explained(error)}{hint}", err=True)
+    sys.exit(2 if known else 1)

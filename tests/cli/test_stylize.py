@@ -78,8 +78,12 @@ def test_several_photos_go_on_after_a_bad_one(folder):
         (folder / "photos" / name).write_bytes((folder / "photo.png").read_bytes())
     (folder / "photos" / "b.png").write_bytes(b"")
     result = stylize(folder, "-o", "results", photo="photos")
-    assert result.returncode == 2
-    assert "b.png" in result.stderr and "1 of 3 photos could not be stylized" in result.stderr
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-2:] == [
+        "Error: 1 of 3 photos could not be stylized:",
+        "  photos/b.png: photos/b.png is empty (0 bytes); get a fresh copy of it",
+    ]
+    assert "3 photos [" in result.stderr and "3/3" in result.stderr
     assert listing(folder / "results") == ["a_art.png", "c_art.png"]
     before = (folder / "results" / "a_art.png").stat().st_mtime_ns
     (folder / "photos" / "b.png").write_bytes((folder / "photo.png").read_bytes())
