@@ -3,8 +3,9 @@
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController
 
@@ -22,9 +23,10 @@ _one_blas_thread()
 
 
 class _Local(threading.local):
-    """Whether this thread is working on a job of `parallel`."""
+    """Whether this thread is working on a job of `parallel`, and how many threads its next `parallel` may use."""
 
     in_job = False
+    quota: Callable[[], int] | None = None
 
 
 _local = _Local()
@@ -78,9 +80,10 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
     The calling thread works too. A `parallel` inside a job runs in that job's thread. An exception in a job is
     raised here, after the others have stopped.
     """
-    workers = min(thread_count(), len(items))
+    quota = _local.quota or thread_count
+    workers = min(quota(), len(items))
     if workers <= 1 or _local.in_job:
-        return [job(item) for item in items]
+        return [job(item) for item in items if quota()]  # asked for each: it may end the work
 
     results: dict[int, R] = {}
     ticket = itertools.count()  # next() on it is one step under the interpreter's lock
@@ -109,6 +112,19 @@ def parallel(job: Callable[[Item], R], items: Sequence[Item]) -> list[R]:
         if not future.cancelled():
             future.result()
     return [results[i] for i in range(len(items))]
+
+
+@contextmanager
+def with_quota(quota: Callable[[], int]) -> Iterator[None]:
+    """Within the block `parallel` in this thread uses at most `quota()` threads.
+
+    It asks anew for every job that it does alone. What `quota` raises ends the `parallel` that asks.
+    """
+    before, _local.quota = _local.quota, quota
+    try:
+        yield
+    finally:
+        _local.quota = before
 
 
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:

@@ -1,17 +1,21 @@
 """One photo or many, from file to result: claims, progress over all, and what failed while the rest went on."""
 
 import sys
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import click
 
+from nanostyle.backend.ordered import in_order
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.targets import STANDARD
 from nanostyle.cli.terminal import Progress, explained, one_line, shares
 from nanostyle.io.claim import claimed, renew
-from nanostyle.io.image_read import Picture, load_image, read_file
+from nanostyle.io.image_read import Picture, load_image, read_file, size_of
 from nanostyle.io.image_write import encode_image
 from nanostyle.methods.result import Progress as Step
 from nanostyle.methods.result import Result
@@ -29,6 +33,15 @@ class Saving:
     strip: bool
     overwrite: bool
     skip_existing: bool
+
+    @contextmanager
+    def claim(self, target: Path) -> Iterator[Path | None]:
+        """Claim a result; yields None where another program that works on the same folder has it, or has done it."""
+        if not self.skip_existing:
+            yield target
+            return
+        with claimed(target) as claim:
+            yield None if target.exists() else claim
 
     def save(self, result: Result, target: Path) -> None:
         """Write a result to its file, or to the standard output."""
@@ -73,15 +86,15 @@ class Batch:
         several = len(self.work) > 1
         progress = Progress(f"{len(self.work)} photos" if several else self.work[0][0].name, quiet=self.runtime.quiet)
         try:
-            for number, (path, target) in enumerate(self.work):
-                place = (number, len(self.work)) if several else None
-                try:
-                    self._claim(path, target, progress, place)
-                except Exception as error:
-                    if not several:
-                        raise
-                    progress.say(f"{path}: {explained(error)}")
-                    self.failures.append(f"  {path}: {explained(error)}")
+            with closing(self._begun(progress)) as begun:
+                for (path, _), finish in zip(self.work, begun, strict=True):
+                    try:
+                        finish()
+                    except Exception as error:
+                        if not several:
+                            raise
+                        progress.say(f"{path}: {explained(error)}")
+                        self.failures.append(f"  {path}: {explained(error)}")
         finally:
             progress.close()
             if self.failures:
@@ -90,45 +103,71 @@ class Batch:
         if self.failures:
             raise click.exceptions.Exit(1)
 
-    def _claim(self, path: Path, target: Path, progress: Progress, place: tuple[int, int] | None) -> None:
-        """Stylize a photo unless another program that works on the same folder has it, or has done it."""
-        skip = self.saving.skip_existing
-        try:
-            with claimed(target) if skip else nullcontext(target) as claim:
-                if claim is None or (skip and target.exists()):
-                    return
-                picture = self.alone or read_photo(path, self.stylizer.options.size)
-                for note in picture.notes:
-                    progress.say(f"{path}: {note}")
-                self._stylize(path, picture, target, progress, place, claim)
-        except FileExistsError as error:
-            if not skip:
-                raise
-            progress.say(f"{path}: {one_line(error)}: another program was quicker")
+    def _begun(self, progress: Progress) -> Generator[Callable[[], None], None, None]:
+        """For each photo, in order, the rest of its work: several are worked on at once where that is quicker."""
+        count = len(self.work)
+        if count == 1 or self.stylizer.memory_for((1, 1)) is None:
+            for number, (path, target) in enumerate(self.work):
+                yield partial(self._stylize, path, target, progress, (number, count) if count > 1 else None)
+            return
+        memory = self.stylizer.options.memory
+        with closing(in_order(self._make, self.work, size=self._bytes_for, memory=memory)) as made:
+            for done, (future, (path, _)) in enumerate(zip(made, self.work, strict=True), 1):
+                yield partial(self._tell, future, progress)
+                progress.show(done, count, path.name)
 
-    def _stylize(
-        self,
-        path: Path,
-        photo: Picture,
-        target: Path,
-        progress: Progress,
-        place: tuple[int, int] | None,
-        claim: Path,
-    ) -> None:
+    def _stylize(self, path: Path, target: Path, progress: Progress, place: tuple[int, int] | None) -> None:
         """Stylize a photo and save the result; after Ctrl-C or divergence, the last picture there was."""
-        step: Step | None = None
+        with self.saving.claim(target) as claim:
+            if claim is None:
+                return
+            photo = self.alone or read_photo(path, self.stylizer.options.size)
+            for note in photo.notes:
+                progress.say(f"{path}: {note}")
+            step: Step | None = None
+            try:
+                with closing(self.stylizer.steps(photo, name=path.name)) as steps:
+                    for step in steps:
+                        note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
+                        if place is None:
+                            progress.show(step.done, step.total, note)
+                        else:
+                            progress.show(place[0] + step.done / max(step.total, 1), place[1], f"{path.name}  {note}")
+                        if self.saving.skip_existing:
+                            renew(claim)
+            finally:
+                if step is not None:
+                    progress.say(self._saved(step.picture, target))
+
+    def _make(self, work: Work) -> list[str]:
+        """Stylize a photo in one pass and save the result; returns what to tell of it."""
+        path, target = work
+        with self.saving.claim(target) as claim:
+            if claim is None:
+                return []
+            photo = read_photo(path, self.stylizer.options.size)
+            result = self.stylizer.stylize(photo, name=path.name)
+            return [*(f"{path}: {note}" for note in photo.notes), self._saved(result, target)]
+
+    def _bytes_for(self, work: Work) -> float:
+        """The bytes that a photo takes; of a bad one none: reading it will say what is wrong."""
         try:
-            with closing(self.stylizer.steps(photo, name=path.name)) as steps:
-                for step in steps:
-                    note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
-                    if place is None:
-                        progress.show(step.done, step.total, note)
-                    else:
-                        progress.show(place[0] + step.done / max(step.total, 1), place[1], f"{path.name}  {note}")
-                    if self.saving.skip_existing:
-                        renew(claim)
-        finally:
-            if step is not None:
-                height, width = step.picture.pixels.shape[:2]
-                self.saving.save(step.picture, target)
-                progress.say(f"{target}  ({width}x{height})")
+            return self.stylizer.memory_for(size_of(work[0], size=self.stylizer.options.size)) or 0
+        except Exception:
+            return 0
+
+    @staticmethod
+    def _tell(made: Future[list[str]], progress: Progress) -> None:
+        for line in made.result():
+            progress.say(line)
+
+    def _saved(self, result: Result, target: Path) -> str:
+        """Save a result; returns what to tell of it."""
+        try:
+            self.saving.save(result, target)
+        except FileExistsError as error:
+            if not self.saving.skip_existing:
+                raise
+            return f"{target}: {one_line(error)}: another program was quicker"
+        height, width = result.pixels.shape[:2]
+        return f"{target}  ({width}x{height})"

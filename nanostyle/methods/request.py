@@ -59,8 +59,8 @@ class StylizeOptions:
     threads : int or None
         How many threads the whole process computes with. None: as they are.
     max_memory : str or None
-        What one pass may take of the main memory, as `2GB`; a larger picture is worked on in bands of rows. None: three
-        quarters of what is free.
+        What one pass, or photos at once, may take of the main memory, as `2GB`; a larger picture is worked on in bands
+        of rows. None: three quarters of what is free.
     chosen : frozenset of str or None
         The names of the options that were chosen, by which `auto` and the refusals go. None: those that differ from
         their defaults.
@@ -140,8 +140,8 @@ class StylizeOptions:
         default=None,
         metadata={
             "metavar": "SIZE",
-            "help": "Main memory for one pass, as 2GB; larger pictures are worked on in bands of rows. Default: three"
-            " quarters of what is free.",
+            "help": "Main memory for one pass, or for the photos worked on at once, as 2GB; larger pictures are worked"
+            " on in bands of rows. Default: three quarters of what is free.",
         },
     )
     chosen: frozenset[str] | None = field(default=None, repr=False, compare=False)

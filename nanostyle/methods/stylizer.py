@@ -147,6 +147,12 @@ class Stylizer:
         made = self._render(pixels)
         return keep_colors(made, pixels) if self.options.colors == "content" else made
 
+    def memory_for(self, size: tuple[int, int]) -> float | None:
+        """The bytes that a photo of `size` (height, width) takes; None where several at once are no quicker."""
+        if self.model is None or self.device.is_gpu:
+            return None
+        return self.model.memory_for(size) * max(1.0, (self.options.strokes or 0) / max(size)) ** 2
+
     def _result(self, picture: Picture, name: str, made: Callable[[], Pixels], facts: dict[str, Any]) -> Result:
         # An unfinished coarse level is smaller than the photo.
         height, width = picture.pixels.shape[:2]
@@ -242,8 +248,7 @@ class Stylizer:
             self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
             self._work = lambda pixels, masks: _once(by_region(each, masks)(pixels))
         else:
-            render = stroked(model, self.style, strength=strength, **how)
-            self._render = render
+            self._render = render = stroked(model, self.style, strength=strength, **how)
             self._work = lambda pixels, _: _once(render(pixels))
         self.facts = {
             "method": model.kind,

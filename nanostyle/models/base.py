@@ -195,6 +195,10 @@ class TrainedModel(ABC, Generic[S]):
 
         return render
 
+    def memory_for(self, size: tuple[int, int]) -> float:
+        """The bytes that a pass takes for a photo of `size` (height, width), about, in one piece."""
+        return size[0] * size[1] * self._bytes_per_pixel()
+
     def _within(self, memory: int | None, paint: Callable[[Pixels, S], Pixels]) -> Callable[[Pixels, S], Pixels]:
         """`paint`, in bands of rows where a picture in one piece would take more than `memory`."""
         if memory is None or self.device.is_gpu:
@@ -203,7 +207,7 @@ class TrainedModel(ABC, Generic[S]):
 
         def painted(photo: Pixels, style: S) -> Pixels:
             H, W = photo.shape[:2]
-            if H * W * self._bytes_per_pixel() <= limit:
+            if self.memory_for((H, W)) <= limit:
                 return paint(photo, style)
             return self._in_bands(ArrayRows(photo), style, limit).read(0, H)
 

@@ -95,6 +95,63 @@ def test_several_photos_go_on_after_a_bad_one(folder):
     assert stylize(folder, "-o", "results", "--skip-existing", photo="photos").returncode == 0
 
 
+def several(folder, *args, **env):
+    """Six photos of other sizes, one of them bad, in one pass; two at once."""
+    (folder / "photos").mkdir(exist_ok=True)
+    photo = load_image(folder / "photo.png").pixels
+    for i in range(6):
+        save_image(folder / "photos" / f"{i}.png", photo[: 40 - 4 * i], overwrite=True)
+    (folder / "photos" / "2.png").write_bytes(b"")
+    style = ["--style", "scream_munch", "-o", "out"]
+    return run("stylize", "photos", *style, *args, cwd=folder, **{"NANOSTYLE_THREADS": "2", **env})
+
+
+def test_photos_at_once_are_told_in_order_and_come_out_as_one_by_one(folder):
+    result = several(folder)
+    assert result.returncode == 1
+    told = [line.split("  ")[0] for line in result.stderr.splitlines() if line.startswith(("out", "photos/"))]
+    assert [line[:12] for line in told] == [
+        *(f"out/{i}_scream" for i in (0, 1)),
+        "photos/2.png",
+        *(f"out/{i}_scream" for i in (3, 4, 5)),
+    ]
+    assert "6 photos [" in result.stderr and "6/6" in result.stderr
+    assert result.stderr.splitlines()[-2] == "Error: 1 of 6 photos could not be stylized:"
+    together = {path.name: path.read_bytes() for path in (folder / "out").iterdir()}
+    shutil.rmtree(folder / "out")
+    # A memory in which each must be alone, but in one piece: bands round otherwise.
+    assert several(folder, "--max-memory", "1MB").returncode == 1
+    assert {path.name: path.read_bytes() for path in (folder / "out").iterdir()} == together
+    shutil.rmtree(folder / "out")
+    alone = ["--style", "scream_munch", "-o", "alone.png"]
+    assert run("stylize", "photos/4.png", *alone, cwd=folder).returncode == 0
+    assert (folder / "alone.png").read_bytes() == together["4_scream_munch.png"]
+
+
+def test_ctrl_c_among_several_photos_leaves_whole_results_alone(folder):
+    (folder / "photos").mkdir()
+    for i in range(40):
+        shutil.copy(folder / "photo.png", folder / "photos" / f"{i:02}.png")
+    args = ["photos", "--style", "scream_munch", "--size", "600", "-o", "out", "--skip-existing"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "nanostyle", "stylize", *args],
+        cwd=folder,
+        env=environment(NANOSTYLE_THREADS="2"),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        for line in process.stderr:
+            if line.startswith("out"):
+                break
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+        assert process.wait(60) == 130, rest
+    assert rest.splitlines()[-1] == "Interrupted" and "Traceback" not in rest
+    left = listing(folder / "out")  # no claim, nothing half-written
+    assert 0 < len(left) < 10 and all(name.endswith("_scream_munch.png") for name in left)
+    assert all(load_image(folder / "out" / name).pixels.shape == (400, 600, 3) for name in left)
+
+
 def test_photos_that_would_become_one_file_are_named(folder):
     for name in ("one", "two"):
         (folder / name).mkdir()

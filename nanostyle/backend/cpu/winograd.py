@@ -23,9 +23,10 @@ from nanostyle.backend.types import Array
 # Sums over more channels than this are taken in blocks: float32 rounds a long sum more than a tree of short ones,
 # and the transform back to pixels magnifies it.
 DEPTH = 128
-# From so many tiles on, transforming the weights takes less than a twentieth of a convolution's time, and
-# the result, four times the weights, is not worth its memory. (Of a VGG up to relu4_1 it would be 110 MB.)
-AMORTIZED = 256
+# From so many tiles on, transforming the weights takes less than a fifteenth of a convolution's time. The result, four
+# times the weights, is kept only if they come a second time, and not beyond so many bytes: those of a transformer
+# network (33 MB), not of a VGG (up to relu4_1 110 MB).
+AMORTIZED, KEPT_BYTES = 256, 48_000_000
 # Columns of weights per product, stored side by side.
 _COLUMNS = 64
 # Bytes of partial kernel gradients, and the most of them there may be.
@@ -34,7 +35,8 @@ _PARTIAL_BYTES, _PARTIALS = 1 << 25, 8
 
 # --- weights ----------------------------------------------------------------------------------------------
 
-_frozen: dict[tuple[Hashable, ...], tuple[weakref.ref[Array], "Weights"]] = {}
+# Of read-only weights: the array, and the transformed weights if they are kept.
+_frozen: dict[tuple[Hashable, ...], tuple[weakref.ref[Array], "Weights | None"]] = {}
 
 
 class Weights:
@@ -81,6 +83,11 @@ class Weights:
         return self._points
 
     @property
+    def nbytes(self) -> int:
+        """The bytes of the transformed weights."""
+        return self._points.nbytes
+
+    @property
     def incomplete(self) -> bool:
         """Whether there was no memory for a block of them."""
         return self._over.is_set() and bool(self._unfinished)
@@ -98,18 +105,27 @@ class Weights:
 
 
 def weights_of(w: Array, transforms: Transforms, tiles: int) -> Weights:
-    """The transformed weights. For few tiles, and from a read-only array, they are kept as long as the array.
+    """The transformed weights. From a read-only array they are kept as long as the array, unless they are used once.
 
     Weights in training change at every step.
     """
     owner = _read_only_owner(w)
-    if owner is None or tiles >= AMORTIZED:
+    if owner is None:
         return Weights(w, transforms)
     key = (w.__array_interface__["data"][0], w.shape, w.strides, transforms.kernel.tobytes())
-    if key not in _frozen or _frozen[key][1].incomplete:
-        # The entry dies with the array that owns the memory: after that the address may be another array's.
-        _frozen[key] = weakref.ref(owner, partial(_frozen.pop, key)), Weights(w, transforms)
-    return _frozen[key][1]
+    seen = key in _frozen
+    known = _frozen[key][1] if seen else None
+    if known is not None and not known.incomplete:
+        return known
+    weights = Weights(w, transforms)
+    keep = tiles < AMORTIZED or (seen and weights.nbytes + _kept_bytes() <= KEPT_BYTES)
+    # The entry dies with the array that owns the memory: after that the address may be another array's.
+    _frozen[key] = weakref.ref(owner, partial(_frozen.pop, key)), weights if keep else None
+    return weights
+
+
+def _kept_bytes() -> int:
+    return sum(weights.nbytes for _, weights in list(_frozen.values()) if weights is not None)
 
 
 def _read_only_owner(w: Array) -> Array | None:

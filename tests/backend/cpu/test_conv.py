@@ -339,13 +339,19 @@ def test_read_only_weights_are_transformed_once_and_forgotten_with_the_array():
     assert len(winograd._frozen) == before
 
 
-def test_weights_for_many_tiles_are_not_kept():
+def test_weights_for_many_tiles_are_kept_from_the_second_time_on(monkeypatch):
+    """As far as there is room for them."""
     transforms = forward_transforms(4, 1, 1, 1)
     w = normal(np.random.default_rng(0), 3, 3, 5, 6)
     w.flags.writeable = False
-    before = len(winograd._frozen)
-    winograd.weights_of(w, transforms, winograd.AMORTIZED)
-    assert len(winograd._frozen) == before
+    first, second, third = (winograd.weights_of(w, transforms, winograd.AMORTIZED) for _ in range(3))
+    assert first is not second and second is third
+    assert second.nbytes == 36 * 5 * 6 * 4
+    other = w.copy()
+    other.flags.writeable = False
+    monkeypatch.setattr(winograd, "KEPT_BYTES", winograd._kept_bytes() + second.nbytes - 1)
+    assert len({id(winograd.weights_of(other, transforms, winograd.AMORTIZED)) for _ in range(3)}) > 1
+    assert winograd._frozen[next(reversed(winograd._frozen))][1] is None
 
 
 def test_a_read_only_view_of_weights_in_training_is_not_kept():

@@ -1,0 +1,132 @@
+"""Several works at once, their results in order: photos of a folder, frames of a video, orders of a server.
+
+One picture on all threads leaves processors idle between its layers, and while files are read and written. So as many
+pictures are worked on at once as there are threads, and one more for the time that a work does not compute; each has
+its part of the threads. No result depends on the number of threads, to the bit: so none depends on this either.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from itertools import islice
+from queue import SimpleQueue
+from typing import Generic
+
+from nanostyle.backend.threads import thread_count, with_quota
+from nanostyle.backend.types import Item, R
+
+
+class Stopped(BaseException):
+    """Ends a work whose result nobody waits for any more. No work needs to catch it."""
+
+
+def in_order(
+    work: Callable[[Item], R],
+    items: Iterable[Item],
+    *,
+    size: Callable[[Item], float] = lambda item: 0,
+    memory: float | None = None,
+) -> Generator[Future[R], None, None]:
+    """`work(item)` for every item, several at once; yields their futures, each of them done, in the order of the items.
+
+    The calling thread asks for the items, a few ahead of the results. Closing the generator, an error or Ctrl-C in the
+    calling thread stop the works at their next call of `parallel`; the generator ends when all have stopped.
+
+    Parameters
+    ----------
+    work
+        Runs in a thread of this function's. What it raises is in its future.
+    size
+        The bytes that a work takes, about.
+    memory
+        The bytes that all works together may take; one that takes more is done alone, by all threads. None: no limit.
+
+    Examples
+    --------
+    >>> [future.result() for future in in_order(len, ["one", "three"])]
+    [3, 5]
+    """
+    workers = _Workers(work, thread_count())
+    source = iter(items)
+    begun: deque[tuple[Future[R], float]] = deque()
+    coming = [(item, size(item)) for item in islice(source, 1)]
+    try:
+        while coming or begun:
+            while coming and len(begun) <= 2 * workers.threads and _fits(coming[0][1], begun, memory):
+                begun.append((workers.begin(coming[0][0]), coming[0][1]))
+                coming = [(item, size(item)) for item in islice(source, 1)]
+            if begun[0][0].done():
+                yield begun.popleft()[0]
+            else:
+                wait([future for future, _ in begun if not future.done()], return_when=FIRST_COMPLETED)
+    finally:
+        workers.end()
+
+
+def _fits(size: float, begun: Iterable[tuple[Future[R], float]], memory: float | None) -> bool:
+    """Whether a work of this size may begin beside those that are not done."""
+    others = [taken for future, taken in begun if not future.done()]
+    return memory is None or not others or sum(others) + size <= memory
+
+
+class _Workers(Generic[Item, R]):
+    """Threads that work, and what each of them may use of the threads of `parallel`."""
+
+    def __init__(self, work: Callable[[Item], R], threads: int) -> None:
+        self._work, self.threads = work, threads
+        self._most = threads + 1
+        self._started: list[threading.Thread] = []
+        self._todo: SimpleQueue[tuple[Future[R], Item] | None] = SimpleQueue()
+        self._lock, self._at_work, self._stopped = threading.Lock(), 0, False
+
+    def begin(self, item: Item) -> Future[R]:
+        """Have `item` worked on as soon as a thread is free."""
+        future: Future[R] = Future()
+        if len(self._started) < self._most:
+            thread = threading.Thread(target=self._serve, name="nanostyle-work")
+            try:
+                thread.start()
+                self._started.append(thread)
+            except RuntimeError:  # a limit on threads (`ulimit -u`)
+                self._most = len(self._started)
+        if self._most:
+            self._todo.put((future, item))
+        else:
+            self._run(future, item)
+        return future
+
+    def end(self) -> None:
+        """Stop what is at work, leave out what has not begun, and wait for the threads."""
+        self._stopped = True
+        for _ in self._started:
+            self._todo.put(None)
+        for thread in self._started:
+            thread.join()
+
+    def quota(self) -> int:
+        """How many threads a work may use now: as many as each of those at work."""
+        if self._stopped:
+            raise Stopped
+        return max(1, self.threads // max(1, self._at_work))
+
+    def _serve(self) -> None:
+        while (task := self._todo.get()) is not None:
+            self._run(*task)
+
+    def _run(self, future: Future[R], item: Item) -> None:
+        if self._stopped:
+            future.cancel()
+            return
+        self._count(1)
+        try:
+            with with_quota(self.quota):
+                future.set_result(self._work(item))
+        except BaseException as error:
+            future.set_exception(error)
+        finally:
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._at_work += change

@@ -1,0 +1,135 @@
+"""Several works at once: their order, their memory, their threads, and how they end."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from nanostyle.backend.ordered import Stopped, in_order
+from nanostyle.backend.threads import parallel, set_threads, thread_count
+
+
+@pytest.fixture(autouse=True)
+def three_threads():
+    before = thread_count()
+    set_threads(3)
+    yield
+    set_threads(before)
+
+
+def results(futures):
+    return [future.result() for future in futures]
+
+
+def no_thread_left():
+    return not [thread for thread in threading.enumerate() if thread.name == "nanostyle-work"]
+
+
+def test_results_stand_in_the_order_of_the_items():
+    def work(i):
+        time.sleep(0.002 * (i % 4))
+        return i * i
+
+    assert results(in_order(work, range(30))) == [i * i for i in range(30)]
+    assert results(in_order(work, [])) == []
+    assert no_thread_left()
+
+
+def test_works_are_done_at_the_same_time():
+    together = threading.Barrier(3, timeout=30)  # breaks unless three works wait at once
+    results(in_order(lambda _: together.wait(), range(6)))
+
+
+def test_items_are_asked_for_a_few_ahead():
+    source = iter(range(1000))
+    futures = in_order(lambda i: i, source)
+    assert next(futures).result() == 0
+    futures.close()
+    assert 0 < next(source) < 10
+
+
+def test_an_error_stands_in_the_place_of_its_item():
+    def work(i):
+        if i == 2:
+            raise ValueError("two")
+        return i
+
+    futures = list(in_order(work, range(5)))
+    assert [type(future.exception()) for future in futures].count(ValueError) == 1
+    with pytest.raises(ValueError, match="two"):
+        futures[2].result()
+    assert futures[4].result() == 4
+
+
+def test_all_works_together_take_no_more_than_the_memory():
+    lock, held, most = threading.Lock(), [0], [0]
+
+    def work(size):
+        with lock:
+            held[0] += size
+            most[0] = max(most[0], held[0])
+        time.sleep(0.002)
+        with lock:
+            held[0] -= size
+        return size
+
+    sizes = [3, 1, 4, 1, 5, 9, 2, 6, 50, 5, 3]
+    assert results(in_order(work, sizes, size=float, memory=10)) == sizes
+    assert most == [50]  # alone
+    most[0] = 0
+    results(in_order(work, sizes[:8], size=float, memory=10))
+    assert 5 < most[0] <= 10
+
+
+def test_a_work_that_is_alone_has_all_threads_and_many_have_one_each():
+    def work(_):
+        together.wait()
+        threads = parallel(lambda _: (time.sleep(0.01), threading.get_ident())[1], range(6))
+        together.wait()
+        return len(set(threads))
+
+    together = threading.Barrier(1, timeout=30)
+    assert results(in_order(work, range(3), size=lambda _: 2, memory=1)) == [3, 3, 3]
+    together = threading.Barrier(3, timeout=30)
+    assert results(in_order(work, range(3))) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("way", ["closed", "interrupted"])
+def test_the_works_stop_and_none_is_begun_any_more(way):
+    begun, ended = itertools.count(), []
+
+    def work(i):
+        next(begun)
+        if i == 0:
+            return i
+        try:
+            while True:
+                parallel(lambda _: time.sleep(0.001), range(2))
+        except Stopped:
+            ended.append(i)
+            raise
+
+    def items():
+        yield from range(3)
+        if way == "interrupted":
+            raise KeyboardInterrupt
+        yield from range(3, 100)
+
+    futures = in_order(work, items())
+    if way == "closed":
+        assert next(futures).result() == 0
+        futures.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            list(futures)
+    assert no_thread_left()
+    assert len(ended) in (next(begun) - 1, next(begun) - 2)
+
+
+def test_without_threads_the_calling_thread_works(monkeypatch):
+    def refused(_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert results(in_order(lambda _: threading.current_thread(), range(3))) == [threading.main_thread()] * 3
