@@ -15,12 +15,13 @@ from nanostyle.backend.device import Device, pick_device
 from nanostyle.io.image_read import Picture
 from nanostyle.io.pictures import find_pictures, style_files
 from nanostyle.io.sources import Source, name_of, read_source
+from nanostyle.methods.choice import Model
 from nanostyle.methods.evaluate import Score
 from nanostyle.methods.modes import train_mode
 from nanostyle.methods.request import EvaluateOptions, StylizeOptions
 from nanostyle.methods.result import Progress, Result
 from nanostyle.methods.scoring import score_model
-from nanostyle.methods.stylizer import Model, Stylizer
+from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.wanted import Wanted
 from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.models.load import load_model as _load_model
@@ -52,7 +53,7 @@ def stylize(
         One or a list of: a painting, as a photo; the name of a style (`"starry_night_van_gogh"`); a saved style (a
         `Style` or its `.h5` file). A model of one style needs none.
     model
-        `any`, `styles`, a path, or what `load_model` returns. None: a built-in one that fits.
+        `any`, `styles`, a path, or what `load_model` returns. None: built-in ones that fit.
     options, changes
         A `StylizeOptions`, and fields of it by name: `strength=0.7`, `size=512`, `colors="content"`, `weights=[2, 1]`,
         `masks=[...]`, `method="gatys"`; those of `GatysOptions` too: `iterations=100`.

@@ -34,7 +34,8 @@ from nanostyle.models.style import Style
     "styles",
     metavar="NAME|FILE",
     multiple=True,
-    help="A style of a trained model (see `nanostyle styles`), or a file of --save-style. Repeat it to blend several.",
+    help="A style of a trained model (see `nanostyle styles`), or a file of --save-style. Repeat it to blend several;"
+    " beside --style-image it comes after the paintings.",
 )
 @click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: built in.")
 @click.option(
@@ -87,8 +88,6 @@ def stylize(
     nanostyle stylize photos/ --style-image a.jpg --style-image b.jpg --weight 2 --weight 1 -o results/
     nanostyle stylize photo.jpg --model model.h5 --style starry_night --strength 0.7
     """
-    if style_images and styles:
-        raise click.UsageError("stylize: expected --style-image or --style, got both")
     names = [*(path.stem for path in style_images), *map(label, styles)] or [model.stem if model else ""]
     used = [*style_images, *map(Path, values["masks"])]
     work = _planned(photos, names, used, output, runtime, skip_existing=skip_existing)

@@ -1,7 +1,6 @@
 """Styles made ready for photos: which method, which model, regions, colors and the recipe are settled here, once."""
 
 import dataclasses
-import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,19 +15,17 @@ from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import Picture
 from nanostyle.io.resample import resize
 from nanostyle.io.sources import Source, name_of, read_source
+from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import Step, gatys
-from nanostyle.methods.masks import Mask, by_region, fitted_masks, mask_of, within
-from nanostyle.methods.request import OF_GATYS, OF_TRAINED, StylizeOptions
+from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
+from nanostyle.methods.one_pass import blends, painter
+from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import Progress, Result
-from nanostyle.methods.strokes import stroked
 from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
 from nanostyle.models.base import TrainedModel
-from nanostyle.models.load import load_model
 from nanostyle.models.loss_network import default_loss_network, loss_network
-from nanostyle.models.registry import LOSS_NETWORKS, TRAINED, built_in, find
-
-Model: TypeAlias = str | os.PathLike[str] | TrainedModel[Any]
+from nanostyle.models.registry import LOSS_NETWORKS, find
 
 
 class Stylizer:
@@ -41,7 +38,8 @@ class Stylizer:
         PIL image or an array); a saved style (a `Style`, or the path of its `.h5` file). A model of one style needs
         none.
     model
-        A trained model: `any`, `styles`, a path, or what `load_model` returns. None: a built-in one that fits.
+        A trained model: `any`, `styles`, a path, or what `load_model` returns; a list: one for each style. None: a
+        built-in one that fits; names and paintings together take one each.
     options, changes
         A `StylizeOptions`, and fields of it by name; the fields of `GatysOptions` may be named as well.
 
@@ -50,14 +48,14 @@ class Stylizer:
     options : StylizeOptions
         As they were given.
     method : str
-        `predict`, `cin`, `feedforward` or `gatys`.
+        `predict`, `cin`, `feedforward` or `gatys`; of several models their methods, as `predict + cin`.
     title : str
         Method and network, in words.
     model : TrainedModel or None
-        The trained model; None for gatys.
+        The trained model; None for gatys, and for several models.
     style : object or None
-        The blend of the styles, as the model understands it; None for gatys. That of a network for any painting is
-        a `Style`, which can be saved.
+        The blend of the styles, as the model understands it; None where `model` is. That of a network for any
+        painting is a `Style`, which can be saved.
     device : Device
         Where it computes.
     facts : dict
@@ -82,7 +80,7 @@ class Stylizer:
         self,
         style: Wanted | Sequence[Wanted] | None = None,
         *,
-        model: Model | None = None,
+        model: Models = None,
         options: StylizeOptions | None = None,
         **changes: Any,
     ) -> None:
@@ -97,11 +95,11 @@ class Stylizer:
         self.model: TrainedModel[Any] | None = None
         self.style: Any = None
         self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
-        network = self._choose(kinds, model)
-        if network is None:
-            self._prepare_gatys(wanted)
+        networks = networks_for(kinds, model, self.options, self.device)
+        if networks:
+            self._prepare_one_pass(networks, wanted, kinds)
         else:
-            self._prepare_one_pass(network, wanted, kinds)
+            self._prepare_gatys(wanted)
 
     # --- photos -----------------------------------------------------------------------------------------------------
 
@@ -171,12 +169,17 @@ class Stylizer:
 
     # --- what is asked for ------------------------------------------------------------------------------------------
 
-    def _check_request(self, wanted: Sequence[Wanted], kinds: Sequence[str], model: Model | None) -> None:
+    def _check_request(self, wanted: Sequence[Wanted], kinds: Sequence[str], model: Models) -> None:
         options = self.options
         if not wanted and model is None:
             raise NanostyleError("style: expected one, got none", hint="add {style_image} ART, or {style} NAME")
-        if "name" in kinds and "painting" in kinds:
-            raise NanostyleError("style: expected paintings, or names of a model's styles, got both")
+        if isinstance(model, list | tuple):
+            if len(model) != len(wanted):
+                raise NanostyleError(f"model: expected one for each of {len(wanted)} styles, got {len(model)}")
+        elif model is not None and {"name", "painting"} <= set(kinds):
+            raise NanostyleError(
+                "style: expected paintings, or names of the model's styles, got both", hint="leave out {model}"
+            )
         count = len(wanted) or 1  # a model of one style need not have it named
         if options.masks and len(options.masks) != count:
             raise NanostyleError(
@@ -188,75 +191,38 @@ class Stylizer:
                 f"weight: expected one for each of {count} styles, in their order, got {len(options.weights)}"
             )
 
-    def _device_for(self, model: Model | None) -> Device:
+    def _device_for(self, model: Models) -> Device:
+        if isinstance(model, list | tuple):
+            model = model[0]
         if isinstance(model, TrainedModel):
             if self.options.device not in ("auto", model.device.name):
                 raise ValueError(f"device: the model is on {model.device}, got {self.options.device!r}")
             return model.device
         return pick_device(self.options.device, self.options.precision)
 
-    def _choose(self, kinds: Sequence[str], model: Model | None) -> TrainedModel[Any] | None:
-        """The trained model to use, None for Gatys' method; `auto` goes by the styles, the options and the model."""
-        wish = self.options.method
-        painted = bool(kinds) and set(kinds) == {"painting"}
-        chosen = self.options.chosen_names() | (
-            {"model"} if model is not None and self.options.chosen is None else set()
-        )
-        if wish == "auto" and painted and model is None and chosen & OF_GATYS:
-            wish = "gatys"
-        self._refuse_foreign(wish, chosen)
-        default = "any" if "painting" in kinds or "saved" in kinds else "styles"
-        if wish == "gatys" or (wish == "auto" and painted and model is None and built_in(default) is None):
-            if not painted:
-                raise NanostyleError("method gatys takes paintings", hint="name one with {style_image}")
-            return None
-        if wish in ("cin", "feedforward") and painted and model is None:
-            raise NanostyleError(f"method {wish} needs a model that knows the painting", hint="name one with {model}")
-        if isinstance(model, TrainedModel):
-            found = model
-        else:
-            # With no file of that name this says where it was looked for.
-            found = load_model(find(model or default, TRAINED), device=self.device)
-        if wish not in ("auto", found.kind):
-            raise NanostyleError(f"method {wish}: {_called(found)} is a model of method {found.kind}")
-        return found
-
-    @staticmethod
-    def _refuse_foreign(wish: str, chosen: frozenset[str]) -> None:
-        """Refuse an option that was chosen and that the method does not have."""
-        if wish == "gatys" and (foreign := sorted(chosen & OF_TRAINED)):
-            raise NanostyleError(
-                f"{foreign[0]} is for trained models, not for method gatys", hint=f"leave out {{{foreign[0]}}}"
-            )
-        if wish != "gatys" and (foreign := sorted(chosen & OF_GATYS)):
-            raise NanostyleError(
-                f"{foreign[0]} is an option of method gatys",
-                hint=f"leave out {{{foreign[0]}}}, or use {{method}} gatys",
-            )
-
     # --- the two ways -----------------------------------------------------------------------------------------------
 
-    def _prepare_one_pass(self, model: TrainedModel[Any], wanted: Sequence[Wanted], kinds: Sequence[str]) -> None:
-        self.model, self.method = model, model.kind
-        self.title = f"method {model.kind}, model {model.path or model.kind}"
-        styles = [self._style_of(model, one, kind) for one, kind in zip(wanted, kinds, strict=True)] or [model.style()]
-        self.style = model.blend(styles, self.options.weights)
-        strength = self.options.strength
-        how: dict[str, Any] = {"strokes": self.options.strokes, "memory": self.options.memory}
-        if self._regions:
-            each = [stroked(model, style, strength=strength, **how) for style in styles]
-            self._render: Callable[[Pixels], Pixels] | None = by_region(each, self._regions)
-            self._work = lambda pixels, masks: _once(by_region(each, masks)(pixels))
-        else:
-            self._render = render = stroked(model, self.style, strength=strength, **how)
-            self._work = lambda pixels, _: _once(render(pixels))
+    def _prepare_one_pass(
+        self, models: Sequence[TrainedModel[Any]], wanted: Sequence[Wanted], kinds: Sequence[str]
+    ) -> None:
+        options, each = self.options, list(dict.fromkeys(models))
+        self.method = " + ".join(dict.fromkeys(model.kind for model in each))
+        self.title = f"method {self.method}, model {' + '.join(str(model.path or model.kind) for model in each)}"
+        styles = [self._style_of(*one) for one in zip(models, wanted, kinds, strict=False)] or [models[0].style()]
+        mixed = blends(models, styles, options.weights)
+        if len(each) == 1:
+            self.model, self.style = mixed[0].model, mixed[0].style
+        how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes, "memory": options.memory}
+        paint = painter(models, styles, mixed, by_mask=bool(self._regions), **how)
+        self._render: Callable[[Pixels], Pixels] | None = lambda pixels: paint(pixels, self._regions)
+        self._work = lambda pixels, masks: _once(paint(pixels, masks))
         self.facts = {
-            "method": model.kind,
-            "model": model.path.name if model.path else "",
-            "model_sha256": model.sha256,
+            "method": self.method,
+            "model": " + ".join(model.path.name if model.path else "" for model in each),
+            "model_sha256": " + ".join(model.sha256 for model in each),
             **self._named(wanted),
-            "strength": strength,
-            "strokes": self.options.strokes,
+            "strength": options.strength,
+            "strokes": options.strokes,
         }
 
     @staticmethod
@@ -265,7 +231,7 @@ class Stylizer:
             return model.style(wanted)
         if model.styles:
             raise NanostyleError(
-                f"{_called(model)} knows the styles {', '.join(model.styles)}", hint="name one with {style}"
+                f"{called(model)} knows the styles {', '.join(model.styles)}", hint="name one with {style}"
             )
         return model.style(read_source(wanted).pixels, name=Path(name_of(wanted)).stem)  # type: ignore[arg-type]
 
@@ -323,7 +289,3 @@ def _pixels_of(step: Step, photo: Pixels, masks: Sequence[Mask]) -> Pixels:
 
 def _once(pixels: Pixels) -> Generator[_Stage, None, None]:
     yield 1, 1, None, {}, {}, lambda: pixels
-
-
-def _called(model: TrainedModel[Any]) -> str:
-    return str(model.path or f"this model of method {model.kind}")

@@ -265,5 +265,3 @@ def _check(order: Order) -> None:
             raise unfit("layers: refining takes paintings, not names of styles")
         if order.strength != 1 or order.strokes is not None:
             raise unfit("refine: strength and strokes are for previews and finals; leave them out")
-    elif len({layer.model for layer in layers}) > 1:
-        raise unfit("layers: styles of two models cannot be mixed; use paintings alone, or names of one model")

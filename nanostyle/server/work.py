@@ -224,7 +224,7 @@ class Studio:
         else:
             options = replace(options, strength=order.strength, strokes=order.strokes)
             styles = [self._style(layer) for layer in layers]
-            made = Stylizer(styles, model=self.models[layers[0].model], options=options)
+            made = Stylizer(styles, model=[self.models[layer.model] for layer in layers], options=options)
         made.facts["styles"] = [self._name(layer) for layer in layers]
         made.facts["masks"] = [self.upload(mask).name for mask in masks]
         return made

@@ -197,10 +197,12 @@ def test_results_equal_those_of_the_api(client):
     import nanostyle
 
     ids = [send(client)["id"], send(client, ART, "art.png")["id"]]
+    art = Image.open(io.BytesIO(ART))
     two = [{"style": NAME, "weight": 0.6}, {"style": "udnie_picabia", "weight": 0.4}]
     cases = [
         (two, [NAME, "udnie_picabia"], {"weights": [0.6, 0.4], "strength": 0.7}),
-        ([{"painting": ids[1]}], Image.open(io.BytesIO(ART)), {"colors": "content", "size": 40}),
+        ([{"painting": ids[1]}], art, {"colors": "content", "size": 40}),
+        ([{"style": NAME, "weight": 2.0}, {"painting": ids[1]}], [NAME, art], {"weights": [2, 1], "strength": 0.8}),
     ]
     for layers, style, changes in cases:
         said = {name: value for name, value in changes.items() if name != "weights"}
@@ -323,7 +325,7 @@ WRONG = [
     ({"layers": [{"painting": "guessed"}]}, 404, "picture"),
     ({"layers": [{"style": NAME, "mask": "guessed"}]}, 404, "picture"),
     ({"layers": [{"style": NAME, "mask": "x"}, {"style": NAME}]}, 422, "mask"),
-    ({"layers": [{"style": NAME}, {"painting": "x"}]}, 422, "two models"),
+    ({"layers": [{"style": NAME}, {"painting": "guessed"}]}, 404, "picture"),
     ({"kind": "refine"}, 422, "paintings"),
     ({"kind": "refine", "layers": [{"painting": "x"}], "strength": 0.5}, 422, "strength"),
     ({"gatys": {"iterations": 0}}, 400, "iterations"),

@@ -1,0 +1,76 @@
+"""One pass through trained networks: a style, a blend, or styles by region, of one network or of several.
+
+A network mixes the styles that it knows itself, as parameters. What several networks paint is mixed pixel by pixel.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nanostyle.backend.types import Pixels
+from nanostyle.methods.masks import Mask, by_region
+from nanostyle.methods.strokes import stroked
+from nanostyle.models.base import TrainedModel
+from nanostyle.nn.losses import normalized
+
+Paint = Callable[[Pixels, Sequence[Mask]], Pixels]
+"""From a photo `(H, W, 3)` and a mask for each style (or none) to a picture of the same size."""
+
+
+@dataclass(frozen=True)
+class Blend:
+    """The styles of one network, mixed, and the share that they have of the picture."""
+
+    model: TrainedModel[Any]
+    style: Any
+    share: float
+
+
+def blends(
+    models: Sequence[TrainedModel[Any]], styles: Sequence[Any], weights: Sequence[float] | None = None
+) -> list[Blend]:
+    """The `styles`, each of its network in `models`, in parts of `weights`: a blend for each network.
+
+    Raises
+    ------
+    ValueError, NanostyleError
+        As `TrainedModel.blend` does.
+    """
+    shares = normalized(weights, len(styles))
+    found = []
+    for model in dict.fromkeys(models):
+        own = [i for i, other in enumerate(models) if other is model]
+        part = [shares[i] for i in own]
+        if sum(part) > 0:
+            found.append(Blend(model, model.blend([styles[i] for i in own], part), sum(part)))
+    return found
+
+
+def painter(
+    models: Sequence[TrainedModel[Any]],
+    styles: Sequence[Any],
+    mixed: Sequence[Blend],
+    *,
+    by_mask: bool,
+    **how: Any,
+) -> Paint:
+    """Paint photos in `styles` (`by_mask`: each where its mask says) or in what they are `mixed` to.
+
+    `how` is what `stroked` takes: `strength`, `strokes` and `memory`. Raises as it does.
+    """
+    if by_mask:
+        each = [stroked(model, style, **how) for model, style in zip(models, styles, strict=True)]
+        return lambda photo, masks: by_region(each, masks)(photo)
+    renders = [(blend.share, stroked(blend.model, blend.style, **how)) for blend in mixed]
+    if len(renders) == 1:
+        return lambda photo, _: renders[0][1](photo)
+
+    def paint(photo: Pixels, _: Sequence[Mask]) -> Pixels:
+        result = np.zeros_like(photo)
+        for share, render in renders:
+            result += share * render(photo)
+        return result
+
+    return paint
