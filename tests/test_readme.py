@@ -6,7 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from PIL import Image
 
+from tests.support.clips import panned, write_video
 from tests.support.command import environment
 from tests.support.paths import ROOT
 
@@ -27,12 +29,19 @@ QUICK = {
 
 def test_the_commands_of_the_readme(tmp_path):
     """In one folder, in order: what one command writes the next one reads."""
+    pytest.importorskip("av", reason="PyAV is not installed")
     few = {"photo.jpg", "painting.jpg", "gallery.jpg", "mask.png"}
     shutil.copytree(
         ROOT / "docs" / "pictures",
         tmp_path / "docs" / "pictures",
         ignore=lambda folder, names: set(names) - few,
     )
+    write_video(tmp_path / "holiday.mp4", panned(3), sound="aac")
+    first, *rest = (Image.fromarray(frame) for frame in panned(3))
+    first.save(tmp_path / "cat.gif", save_all=True, append_images=rest)
+    (tmp_path / "frames").mkdir()
+    for i, frame in enumerate(panned(3), 1):
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{i:05d}.png")
     ran = 0
     for line in COMMANDS:
         command = line.rpartition("&& ")[2]

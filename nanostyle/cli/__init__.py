@@ -22,6 +22,7 @@ COMMANDS = {
     "styles": ("styles", "styles", "List the styles of a trained network."),
     "stylize": ("stylize", "stylize", "Stylize photos."),
     "train": ("train", "train", "Train a network."),
+    "video": ("video", "video", "Stylize a video, an animation, or numbered frames."),
     "weights": ("weights", "weights", "Get, convert and inspect the weights of loss networks."),
 }
 

@@ -3,9 +3,10 @@
 A network mixes the styles that it knows itself, as parameters. What several networks paint is mixed pixel by pixel.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,10 +14,15 @@ from nanostyle.backend.types import Pixels
 from nanostyle.methods.masks import Mask, by_region
 from nanostyle.methods.strokes import stroked
 from nanostyle.models.base import TrainedModel
+from nanostyle.models.shift import STILL, Shift
 from nanostyle.nn.losses import normalized
 
-Paint = Callable[[Pixels, Sequence[Mask]], Pixels]
-"""From a photo `(H, W, 3)` and a mask for each style (or none) to a picture of the same size."""
+
+class Paint(Protocol):
+    """From a photo `(H, W, 3)` and a mask for each style (or none) to a picture of the same size."""
+
+    def __call__(self, photo: Pixels, masks: Sequence[Mask], shift: Shift = STILL) -> Pixels:
+        """`photo` painted; `shift` is that of a frame over its scene."""
 
 
 @dataclass(frozen=True)
@@ -62,15 +68,19 @@ def painter(
     """
     if by_mask:
         each = [stroked(model, style, **how) for model, style in zip(models, styles, strict=True)]
-        return lambda photo, masks: by_region(each, masks)(photo)
-    renders = [(blend.share, stroked(blend.model, blend.style, **how)) for blend in mixed]
-    if len(renders) == 1:
-        return lambda photo, _: renders[0][1](photo)
 
-    def paint(photo: Pixels, _: Sequence[Mask]) -> Pixels:
+        def paint_regions(photo: Pixels, masks: Sequence[Mask], shift: Shift = STILL) -> Pixels:
+            return by_region([partial(render, shift=shift) for render in each], masks)(photo)
+
+        return paint_regions
+    renders = [(blend.share, stroked(blend.model, blend.style, **how)) for blend in mixed]
+
+    def paint(photo: Pixels, masks: Sequence[Mask], shift: Shift = STILL) -> Pixels:
+        if len(renders) == 1:
+            return renders[0][1](photo, shift)
         result = np.zeros_like(photo)
         for share, render in renders:
-            result += share * render(photo)
+            result += share * render(photo, shift)
         return result
 
     return paint

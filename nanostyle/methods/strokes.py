@@ -14,7 +14,9 @@ import numpy as np
 
 from nanostyle.backend.types import Pixels
 from nanostyle.io.resample import fitted, resize
+from nanostyle.models.base import Render as Painter
 from nanostyle.models.base import TrainedModel
+from nanostyle.models.shift import STILL, Shift
 
 LARGEST_BY_DEFAULT = 768
 """The long side in pixels up to which a photo is painted as it is."""
@@ -35,7 +37,7 @@ def stroked(
     strength: float = 1.0,
     strokes: int | None = None,
     memory: int | None = None,
-) -> Callable[[Pixels], Pixels]:
+) -> Painter:
     """`model.renderer` with strokes as `paint` has them: all but the photo is settled, and bad values refused.
 
     Raises
@@ -47,7 +49,14 @@ def stroked(
     # A strength is settled once: on a GPU that is a recording.
     at = cache(lambda part: model.renderer(style, strength=part, memory=memory))
     at(strength)
-    return lambda photo: paint(photo, lambda x, part: at(part)(x), strength=strength, strokes=strokes)
+
+    def painted(photo: Pixels, shift: Shift = STILL) -> Pixels:
+        def level(pixels: Pixels, part: float) -> Pixels:
+            return at(part)(pixels, shift.scaled(photo.shape, pixels.shape))
+
+        return paint(photo, level, strength=strength, strokes=strokes)
+
+    return painted
 
 
 def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int | None = None) -> Pixels:

@@ -19,13 +19,14 @@ from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import Step, gatys
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
-from nanostyle.methods.one_pass import blends, painter
+from nanostyle.methods.one_pass import Paint, blends, painter
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import Progress, Result
 from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.loss_network import default_loss_network, loss_network
 from nanostyle.models.registry import LOSS_NETWORKS, find
+from nanostyle.models.shift import STILL, Shift
 
 
 class Stylizer:
@@ -132,8 +133,11 @@ class Stylizer:
             make = partial(self._result, picture, name, pixels, facts)
             yield Progress(done, total, loss, terms, make)
 
-    def render(self, pixels: Pixels) -> Pixels:
+    def render(self, pixels: Pixels, *, shift: Shift = STILL, masks: Sequence[Mask] | None = None) -> Pixels:
         """One pass over `pixels` `(H, W, 3)`, RGB in 0..1, float32: the picture alone, for video and the camera.
+
+        Of a video `shift` says how far the frame has moved over its scene, and `masks` are those of the frame, in place
+        of those of the options.
 
         Raises
         ------
@@ -142,7 +146,7 @@ class Stylizer:
         """
         if self._render is None:
             raise NanostyleError("render: method gatys is not one pass", hint="use steps, or another {method}")
-        made = self._render(pixels)
+        made = self._render(pixels, self._regions if masks is None else masks, shift)
         return keep_colors(made, pixels) if self.options.colors == "content" else made
 
     def memory_for(self, size: tuple[int, int]) -> float | None:
@@ -157,15 +161,12 @@ class Stylizer:
         pixels = resize(made(), (height, width))
         if self.options.colors == "content":
             pixels = keep_colors(pixels, picture.pixels)
-        recipe = {
-            "nanostyle": __version__,
-            "photo": name,
-            "colors": self.options.colors,
-            "device": self.device.name,
-            **self.facts,
-            **facts,
-        }
-        return Result(pixels, picture.alpha, recipe, picture.bits, picture.metadata)
+        return Result(pixels, picture.alpha, self.recipe_of(name) | facts, picture.bits, picture.metadata)
+
+    def recipe_of(self, name: str) -> dict[str, Any]:
+        """How a photo of that name is stylized, in values that JSON can hold."""
+        about = {"nanostyle": __version__, "photo": name, "colors": self.options.colors, "device": self.device.name}
+        return about | self.facts
 
     # --- what is asked for ------------------------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class Stylizer:
             self.model, self.style = mixed[0].model, mixed[0].style
         how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes, "memory": options.memory}
         paint = painter(models, styles, mixed, by_mask=bool(self._regions), **how)
-        self._render: Callable[[Pixels], Pixels] | None = lambda pixels: paint(pixels, self._regions)
+        self._render: Paint | None = paint
         self._work = lambda pixels, masks: _once(paint(pixels, masks))
         self.facts = {
             "method": self.method,

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import sha256
 from nanostyle.models.grain import with_grain
+from nanostyle.models.shift import STILL, Shift
 from nanostyle.nets.banded import ArrayRows, Rows
 from nanostyle.nn.losses import normalized
 
@@ -22,6 +23,13 @@ IDENTITY = "photo"
 
 S = TypeVar("S")
 """A style as one kind of network understands it."""
+
+
+class Render(Protocol):
+    """What `TrainedModel.renderer` makes of a style: a photo in, a picture of the same size out."""
+
+    def __call__(self, photo: Pixels, shift: Shift = STILL) -> Pixels:
+        """`photo` `(H, W, 3)` painted; `shift` is that of a frame over its scene."""
 
 
 class TrainedModel(ABC, Generic[S]):
@@ -173,17 +181,20 @@ class TrainedModel(ABC, Generic[S]):
         *,
         strength: float = 1.0,
         memory: int | None = None,
-    ) -> Callable[[Pixels], Pixels]:
+    ) -> "Render":
         """`render` for many photos: style and strength are settled here, and bad ones refused."""
         if not 0 <= strength <= 1:
             raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
         wanted, paint = self.style(style), self._within(memory, self._painter())
         part, rest = np.float32(strength), np.float32(1 - strength)
 
-        def render(photo: Pixels) -> Pixels:
-            photo = photo.astype(np.float32, copy=False)
-            check_memory(self.device, (photo.shape[0], photo.shape[1]), self._bytes_per_pixel())
-            seen = with_grain(photo)
+        def render(photo: Pixels, shift: Shift = STILL) -> Pixels:
+            size = photo.shape[0], photo.shape[1]
+            check_memory(self.device, size, self._bytes_per_pixel())
+            moved = shift.to_whole(photo.astype(np.float32, copy=False))
+            return shift.back(painted(shift.pad(moved), shift.pad(with_grain(moved, shift.whole))), size)
+
+        def painted(photo: Pixels, seen: Pixels) -> Pixels:
             if strength == 1:
                 return np.clip(paint(seen, wanted), 0, 1)
             own = self._own(photo)

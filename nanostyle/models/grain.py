@@ -22,6 +22,10 @@ def draw_grain(shape: tuple[int, ...], deviation: float, seed: int | Sequence[in
     return grain
 
 
-def with_grain(pixels: Pixels) -> Pixels:
-    """`pixels` `(H, W, 3)` with the grain that every use has: float32, not clipped to 0..1."""
-    return pixels + draw_grain(pixels.shape[:2], DEVIATION, 0)
+def with_grain(pixels: Pixels, shift: tuple[int, int] = (0, 0)) -> Pixels:
+    """`pixels` `(H, W, 3)` with the grain that every use has: float32, not clipped to 0..1.
+
+    Of a frame that has moved over its scene by `shift` (down, right) the grain has moved with the scene.
+    """
+    grain = draw_grain(pixels.shape[:2], DEVIATION, 0)
+    return pixels + (np.roll(grain, (-shift[0], -shift[1]), (0, 1)) if any(shift) else grain)

@@ -17,7 +17,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.io.resample import resize
 from nanostyle.io.weights import Storage, WeightFile, load_weights, save_weights
-from nanostyle.models.base import TrainedModel
+from nanostyle.models.base import Render, TrainedModel
 from nanostyle.models.loss_network import load_features
 from nanostyle.models.multistyle import storage_of
 from nanostyle.models.registry import find
@@ -121,7 +121,7 @@ class Predictor(TrainedModel[Style]):
         *,
         strength: float = 1.0,
         memory: int | None = None,
-    ) -> Callable[[Pixels], Pixels]:
+    ) -> Render:
         """`render` for many photos. See `TrainedModel.renderer`; NanostyleError for a style of another model."""
         found = self.style(style)
         if found.model != self.fingerprint:

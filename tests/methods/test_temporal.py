@@ -1,0 +1,104 @@
+"""Results stay where they are, follow the picture, and begin anew at cuts."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from nanostyle.methods.temporal import Stabilizer, whole_shift
+from nanostyle.models.shift import Shift
+from tests.support.clips import panned
+
+av = pytest.importorskip("av", reason="PyAV is not installed")
+
+
+def moving(frames):
+    """Frames with their motion, as a video has them."""
+    from nanostyle.io.video.clip import Frame
+    from nanostyle.io.video.motion import tracked
+
+    size = frames[0].shape[:2]
+    made = (Frame(frame, i, 1) for i, frame in enumerate(frames))
+    return [(frame.pixels, vectors) for frame, vectors in tracked(made, size=size, part=100, scale=2)]
+
+
+class Noisy:
+    """Paints a frame with noise that is new every time."""
+
+    def __init__(self, deviation=0.1):
+        self.rng, self.deviation, self.shifts = np.random.default_rng(0), deviation, []
+
+    def __call__(self, pixels, shift):
+        self.shifts.append(shift)
+        return np.clip(pixels * 0.6 + 0.2 + self.rng.normal(0, self.deviation, pixels.shape), 0, 1).astype(np.float32)
+
+
+def test_off_paints_each_frame_by_itself():
+    frames, seen = panned(3), []
+    stabilizer = Stabilizer("off")
+    for frame in frames:
+        made = stabilizer.paint(frame, lambda pixels, shift: seen.append(shift) or 1 - pixels)
+        np.testing.assert_array_equal(made, 255 - frame)
+    assert seen == [Shift()] * 3 and stabilizer.memory is None
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+@pytest.mark.parametrize("step", [1, 3, 6])
+def test_the_shift_is_that_of_the_pan(step, with_vectors):
+    stabilizer, paint = Stabilizer("lock"), Noisy(0)
+    for frame, vectors in moving(panned(4, 96, 128, step)):
+        stabilizer.paint(frame, paint, vectors if with_vectors else None)
+    assert [shift.whole for shift in paint.shifts] == [(0, step * i) for i in range(4)]
+
+
+@pytest.mark.parametrize("with_vectors", [True, False])
+@pytest.mark.parametrize("step", [0, 2])
+def test_noise_is_calmed(step, with_vectors):
+    results = {}
+    for stability in ("lock", "on"):
+        stabilizer, paint = Stabilizer(stability), Noisy()
+        made = [stabilizer.paint(f, paint, v if with_vectors else None) for f, v in moving(panned(6, 96, 128, step))]
+        aligned = [
+            (b[20:-20, 20:-26].astype(float), a[20:-20, 20 + step : -26 + step or None]) for a, b in pairwise(made)
+        ]
+        results[stability] = np.mean([np.sqrt(np.mean((b - a) ** 2)) for b, a in aligned[2:]])
+    assert results["on"] < 0.45 * results["lock"], results
+
+
+def test_a_cut_begins_anew_to_the_bit():
+    frames = panned(2) + [frame[::-1].copy() for frame in panned(2, 48, 64, 2)]
+    stabilizer, alone = Stabilizer("on"), Stabilizer("off")
+    cuts = []
+    for i, (frame, vectors) in enumerate(moving(frames)):
+        made = stabilizer.paint(frame, lambda pixels, shift: 1 - pixels, vectors)
+        cuts.append(stabilizer.is_cut)
+        if i == 2:
+            np.testing.assert_array_equal(made, alone.paint(frame, lambda pixels, shift: 1 - pixels))
+            assert stabilizer.memory.shift == (0, 0)
+    assert cuts == [True, False, True, False]
+
+
+def test_what_appears_is_not_covered_by_what_was_there():
+    ground = np.full((64, 96, 3), 90, np.uint8)
+    first = ground.copy()
+    first[20:44, 20:44] = 220
+    second = ground.copy()
+    second[20:44, 60:84] = 220
+    stabilizer = Stabilizer("on")
+    for frame, vectors in moving([first, second]):
+        made = stabilizer.paint(frame, lambda pixels, shift: pixels, vectors)
+    assert np.abs(made.astype(int) - second).max() <= 8
+
+
+def test_a_change_of_size_is_a_cut():
+    stabilizer = Stabilizer("on")
+    stabilizer.paint(panned(1)[0], Noisy())
+    stabilizer.paint(panned(1, 40, 72)[0], Noisy())
+    assert stabilizer.is_cut
+
+
+def test_whole_shift_in_both_directions():
+    scene = np.random.default_rng(1).random((90, 110)).astype(np.float32)
+    assert whole_shift(scene[20:70, 20:80], scene[13:63, 29:89]) == (-7, 9)
+    flat = np.zeros((40, 40), np.float32)
+    assert whole_shift(flat, flat) == (0, 0)
