@@ -35,8 +35,8 @@ _pool: ThreadPoolExecutor | None = None
 _pool_lock = threading.Lock()
 
 
-def set_threads(count: int | None = None) -> None:
-    """Use `count` threads (default: `NANOSTYLE_THREADS`, else the processors this process may use).
+def set_threads(count: int | None = None, *, default: int | None = None) -> None:
+    """Use `count` threads (else `NANOSTYLE_THREADS`, else `default`, else the processors this process may use).
 
     BLAS is set to one thread for the whole process, here and on import: the threads are ours, over blocks, so
     the result does not depend on their number, to the bit. A library that changes the threads of BLAS later
@@ -50,7 +50,7 @@ def set_threads(count: int | None = None) -> None:
     global _threads, _pool
     given = os.environ.get("NANOSTYLE_THREADS") if count is None else count
     try:
-        wish = _processors() if given is None else int(given)
+        wish = int(given) if given is not None else default or _processors()
     except ValueError:
         wish = 0
     if wish < 1:

@@ -6,7 +6,7 @@ from importlib import import_module
 import click
 
 import nanostyle
-from nanostyle.cli.terminal import fail
+from nanostyle.cli.ranks import end, take_part
 
 # By a command's name: its file, its function, and its line in the help. A file is imported when its command is used.
 COMMANDS = {
@@ -32,11 +32,12 @@ def main(args: list[str] | None = None) -> None:
 
     Exit status 0, 2 for the user's errors, 1 for ours and for several photos of which some failed, 130 for Ctrl-C.
     """
-    debug = "--debug" in (sys.argv[1:] if args is None else args)
+    words = sys.argv[1:] if args is None else args
     try:
+        take_part(words)
         status = command.main(args, prog_name="nanostyle", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
-        fail(error, debug=debug)
+        end(error, debug="--debug" in words)
     sys.exit(status if isinstance(status, int) else 0)  # that of click's Exit
 
 

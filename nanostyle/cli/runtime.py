@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from nanostyle.backend.comm.machine import share_of_machine
+from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import PRECISIONS, Device, pick_device
 from nanostyle.backend.threads import set_threads
 from nanostyle.cli.options import debug_option, quiet_option
@@ -39,9 +41,18 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(
         *args: Any, device: str, precision: str, threads: int | None, quiet: bool, debug: bool, **values: Any
     ) -> Any:
-        set_threads(threads)
-        runtime = Runtime(pick_device(device, precision).use(), quiet)
-        return command(*args, runtime=runtime, **values)
+        ranks = world()
+        runtime = Runtime(pick_device(device, precision).use(), quiet or not ranks.is_first)
+        share = share_of_machine()
+        set_threads(threads, default=share.threads)
+        if share.used < share.there and threads is None:
+            runtime.say(
+                f"{share.ranks} ranks use {share.used} of {share.there} processors, as the launcher has bound them;"
+                " --bind-to none of mpiexec gives them all"
+            )
+        result = command(*args, runtime=runtime, **values)
+        ranks.meet(ranks.patience)  # not in MPI's own end, which would take a processor while rank 0 writes
+        return result
 
     options = (
         debug_option,
@@ -50,7 +61,7 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
             "--threads",
             type=int,
             default=None,
-            help="Number of threads. Default: all processors, or NANOSTYLE_THREADS.",
+            help="Number of threads. Default: all processors, or this process's share of them, or NANOSTYLE_THREADS.",
         ),
         click.option(
             "--precision",

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from nanostyle.backend.comm.launch import RanksLost
 from nanostyle.errors import NanostyleError, spelled
 
 USER_ERRORS = (NanostyleError, ValueError, OSError)
@@ -108,19 +109,27 @@ def explained(error: BaseException) -> str:
     return one_line(error) if known else f"internal fault: {type(error).__name__}: {one_line(error)}"
 
 
-def fail(error: BaseException, *, debug: bool) -> NoReturn:
-    """End the program: one line on stderr; exit status 2 for what the user can mend, 1 for what only we can."""
-    if debug:
-        traceback.print_exception(error)
-    if isinstance(error, click.ClickException):
-        click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
-        sys.exit(2)
+def fail(error: BaseException, *, debug: bool, silent: bool = False) -> NoReturn:
+    """End the program: one line on stderr; exit status 2 for what the user can mend, 1 for what only we can.
+
+    Where `silent`, another process tells of the error.
+    """
     if isinstance(error, click.Abort) and error.__cause__ is not None:
         error = error.__cause__  # click puts Abort in place of what interrupted the command
+    line, status = _told(error, debug=debug)
+    if not silent:
+        if debug:
+            traceback.print_exception(error)
+        click.echo(line, err=True)
+    sys.exit(status)
+
+
+def _told(error: BaseException, *, debug: bool) -> tuple[str, int]:
+    """The line for an error, and the exit status."""
+    if isinstance(error, click.ClickException):
+        return f"Error: {' '.join(error.format_message().split())}", 2
     if isinstance(error, KeyboardInterrupt | click.Abort):
-        click.echo(f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", err=True)
-        sys.exit(130)
+        return f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", 130
     known = isinstance(error, (*USER_ERRORS, MemoryError))
     hint = "" if known or debug else "; run again with --debug for the details"
-    click.echo(f"Error: {explained(error)}{hint}", err=True)
-    sys.exit(2 if known else 1)
+    return f"Error: {explained(error)}{hint}", 2 if known and not isinstance(error, RanksLost) else 1

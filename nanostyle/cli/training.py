@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import Command, overwrite_option
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.terminal import Progress, shares
@@ -79,6 +80,6 @@ def watch(steps: Generator[TrainingStep, None, None], output: Path, runtime: Run
         runtime.say(f"{len(last.skipped)} pictures were skipped:")
         for path, reason in last.skipped.items():
             runtime.say(f"  {path}: {reason}")
-    if not output.exists():
+    if world().is_first and not output.exists():
         raise NanostyleError(f"training: {output} was not written")
     runtime.say(f"{output}; report: {training_folder(output) / 'report.html'}")

@@ -10,7 +10,7 @@ from nanostyle.methods.feedforward import train_feedforward
 from nanostyle.methods.predict import train_predict
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.predictor import load_backbone
-from nanostyle.training.loop import TrainingStep
+from nanostyle.training.loop import TrainingStep, with_shards
 from nanostyle.training.options import TrainOptions
 
 MODES = ("feedforward", "cin", "predict")
@@ -47,6 +47,7 @@ def train_mode(
         takes = "one painting and no weights" if mode == "feedforward" else "no weights"
         count = len(weights or ())
         raise ValueError(f"train: mode {mode} takes {takes}, got {len(paintings)} paintings and {count} weights")
+    options = with_shards(options, output, resume=resume)
     network = loss_network(options.loss_net, device=device)
     how: dict[str, Any] = {"resume": resume, "overwrite": overwrite, "device": device}
     if add_to is not None:

@@ -1,6 +1,6 @@
 """The optimizer of a training: Adam with a clipped gradient, a loss scale and a running average of the weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -90,8 +90,16 @@ class Optimizer:
         Number
             The norm of the whole gradient, without the scale and before clipping; not finite where nothing moved.
         """
-        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-        norm, factor = clip_grad_norm(gradients, max_norm=self.max_norm, scale=scale)
+        norm, factor = self.clip([p.grad for p in self.parameters.values() if p.grad is not None], scale)
+        self.move(lr=lr, t=t, factor=factor)
+        return norm
+
+    def clip(self, gradients: Sequence[Array], scale: Number) -> tuple[Number, Number]:
+        """The norm of all `gradients / scale` together, and the factor with which `move` is to take them."""
+        return clip_grad_norm(gradients, max_norm=self.max_norm, scale=scale)
+
+    def move(self, *, lr: Number, t: Number, factor: Number) -> None:
+        """Move the parameters and their average: step number `t`, by the gradients times `factor`."""
         for lr_factor, adam in self._groups:
             adam.move(lr * lr_factor, t, factor)
         if self._average:
@@ -99,7 +107,6 @@ class Optimizer:
             weight = module_of(t).maximum(1 - self.ema, 1 / t)
             trained = [self.parameters[name].data for name in self._average]
             average_steps(list(self._average.values()), trained, weight=weight, factor=factor)
-        return norm
 
     def count(self, norm: float) -> bool:
         """Take note of the step that had this norm; whether it was taken."""

@@ -6,7 +6,7 @@ resumes at step n gets the batches that it would have got without the stop.
 
 import math
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -81,8 +81,8 @@ class Pictures:
         self._colors, self._workers = colors, workers
         self._order = lru_cache(maxsize=2)(self._permutation)
 
-    def batches(self, start: int = 0) -> Generator[Pixels, None, None]:
-        """The batches `(batch, size, size, 3)` of step `start`, `start` + 1, ... without end: RGB in 0..1.
+    def batches(self, steps: Iterable[int]) -> Generator[Pixels, None, None]:
+        """The batches `(batch, size, size, 3)` of each of `steps`, which has no end: RGB in 0..1.
 
         The threads stop when the iterator is closed or garbage-collected.
 
@@ -93,13 +93,13 @@ class Pictures:
         """
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
         ahead: deque[list[Future[Pixels]]] = deque()
+        coming = iter(steps)
         try:
             while True:
                 while len(ahead) < _AHEAD:
-                    step = start + len(ahead)
+                    step = next(coming)
                     ahead.append([pool.submit(self.crop, step, i) for i in range(self._batch)])
                 yield np.stack([future.result() for future in ahead.popleft()])
-                start += 1
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.errors import NanostyleError
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
@@ -17,7 +18,11 @@ from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.options import FREE_ON_RESUME, TrainOptions
 from nanostyle.training.task import Task
 
+CHECKPOINT = "checkpoint.h5"
+"""The name of the file, in the folder of a training."""
+
 _KIND = "checkpoint"
+_SHARDS = "shards"
 
 
 @dataclass
@@ -76,7 +81,7 @@ class Checkpoint:
         save_weights(self.path, file)
 
     def restore(self, position: Position, *, check: bool = False) -> None:
-        """Bring `position` to where the checkpoint stands. All arrays are new ones.
+        """Bring `position` to where the checkpoint stands, on every rank: rank 0 reads it. All arrays are new ones.
 
         Parameters
         ----------
@@ -90,9 +95,14 @@ class Checkpoint:
         ValueError, OSError
             The file cannot be read.
         """
-        file = load_weights(self.path, _KIND)
-        if check:
-            self._check(file.config)
+
+        def read() -> WeightFile:
+            file = load_weights(self.path, _KIND)
+            if check:
+                self._check(file.config)
+            return file
+
+        file = world().first(read)
         device, optimizer = position.device, position.optimizer
         set_state(position.net, {name: to_device(value.copy(), device) for name, value in file.parameters.items()})
         optimizer.set_state({name: to_device(value, device) for name, value in file.extras.items()})
@@ -108,13 +118,23 @@ class Checkpoint:
         # An option that the file lacks did not exist then: its default does what was done.
         then = {**options_as_json(TrainOptions()), **config["options"], **config["task"]}
         for name in now | then:
-            if name not in FREE_ON_RESUME and now.get(name) != then.get(name):
+            least = 1 if name == _SHARDS else None
+            was, is_now = then.get(name, least), now.get(name, least)
+            if name not in FREE_ON_RESUME and is_now != was:
                 raise NanostyleError(
-                    f"cannot resume: {name} was {then.get(name)!r} in {self.path} and is {now.get(name)!r} now",
+                    f"cannot resume: {name} was {was!r} in {self.path} and is {is_now!r} now",
                     hint="give the options of the first run, or begin anew with another {output}",
                 )
 
 
+def shards_in(path: Path) -> int:
+    """The number of shards of the training of the checkpoint `path`. Raises as `load_weights` does."""
+    return int(load_weights(path, _KIND).config["options"].get(_SHARDS, 1))
+
+
 def options_as_json(options: TrainOptions) -> dict[str, Any]:
-    """The options by name, as JSON values."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    """The options by name, as JSON values. A single shard, as a batch without shards is, is not named."""
+    named = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    if options.parts == 1:
+        del named[_SHARDS]
+    return named

@@ -4,28 +4,30 @@ Beside the model `NAME.h5` a training keeps a folder `NAME.training`: checkpoint
 """
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nanostyle.backend.device import CPU, Device, ahead, module_of, precision, repeated, to_host
+from nanostyle.backend.comm.world import world
+from nanostyle.backend.device import CPU, Device, ahead, precision
 from nanostyle.backend.memory import check_memory
-from nanostyle.backend.types import Array, Number
-from nanostyle.errors import NanostyleError, with_hint
-from nanostyle.io.atomic import check_target, remove_unfinished
+from nanostyle.backend.types import Array
+from nanostyle.errors import NanostyleError
 from nanostyle.nn.module import is_style_parameter, parameters
 from nanostyle.optim.loss_scale import LossScale
 from nanostyle.optim.optimizer import Optimizer
+from nanostyle.training.agreement import check_same_work, settle
 from nanostyle.training.batches import Pictures, decoders
-from nanostyle.training.checkpoint import Checkpoint, Position, options_as_json
-from nanostyle.training.interrupt import WholeStep, stopped, uninterrupted
+from nanostyle.training.checkpoint import CHECKPOINT, Position, options_as_json, shards_in
+from nanostyle.training.files import TrainingFiles
+from nanostyle.training.interrupt import StopWish, WholeStep, stopped, uninterrupted
 from nanostyle.training.options import TrainOptions
-from nanostyle.training.preview import Previews, hold_out
-from nanostyle.training.report import Log, write_report
+from nanostyle.training.preview import hold_out
+from nanostyle.training.shards import Shards, check_shards, numbers_from
+from nanostyle.training.steps import WholeBatch
 from nanostyle.training.task import Task
 
 _MOST_ROLL_BACKS = 5
@@ -78,6 +80,16 @@ def training_folder(output: Path) -> Path:
     return output.with_suffix(".training")
 
 
+def with_shards(options: TrainOptions, output: Path, *, resume: bool) -> TrainOptions:
+    """`options` with a number of shards, where they leave it open: the checkpoint's to resume, else one a rank."""
+    file = training_folder(output) / CHECKPOINT
+
+    def known() -> int:
+        return shards_in(file) if resume and file.exists() else world().size
+
+    return options if options.shards else replace(options, shards=world().first(known))
+
+
 def train(
     task: Task,
     photos: Sequence[Path],
@@ -124,80 +136,85 @@ def train(
         Ctrl-C came. Its message names the last step.
     """
     loop = _Loop(task, photos, options, output, device)
-    loop.begin(resume=resume, overwrite=overwrite)
-    try:
-        yield from loop.steps()
-    except KeyboardInterrupt:
-        loop.stop()
-        raise stopped(loop.position.step) from None
-    except GeneratorExit:
-        loop.stop()
-        raise
-    finally:
-        loop.log.close()
+    with loop.wish.heeded():
+        loop.begin(resume=resume, overwrite=overwrite)
+        try:
+            yield from loop.steps()
+        except KeyboardInterrupt:
+            loop.stop()
+            raise stopped(loop.position.step) from None
+        except GeneratorExit:
+            loop.stop()
+            raise
+        finally:
+            loop.log.close()
 
 
 class _Loop:
     def __init__(self, task: Task, photos: Sequence[Path], options: TrainOptions, output: Path, device: Device) -> None:
-        self.task, self.options, self.output, self.device = task, options, output, device
-        self.folder = training_folder(output)
+        check_shards(options, task.net)
+        self.task, self.photos, self.options, self.device = task, photos, options, device
         shown, learned = hold_out(photos)
         self.pictures = Pictures(
-            learned, batch=options.batch, size=options.size, seed=options.seed, workers=decoders(device)
+            learned, batch=options.shard_size, size=options.size, seed=options.seed, workers=decoders(device)
         )
         self.optimizer = _optimizer(task.net, options)
         self.position = Position(task.net, self.optimizer, device)
-        self.checkpoint = Checkpoint(self.folder / "checkpoint.h5", task, options)
-        self.previews = Previews(self.folder, shown, options.size)
-        self.log = Log(self.folder / "log.jsonl")
+        folder = training_folder(output)
+        self.files = TrainingFiles(task, options, output, folder, shown, writes=world().is_first)
+        self.log = self.files.log
+        self.elsewhere: dict[Path, str] = {}  # what other ranks have skipped
+        self.computing = 0.0  # seconds of this rank since the last checkpoint
+        self.wish = StopWish()
         self.whole = WholeStep(task.net)
-        self.work = repeated(self.compute, device)
+        self.batch = self.new_batch()
+        self.stopped = False
 
     def begin(self, *, resume: bool, overwrite: bool) -> None:
-        """Go on from the checkpoint, or write the first one."""
-        exists = self.checkpoint.path.exists()
-        _check_output(self.output, self.checkpoint.path, resume=resume, overwrite=overwrite)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        check_target(self.output, overwrite=True)
-        remove_unfinished(self.folder)
-        remove_unfinished(self.output.parent, self.output.name)
-        if resume and exists:
-            self.checkpoint.restore(self.position, check=True)
-            self.log.rewind(self.position.step)
-        else:
-            self.previews.clear()
-            self.checkpoint.save(self.position)
-            self.log.rewind(-1)
+        """Go on from the checkpoint, or write the first one. All ranks start from what rank 0 has."""
+        described = {"device": str(self.device), "precision": self.device.precision, **self.task.describe()}
+        check_same_work(options_as_json(self.options) | described, self.photos)
+        resumed = world().first(lambda: self.files.prepare(self.position, resume=resume, overwrite=overwrite))
+        if resumed or world().size > 1:
+            self.restore(check=resumed)
+        self.log.rewind(self.position.step if resumed else -1)
+
+    def restore(self, *, check: bool = False) -> None:
+        """Return to the checkpoint."""
+        self.files.checkpoint.restore(self.position, check=check)
+        self.batch = self.new_batch()
+
+    def new_batch(self) -> WholeBatch | Shards:
+        """What takes a batch's steps, on the arrays that network and optimizer have now."""
+        how = self.task, self.optimizer, self.whole, self.device
+        if self.options.parts == 1:
+            return WholeBatch(*how)
+        return Shards(*how, shards=self.options.parts, wish=self.wish, save=self.stop)
 
     # --- steps --------------------------------------------------------------------------------------------
 
     def steps(self) -> Generator[TrainingStep, None, None]:
         """Train to the last step."""
-        size = (self.options.batch * self.options.size, self.options.size)
+        size = (self.options.shard_size * self.options.size, self.options.size)
         check_memory(self.device, size, self.task.bytes_per_pixel(), "a smaller {batch} or {size}")
-        position, last = self.position, self.options.steps
+        position, last, shards = self.position, self.options.steps, self.options.parts
         if position.step >= last:
-            self.save()  # nothing to train, but a model to write
+            self.files.save(position)  # nothing to train, but a model to write
         while position.step < last:
-            photos = self.pictures.batches(position.step)
+            photos = self.pictures.batches(numbers_from(position.step * shards, shards))
             with closing(photos) as batches, closing(ahead(batches, self.device)) as coming:
-                for batch in coming:
-                    done = self.advance(batch)
+                while True:
+                    done = self.advance(coming)
                     yield done
                     if done.event or position.step == last:
                         break  # after a roll-back the photos begin again where the checkpoint stands
 
-    def advance(self, photos: Array) -> TrainingStep:
+    def advance(self, photos: Iterator[Array]) -> TrainingStep:
         """Take a step, and write what is due after it: checkpoint, preview, report."""
         options, position, start = self.options, self.position, time.perf_counter()
         rate = options.lr * position.lr_factor * options.lr_decay ** (position.step / options.steps)
         with self.whole, np.errstate(over="ignore", invalid="ignore"):  # values that are not finite are looked for
-            inputs = self.task.inputs(position.step, len(photos))
-            if self.device.is_gpu:
-                self.whole.hold()  # a recorded step is launched as a whole
-            names, values = self.work(photos, **self.optimizer.numbers(rate), **inputs)
-            loss, gradient, *numbers = to_host(values).tolist()
-            terms = dict(zip(names, numbers, strict=True))
+            loss, gradient, terms = self.batch.take(photos, position.step, rate)
             scaled = self.optimizer.loss_scale.value > 1
             if not np.isfinite(loss) or not (np.isfinite(gradient) or scaled):
                 return self.roll_back(loss, terms, rate, gradient)
@@ -208,26 +225,17 @@ class _Loop:
         if save and not position.is_finite():
             return self.roll_back(loss, terms, rate, gradient)
         record = {"step": position.step, "loss": loss, "terms": terms, "rate": rate, "gradient": gradient}
-        self.log.append({**record, "seconds": round(time.perf_counter() - start, 4)})
+        spent = self.batch.spent()
+        self.log.append({**record, "seconds": round(time.perf_counter() - start, 4), **spent})
+        self.computing += spent.get("computing", 0.0)
         if save:
             position.roll_backs = 0
-            self.save()
-        preview = self.preview() if last or position.step % options.preview_every == 0 else None
+            self.settle()
+            self.files.save(position)
+        due = last or position.step % options.preview_every == 0
+        preview = self.files.preview(position, self.skipped()) if due else None
         seconds = time.perf_counter() - start
         return TrainingStep(position.step, options.steps, loss, terms, rate, gradient, seconds, self.skipped(), preview)
-
-    def compute(self, photos: Array, *, lr: Number, t: Number, scale: Number, **inputs: Any) -> tuple[list[str], Array]:
-        """Forward, backward, update; recorded on a GPU.
-
-        Returns the names of the terms; the values of the loss, of the gradient's norm, and of the terms.
-        """
-        loss, terms = self.task.losses(photos, **inputs)
-        xp = module_of(loss.data)
-        loss.backward(xp.asarray(scale, loss.data.dtype))
-        # Here each `.grad` is that of this process's photos, times the scale, not clipped yet.
-        self.whole.hold()
-        norm = self.optimizer.step(lr=lr, t=t, scale=scale)
-        return list(terms), xp.stack([loss.data, norm, *(term.data for term in terms.values())])
 
     def roll_back(self, loss: float, terms: Mapping[str, float], rate: float, gradient: float) -> TrainingStep:
         """Return to the last checkpoint and halve the learning rate."""
@@ -239,10 +247,9 @@ class _Loop:
                 f"training: {bad} infinite or NaN at step {where}, also after {_MOST_ROLL_BACKS} roll-backs",
                 hint=f"use a smaller {{lr}} (it was {self.options.lr * factor:.3g}) or smaller weights",
             )
-        self.checkpoint.restore(position)
-        self.work = repeated(self.compute, self.device)  # a recording works on arrays that are no longer in use
+        self.restore()
         position.roll_backs, position.lr_factor = roll_backs, factor / 2
-        self.save()
+        self.files.save(position)
         event = f"{bad} infinite or NaN at step {where}: back to step {position.step}, half the rate"
         self.log.rewind(position.step)
         self.log.append({"step": position.step, "event": event})
@@ -250,41 +257,23 @@ class _Loop:
             position.step, self.options.steps, loss, dict(terms), rate, gradient, 0.0, self.skipped(), event=event
         )
 
+    def settle(self) -> None:
+        """See to it that all ranks stand at the same, and note what is amiss."""
+        events, self.elsewhere = settle(self.position, self.computing, self.skipped())
+        self.computing = 0.0
+        for event in events:
+            self.log.append({"step": self.position.step, "event": event})
+
     def stop(self) -> None:
-        """Save the last whole step."""
-        with uninterrupted():
-            self.save()
-
-    # --- what is written ----------------------------------------------------------------------------------
-
-    def save(self) -> None:
-        """Write the checkpoint, then the model."""
-        self.checkpoint.save(self.position)
-        options = options_as_json(self.options)
-        # A model travels: the file names of what it was trained with go along, their folders do not.
-        named = {name: Path(options[name]).name for name in ("loss_net", "backbone", "start_from")}
-        with self.optimizer.averaged():
-            self.task.save(self.output, {"options": options | named, "steps": self.position.step})
-
-    def preview(self) -> Path:
-        """Draw the contact sheet; write the losses of each style into the log, and the report."""
-        step = self.position.step
-        with self.optimizer.averaged():
-            path, losses = self.previews.draw(self.task, step)
-        self.log.append({"step": step, "styles": losses})
-        write_report(
-            self.folder / "report.html",
-            title=f"Training of {self.output.name}",
-            records=self.log.records,
-            previews=self.previews.for_report(step),
-            options=asdict(self.options) | self.task.describe(),
-            skipped=self.skipped(),
-        )
-        return path
+        """Save the last whole step, once."""
+        if not self.stopped:
+            with uninterrupted():
+                self.files.save(self.position)
+            self.stopped = True
 
     def skipped(self) -> dict[Path, str]:
         """The pictures that could not be used so far: photos, and those of the task."""
-        return {**self.pictures.skipped, **self.task.skipped}
+        return {**self.pictures.skipped, **self.task.skipped, **self.elsewhere}
 
 
 def _optimizer(net: object, options: TrainOptions) -> Optimizer:
@@ -299,15 +288,3 @@ def _optimizer(net: object, options: TrainOptions) -> Optimizer:
         ema=options.ema,
         loss_scale=LossScale(adapts=precision() == "fp16"),
     )
-
-
-def _check_output(output: Path, checkpoint: Path, *, resume: bool, overwrite: bool) -> None:
-    """Raise unless a training may write there."""
-    if output.suffix != ".h5":
-        raise ValueError(f"output: expected the name of a model, MODEL.h5, got {output}")
-    if checkpoint.exists() and not (resume or overwrite):
-        hint = "use {resume} to go on with it, {overwrite} to begin anew, or another {output}"
-        raise with_hint(FileExistsError(f"{checkpoint} exists already"), hint)
-    if output.exists() and not (overwrite or checkpoint.exists()):
-        hint = "use {overwrite} to replace it, or another {output}"
-        raise with_hint(FileExistsError(f"{output} exists already"), hint)

@@ -10,6 +10,9 @@ from nanostyle.training.options import TrainOptions
 
 _PALETTE = "palette"
 
+TERMS = ("content", "style", _PALETTE, "tv", "grid", "photo", "pan")
+"""The names of all terms that a loss of training can have; `pan` is that of `predict` alone."""
+
 
 class Objective:
     """The perceptual loss of Johnson 2016, section 3.2, scale-free, and what training adds to it.

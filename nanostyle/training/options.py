@@ -9,6 +9,7 @@ from nanostyle.io.weights import STORAGES, Storage
 _ABOVE_0 = ("batch", "size", "lr", "norm_rate", "lr_decay", "clip", "preview_every", "checkpoint_every")
 _FROM_0 = (
     "steps",
+    "shards",
     "style_size",
     "content_weight",
     "style_weight",
@@ -41,6 +42,9 @@ class TrainOptions:
     ----------
     steps, batch : int
         Steps of training in all, and photos in each.
+    shards : int
+        Equal parts of a batch, each with a gradient of its own: any number of processes up to this gives the same
+        bytes. 0: as many as the checkpoint has that is resumed, else as there are processes.
     size, style_size : int
         Side of the photos' crops and short side of the paintings, in pixels. A `style_size` of 0 is `size`.
     start_from : str
@@ -105,6 +109,13 @@ class TrainOptions:
 
     steps: int = field(default=40_000, metadata={"help": "Number of training steps."})
     batch: int = field(default=4, metadata={"help": "Photos per step."})
+    shards: int = field(
+        default=0,
+        metadata={
+            "help": "Equal parts of a batch, each with a gradient of its own. Any number of processes up to this"
+            " gives the same bytes. 0: one for each process that there is at the start.",
+        },
+    )
     size: int = field(default=256, metadata={"help": "Side of the square crops of the photos, in pixels."})
     style_size: int = field(
         default=0,
@@ -228,6 +239,16 @@ class TrainOptions:
             raise ValueError("frozen_norm: expected a model to start from, got none")
         if self.storage not in STORAGES:
             raise ValueError(f"storage: expected one of {', '.join(STORAGES)}, got {self.storage!r}")
+
+    @property
+    def parts(self) -> int:
+        """The number of shards: 1 where it was left open."""
+        return max(1, self.shards)
+
+    @property
+    def shard_size(self) -> int:
+        """Photos in a shard."""
+        return self.batch // self.parts
 
     @property
     def style_side(self) -> int:

@@ -1,8 +1,9 @@
 """The task of the method `predict`: a network learns to predict styles from paintings."""
 
 import hashlib
+import itertools
 import os
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from nanostyle.nets.predictor import PredictionNet, VggBackbone
 from nanostyle.nn.module import move
 from nanostyle.training.batches import Pictures, decoders
 from nanostyle.training.objective import Objective
+from nanostyle.training.shards import numbers_from
 
 _HELD_OUT = 3
 _CALIBRATION = 64
@@ -98,7 +100,7 @@ class PredictTask:
         # Another seed than that of the photos, so that a photo meets another painting in each epoch.
         self._pictures = Pictures(
             [paintings[name] for name in self.learned],
-            batch=options.batch,
+            batch=options.shard_size,
             size=options.style_side,
             seed=options.seed + 1,
             colors=True,
@@ -106,7 +108,7 @@ class PredictTask:
         )
         self.skipped = self._pictures.skipped
         self._batches: Generator[Pixels, None, None] | None = None
-        self._next = 0
+        self._order: Iterator[int] = iter(())
         self._kept: dict[int, Grams] = {}
         move(net, device)
         if isinstance(net.predictor.backbone, VggBackbone):
@@ -126,7 +128,7 @@ class PredictTask:
         """
         options = self._objective.options
         own, second = self.own_at(step, count), spread_evenly(options.second_share, step, count)
-        given: dict[str, Any] = {"paintings": self._paintings(self._place(step))[own:], "own": own}
+        given: dict[str, Any] = {"paintings": self._paintings(step)[own:], "own": own}
         if second := min(second, count - own):
             given["second"] = second
         if options.grain:
@@ -183,7 +185,8 @@ class PredictTask:
     def _place(self, step: int) -> int:
         """The earlier step whose crops `step` repeats, if each painting has a fixed number of crops."""
         options = self._objective.options
-        return step % max(1, options.style_crops * len(self.learned) // options.batch) if options.style_crops else step
+        count = options.style_crops * len(self.learned) // options.shard_size
+        return step % max(1, count) if options.style_crops else step
 
     def _again(self, x: Array, embedding: Tensor, second: int) -> Array:
         """`x` with the last `second` photos prepared as for the second pass of `--strokes`.
@@ -221,12 +224,13 @@ class PredictTask:
         return min(spread_evenly(self._objective.options.photo_share, step, count), count - 1)
 
     def _paintings(self, step: int) -> Pixels:
-        """The crops `(batch, S, S, 3)` of `step`. They are decoded ahead as long as step follows step."""
-        if self._batches is None or step != self._next:
+        """The crops `(batch, S, S, 3)` of `step`. They are decoded ahead as long as steps come in their order."""
+        if self._batches is None or step != next(self._order):
             if self._batches is not None:
                 self._batches.close()
-            self._batches = self._pictures.batches(step)
-        self._next = step + 1
+            shards = self._objective.options.parts
+            self._order = itertools.islice(numbers_from(step, shards), 1, None)
+            self._batches = self._pictures.batches(map(self._place, numbers_from(step, shards)))
         return next(self._batches)
 
     def preview(self, photos: Sequence[Pixels]) -> tuple[Pixels, dict[str, dict[str, float]]]:

@@ -31,12 +31,12 @@ class Log:
     that was cut short when the program was killed is ignored.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Read the log in `path`, if there is one; `rewind` says from where it goes on."""
+    def __init__(self, path: Path | None) -> None:
+        """Read the log in `path`, if there is one; `rewind` says from where it goes on. None: keep it in memory."""
         self.path = path
         self.records: list[dict[str, Any]] = []
         self._file: TextIO | None = None
-        if path.exists():
+        if path is not None and path.exists():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     self.records.append(json.loads(line))
@@ -47,11 +47,14 @@ class Log:
         """Remove all records after `step`."""
         self.close()
         self.records = [record for record in self.records if record["step"] <= step]
-        write(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
+        if self.path is not None:
+            write(self.path, "".join(json.dumps(record) + "\n" for record in self.records))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record, in memory and in the file."""
         self.records.append(dict(record))
+        if self.path is None:
+            return
         if self._file is None:
             self._file = self.path.open("a", encoding="utf-8", buffering=1)
         self._file.write(json.dumps(record) + "\n")

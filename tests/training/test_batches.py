@@ -1,3 +1,4 @@
+import itertools
 import os
 import threading
 from contextlib import closing
@@ -19,7 +20,7 @@ def photos(tmp_path):
 
 
 def first(pictures, count, start=0):
-    with closing(pictures.batches(start)) as batches:
+    with closing(pictures.batches(itertools.count(start))) as batches:
         return list(islice(batches, count))
 
 
@@ -134,7 +135,7 @@ def test_the_threads_end_with_the_iterator(photos):
     def decoding():
         return [thread for thread in set(threading.enumerate()) - before if thread.name.startswith("decode")]
 
-    batches = Pictures(photos, batch=2, size=32, seed=0).batches()
+    batches = Pictures(photos, batch=2, size=32, seed=0).batches(itertools.count())
     next(batches)
     assert decoding()
     batches.close()

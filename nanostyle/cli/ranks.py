@@ -1,0 +1,49 @@
+"""The command line as one of several processes that mpiexec or srun has started."""
+
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from nanostyle.backend.comm.launch import RanksLost, launch, stay_alone
+from nanostyle.cli.terminal import fail
+
+# The commands that ranks do together. Of others rank 0 does all.
+TOGETHER = {"train", "add-style"}
+
+# Seconds in which the other ranks meet the same error, if they do.
+_SAME = 2.0
+
+
+def take_part(words: Sequence[str]) -> None:
+    """Settle what this process does of the command `words`: one that is not for all ranks rank 0 does alone."""
+    if words[:1] and words[0] in TOGETHER and not {"-h", "--help"} & set(words):
+        return
+    if launch().rank > 0:
+        sys.exit(0)
+    stay_alone()
+
+
+def end(error: BaseException, *, debug: bool) -> NoReturn:
+    """End the program after an error, together with the other ranks; exit status as `fail` has it.
+
+    What all ranks have met rank 0 tells, and each ends by itself. What one alone has met it tells itself, and ends all.
+    """
+    if launch().size == 1:
+        fail(error, debug=debug)
+    from nanostyle.backend.comm.world import known_world  # loads NumPy
+
+    world = known_world()
+    if world is None or world.size == 1:  # MPI cannot be used, which rank 0 tells
+        fail(error, debug=debug, silent=launch().rank > 0)
+    lost = isinstance(error, RanksLost)
+    together = not lost and world.meet(_SAME)
+    if not (together or lost or world.is_first):
+        click.echo(f"rank {world.rank}: ", nl=False, err=True)
+    try:
+        fail(error, debug=debug, silent=together and not world.is_first)
+    except SystemExit as ended:
+        if together:
+            raise
+        world.abort(int(ended.code or 1))

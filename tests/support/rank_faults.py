@@ -1,0 +1,66 @@
+"""nanostyle with a fault: `python rank_faults.py FAULT WORDS...`, under mpiexec or alone.
+
+nan: one shard's loss is NaN, once. On rank 1 alone: `bit`, a weight changes in its last bit; `fault`, an exception.
+"""
+
+import sys
+
+import numpy as np
+
+from nanostyle.backend.comm.world import launch
+from nanostyle.cli import main
+from nanostyle.optim.optimizer import Optimizer
+from nanostyle.training.style_task import StyleTask
+
+SHARD, LAST_STEP = 18, 6  # the third shard of step 5; the steps of the trainings of `support/ranks.py`
+
+
+def nan_at(number):
+    inputs, losses = StyleTask.inputs, StyleTask.losses
+    left, now = [number], []
+
+    def watched(self, number, count):
+        now[:] = [number]
+        return inputs(self, number, count)
+
+    def changed(self, photos, **options):
+        loss, terms = losses(self, photos, **options)
+        if now == left:
+            left.clear()
+            loss = loss * np.float32(np.nan)
+        return loss, terms
+
+    StyleTask.inputs, StyleTask.losses = watched, changed
+
+
+def bit_of_a_weight():
+    count = Optimizer.count
+
+    def changed(self, norm):
+        taken = count(self, norm)
+        if self.t == LAST_STEP:
+            weight = next(iter(self.parameters.values())).data
+            weight.flat[0] = np.nextafter(weight.flat[0], np.float32(9))
+        return taken
+
+    Optimizer.count = changed
+
+
+def exception_at(number):
+    inputs = StyleTask.inputs
+
+    def failing(self, step, count):
+        if step >= number:
+            raise RuntimeError("planted")
+        return inputs(self, step, count)
+
+    StyleTask.inputs = failing
+
+
+if __name__ == "__main__":
+    fault = sys.argv.pop(1)
+    if fault == "nan":
+        nan_at(SHARD)
+    elif launch().rank == 1:
+        bit_of_a_weight() if fault == "bit" else exception_at(SHARD)
+    main()
