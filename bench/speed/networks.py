@@ -1,11 +1,17 @@
-"""Stylizing, and the loss network with its gradient, against PyTorch: `python -m bench.speed.networks`."""
+"""Stylizing against PyTorch, ONNX Runtime and OpenVINO, and the loss network with its gradient against PyTorch.
+
+python -m bench.speed.networks
+"""
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
+from bench.speed import runtimes
 from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, targets, tensor
+from nanostyle.backend.threads import thread_count
 from nanostyle.diagnostics.speed import (
     SIZES,
     gatys_objective,
@@ -34,6 +40,10 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
         net, photo = transformer(upsample), picture(1, H, W)
         if contestant == OURS:
             return lambda: {"picture": stylize(net, photo)}
+        if contestant in runtimes.installed():
+            loaded = runtimes.loaded(contestant, runtimes.graph_of(net, H, W), thread_count())
+            planes = np.ascontiguousarray(photo.transpose(0, 3, 1, 2))
+            return lambda: {"picture": loaded(planes).transpose(0, 2, 3, 1)}
         model, x = as_torch(Transformer(net).eval(), tensor(photo), contestant)
 
         def run() -> Results:
@@ -43,7 +53,8 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
         return run
 
     flops = transformer_flops(transformer(upsample), H, W)
-    return Work(f"transformer {upsample} {size}", build, flops, {"picture": 1e-4}, _rounds(H, W))
+    tolerance = {"picture": 1e-4}
+    return Work(f"transformer {upsample} {size}", build, flops, tolerance, _rounds(H, W), peers=runtimes.installed())
 
 
 def _gradient(size: str, H: int, W: int) -> Work:

@@ -1,12 +1,14 @@
-"""nanostyle and PyTorch in turn, in one process: shared by `networks.py`, `training.py` and `gatys.py`.
+"""nanostyle and its peers in turn, in one process: shared by `networks.py`, `training.py` and `gatys.py`.
 
 A script lists its works. Each contestant builds each work from the same weights and pictures and runs it once. The
 results are compared, and the script stops where they differ. Then all contestants take turns, so that other work on
 the machine slows all of them alike.
 
 Contestants: `nanostyle`; `eager` (PyTorch in its own memory layout), `channels_last`, and with `--compile` both under
-`torch.compile`. The ratio is against the faster of `eager` and `channels_last`: above 1, nanostyle is faster. Peak
-memory is that of a fresh process for each, less what the process held after its imports.
+`torch.compile`; for one pass ONNX Runtime and OpenVINO too, where they are installed (extra `bench`). A ratio is the
+median of a peer's time over ours in the same round: above 1, nanostyle is faster. OpenVINO in bfloat16 is a row of its
+own: its results are not those of float32, and are not held to the tolerance. Peak memory is that of a fresh process for
+each, less what the process held after its imports.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from threadpoolctl import threadpool_info
 
 import nanostyle
 from bench.folders import RESULTS
+from bench.speed import runtimes
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.diagnostics.speed import gemm_peak, seconds_of
 from nanostyle.io.atomic import replacing
@@ -56,6 +59,8 @@ class Work:
         How often all take their turn.
     long : bool
         A run is made of many like steps: one needs no warming up.
+    peers : tuple of str
+        Contestants of this work alone, besides PyTorch's.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Work:
     tolerance: Mapping[str, float]
     rounds: int = 5
     long: bool = False
+    peers: tuple[str, ...] = ()
 
 
 def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequence[str] | None = None) -> None:
@@ -75,24 +81,24 @@ def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequen
     if options.peak:
         print(_own_peak(chosen[0], options.peak))
         return
-    contestants = [OURS, EAGER, CHANNELS_LAST, *(COMPILED if options.compile else ())]
     report: dict[str, Any] = {"machine": machine(), "quick": options.quick, "works": []}
     print(f"{report['machine']['processor']}; {report['machine']['versions']}")
     for work in chosen:
-        runs = {name: work.build(name) for name in contestants}
-        errors = _compare(work, runs)
+        contestants = [OURS, EAGER, CHANNELS_LAST, *(COMPILED if options.compile else ()), *work.peers]
         for threads in options.threads:
+            _use(threads)  # before the building: runtimes settle their threads then
+            runs = {name: work.build(name) for name in contestants}
+            errors = _compare(work, runs)
             row = _race(work, runs, threads, rounds=2 if options.quick else work.rounds)
             row |= {"errors": errors}
             report["works"].append(row)
             _print(row)
-        del runs
-        memory = {name: _peak_of(script, work, name, options) for name in contestants[:3]}
+            del runs
+        memory = {name: _peak_of(script, work, name, options) for name in contestants if name not in COMPILED}
         report["works"][-1]["peak_mb"] = memory
         ratio = memory[OURS] / min(memory[EAGER], memory[CHANNELS_LAST])
-        print(
-            "  peak memory, MB: " + ", ".join(f"{k} {v:.0f}" for k, v in memory.items()) + f"; {ratio:.2f}x", flush=True
-        )
+        shown = ", ".join(f"{k} {v:.0f}" for k, v in memory.items())
+        print(f"  peak memory, MB: {shown}; {ratio:.2f} of PyTorch's", flush=True)
         # After each: a run takes minutes, and one that is cut off should not be for nothing.
         with replacing(options.output) as path:
             path.write_text(json.dumps(report, indent=1) + "\n")
@@ -126,7 +132,7 @@ def _compare(work: Work, runs: Mapping[str, Run]) -> dict[str, dict[str, float]]
         found = run()
         errors[contestant] = {name: _error(found[name], expected[name]) for name in work.tolerance}
         for name, error in errors[contestant].items():
-            if not error <= work.tolerance[name]:
+            if contestant != runtimes.BF16 and not error <= work.tolerance[name]:
                 sys.exit(
                     f"{work.name}: {name} of {contestant} differs from PyTorch's by {error:.1e}, more than"
                     f" {work.tolerance[name]:.0e}: not timed"
@@ -147,9 +153,12 @@ def _flat(result: Any) -> np.ndarray:
 # --- the race ---------------------------------------------------------------------------------------------
 
 
-def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dict[str, Any]:
+def _use(threads: int) -> None:
     set_threads(threads)
     torch.set_num_threads(threads)
+
+
+def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dict[str, Any]:
     peak = gemm_peak()
     if not work.long:
         for run in runs.values():
@@ -173,12 +182,17 @@ def _race(work: Work, runs: Mapping[str, Run], threads: int, rounds: int) -> dic
         "ms": {name: round(value * 1e3, 2) for name, value in times.items()},
         "all_ms": {name: [round(value * 1e3, 2) for value in values] for name, values in seconds.items()},
         "best_torch": best,
-        "ratio": round(median(b / a for a, b in zip(seconds[OURS], seconds[best], strict=True)), 3),
+        "ratio": _ratio(seconds, best),
+        "ratios": {name: _ratio(seconds, name) for name in runs if name != OURS},
         "gflops": {name: round(value, 1) for name, value in gflops.items()},
         "gemm_peak_gflops": round(peak, 1),
         "share_of_gemm_peak": {name: round(value / peak, 3) for name, value in gflops.items()},
         "load_of_others": round(others, 3),
     }
+
+
+def _ratio(seconds: Mapping[str, Sequence[float]], peer: str) -> float:
+    return round(median(b / a for a, b in zip(seconds[OURS], seconds[peer], strict=True)), 3)
 
 
 def _busy() -> float:
@@ -192,8 +206,9 @@ def _busy() -> float:
 
 def _print(row: Mapping[str, Any]) -> None:
     times = ", ".join(f"{name} {ms:.0f}" for name, ms in row["ms"].items())
+    ratios = ", ".join(f"{name} {ratio:.2f}" for name, ratio in row["ratios"].items())
     print(
-        f"{row['name']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: {times} ms; ratio {row['ratio']:.2f};"
+        f"{row['name']}, {row['threads']} thread{'s' * (row['threads'] > 1)}: {times} ms; ratios {ratios};"
         f" {row['gflops'][OURS]:.0f} GFLOP/s, {row['share_of_gemm_peak'][OURS]:.0%} of {row['gemm_peak_gflops']:.0f}"
         f" (PyTorch {row['share_of_gemm_peak'][row['best_torch']]:.0%}); others' load {row['load_of_others']:.0%}",
         flush=True,
@@ -252,6 +267,7 @@ def machine() -> dict[str, Any]:
             "nanostyle": nanostyle.__version__,
             "numpy": np.__version__,
             "torch": torch.__version__,
+            **runtimes.versions(),
             "blas": blas,
         },
         "environment": {

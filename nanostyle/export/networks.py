@@ -50,7 +50,7 @@ class TransformerGraph:
 
     def _layer(self, x: str, layer: Layer, rows: Rows | None, residual: str) -> str:
         g, convolution, norm = self.graph, layer.convolution, layer.convolution.norm
-        x = _convolution(g, x, layer.name, convolution)
+        x = add_convolution(g, x, layer.name, convolution)
         if norm is None:
             return g.op("Relu", x) if convolution.relu else x
         if norm.kind == "batch":
@@ -132,7 +132,7 @@ def _moments(g: Graph, x: str) -> tuple[str, str, str]:
     return mean, centered, g.op("ReduceMean", g.op("Mul", centered, centered), axes, keepdims=1)
 
 
-def _convolution(g: Graph, x: str, name: str, layer: Conv2d | ConvTranspose2d) -> str:
+def add_convolution(g: Graph, x: str, name: str, layer: Conv2d | ConvTranspose2d) -> str:
     """The convolution of a layer, without what follows it. A bias that the norm takes out again is left out."""
     weight = np.asarray(layer.weight.data)
     bias = layer.bias if layer.norm is None or layer.norm.kind == "batch" else None
@@ -229,7 +229,7 @@ class PredictorGraph:
         values = state(backbone)
         found = []
         for i, layer in enumerate(backbone.conv, start=1):
-            x = _convolution(self.graph, x, f"conv{i}", layer)
+            x = add_convolution(self.graph, x, f"conv{i}", layer)
             x = self.graph.op("Relu", batch_norm(self.graph, x, f"conv{i}/norm", values))
             found.append(x)
         return found

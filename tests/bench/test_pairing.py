@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from nanostyle import load_model
+from nanostyle.autograd.tensor import no_grad
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.diagnostics.speed import (
     gatys_objective,
@@ -127,6 +129,41 @@ def test_the_transformer_in_torch_is_the_same(pairing, upsample):
     net, photo = transformer(upsample), picture(2, 24, 20)
     theirs = pictures(Transformer(net)(tensor(photo)))
     np.testing.assert_allclose(stylize(net, photo), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["ONNX Runtime", "OpenVINO", "OpenVINO bf16"])
+@pytest.mark.parametrize("upsample", ["nearest", "fractional"])
+def test_the_transformer_in_the_runtimes_is_the_same(name, upsample):
+    from bench.speed import runtimes
+
+    if name not in runtimes.installed():
+        pytest.skip(f"{name} is not installed")
+    net, photo = transformer(upsample), picture(1, 24, 20)
+    run = runtimes.loaded(name, runtimes.graph_of(net, 24, 20), threads=1)
+    theirs = run(np.ascontiguousarray(photo.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(stylize(net, photo), theirs, atol=0.2 if name == runtimes.BF16 else 1e-4)
+
+
+def test_a_network_of_many_styles_in_onnx_runtime_is_the_same():
+    from bench.speed import runtimes
+
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    net = load_model("styles", device="cpu").net
+    photo = picture(1, 24, 20)
+    rows = net.blend({3: 1.0}, photo)
+    run = runtimes.loaded(runtimes.ONNX_RUNTIME, runtimes.graph_of(net, 24, 20, rows), threads=1)
+    theirs = run(np.ascontiguousarray(photo.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
+    with no_grad():
+        np.testing.assert_allclose(net(photo, rows).data, theirs, atol=1e-4)
+
+
+def test_a_result_in_bfloat16_is_not_held_to_the_tolerance(pairing, monkeypatch):
+    work = work_of(pairing, off=0)
+    runs = {"eager": work.build("eager"), "OpenVINO bf16": lambda: {"x": np.array([3.3, 4.0])}}
+    assert pairing._compare(work, runs)["OpenVINO bf16"]["x"] == pytest.approx(0.06)
+    with pytest.raises(SystemExit, match="x of OpenVINO differs"):
+        pairing._compare(work, {"eager": runs["eager"], "OpenVINO": runs["OpenVINO bf16"]})
 
 
 @pytest.mark.parametrize("script", ["training", "gatys"])
