@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info
 import nanostyle
 from nanostyle.backend.device import cupy, pick_device
 from nanostyle.backend.threads import set_threads, thread_count
+from nanostyle.cli.flicker import flicker
 from nanostyle.cli.options import debug_option
 from nanostyle.diagnostics.cases import check_all
 from nanostyle.diagnostics.speed import networks as time_networks
@@ -36,7 +37,10 @@ def gradcheck(seed: int, debug: bool) -> None:
 
 @click.group()
 def bench() -> None:
-    """Time this machine."""
+    """Time this machine, and measure flicker."""
+
+
+bench.add_command(flicker)
 
 
 @bench.command()

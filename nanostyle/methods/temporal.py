@@ -7,7 +7,7 @@ with its predecessor. At a cut all of that begins anew.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -65,6 +65,37 @@ class Flicker:
     result: float
 
 
+@dataclass(eq=False)
+class Planned:
+    """A frame that is ready to be painted, by `render`; frames that are planned may be painted in any order.
+
+    Attributes
+    ----------
+    frame : (H, W, 3) uint8
+        The frame.
+    shift : Shift
+        How far the picture has moved since the last cut.
+    agreement : (H, W) or None
+        How well the frame agrees with the one before, 0 to 1; None at a cut, and where it is not followed.
+    """
+
+    frame: Frame8
+    shift: Shift = STILL
+    agreement: npt.NDArray[np.float32] | None = None
+    difference: npt.NDArray[np.float32] | None = None
+    mesh: _Mesh = field(default_factory=list)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it begins a new scene."""
+        return self.agreement is None
+
+    def render(self, paint: Paint) -> Frame8:
+        """The frame painted by `paint`, which gets it in 0..1 with its shift."""
+        pixels: Pixels = self.frame.astype(np.float32) / np.float32(255)
+        return np.asarray(to_image(paint(pixels, self.shift)))
+
+
 class Stabilizer:
     """Paints the frames of a video, one after the other.
 
@@ -78,9 +109,7 @@ class Stabilizer:
     Attributes
     ----------
     memory : Memory or None
-        What is known of the last frame; None before the first one.
-    is_cut : bool
-        Whether the last frame began a new scene.
+        What is known of the last frame that is finished; None before the first one.
     flicker : Flicker or None
         How much the last frame flickered; None at a cut, and where it was not followed.
 
@@ -94,69 +123,64 @@ class Stabilizer:
 
     def __init__(self, stability: Stability = "on", memory: Memory | None = None) -> None:
         self.stability, self.memory = stability, memory
-        self.is_cut = memory is None
         self.flicker: Flicker | None = None
+        self._last = None if memory is None else (memory.frame, memory.shift)
 
     def paint(self, frame: Frame8, paint: Paint, vectors: Vectors | None = None) -> Frame8:
-        """`frame` `(H, W, 3)` painted by `paint`, which gets it in 0..1 with its shift.
+        """`frame` `(H, W, 3)` painted by `paint`, which gets it in 0..1 with its shift. Parameters as of `plan`."""
+        planned = self.plan(frame, vectors)
+        return self.finish(planned, planned.render(paint))
+
+    def plan(self, frame: Frame8, vectors: Vectors | None = None) -> Planned:
+        """Look where `frame` lies, and how far it agrees with the one that was planned before.
 
         `vectors` is its motion against the frame before. Without it the motion of the whole picture is looked for,
         and each block is taken to follow it or to be still.
         """
+        last, self._last = self._last, (frame, (0.0, 0.0))
+        if self.stability == "off" or last is None or last[0].shape != frame.shape:
+            return Planned(frame)
+        before, (down, right) = last
+        vectors = _smoothed(vectors) if vectors is not None else _whole_or_still(before, frame)
+        mesh = _mesh(vectors)
+        difference = np.abs(frame.astype(np.int16) - _moved(before, mesh, Image.Resampling.BILINEAR))
+        difference = difference.mean(axis=-1, dtype=np.float32)
+        agreement = np.exp(-((_box_mean(difference) / np.float32(255 * TOLERANCE)) ** 2))
+        agreement = agreement * _inside(vectors, frame.shape)
+        if agreement.mean() < CUT:
+            return Planned(frame)
+        y, x = np.median(vectors.reshape(-1, 2), axis=0)
+        shift = Shift(down + float(y), right + float(x), subpixel=self.stability == "high")
+        self._last = frame, (shift.y, shift.x)
+        return Planned(frame, shift, agreement, difference, mesh)
+
+    def finish(self, planned: Planned, result: Frame8) -> Frame8:
+        """The result of a frame that was planned and painted: blended with the one before. In the order of `plan`."""
         last, self.flicker = self.memory, None
-        if self.stability == "off":
-            return _painted(frame, paint, STILL)
-        follows = None
-        shift = (0.0, 0.0)
-        if last is not None and last.frame.shape == frame.shape:
-            vectors = _smoothed(vectors) if vectors is not None else _whole_or_still(last.frame, frame)
-            follows = _Follower(frame, last, vectors)
-            y, x = np.median(vectors.reshape(-1, 2), axis=0)
-            shift = last.shift[0] + float(y), last.shift[1] + float(x)
-        self.is_cut = follows is None or follows.agreement.mean() < CUT
-        if self.is_cut or follows is None:
-            follows, shift = None, (0.0, 0.0)
-        result = _painted(frame, paint, Shift(*shift, subpixel=self.stability == "high"))
-        if follows is not None:
+        if planned.agreement is not None and last is not None:
+            moved = _moved(last.result, planned.mesh, Image.Resampling.BICUBIC)
             if self.stability != "lock":
-                result = follows.blended(result)
-            self.flicker = follows.flicker(result)
-        self.memory = Memory(frame, result, shift)
+                result = _blended(result, moved, planned.agreement)
+            self.flicker = _flicker(planned, result, moved)
+        if self.stability != "off":
+            self.memory = Memory(planned.frame, result, (planned.shift.y, planned.shift.x))
         return result
 
 
-class _Follower:
-    """The frame before and its result, moved to where the picture is now."""
-
-    def __init__(self, frame: Frame8, last: Memory, vectors: Vectors) -> None:
-        mesh = _mesh(vectors)
-        self._before = _moved(last.frame, mesh, Image.Resampling.BILINEAR)
-        self._result = _moved(last.result, mesh, Image.Resampling.BICUBIC)
-        difference = np.abs(frame.astype(np.int16) - self._before).mean(axis=-1, dtype=np.float32)
-        self._difference = difference
-        agreement = np.exp(-((_box_mean(difference) / np.float32(255 * TOLERANCE)) ** 2))
-        self.agreement: npt.NDArray[np.float32] = agreement * _inside(vectors, frame.shape)
-
-    def blended(self, result: Frame8) -> Frame8:
-        """The new result with the old one blended in where they agree."""
-        share = (KEPT * self.agreement)[..., None]
-        mixed: Pixels = result + share * (self._result - result.astype(np.float32))
-        rounded: Frame8 = np.clip(np.floor(mixed + np.float32(0.5)), 0, 255).astype(np.uint8)
-        return rounded
-
-    def flicker(self, result: Frame8) -> Flicker:
-        """The changes of frame and result, weighted by the agreement."""
-        weight = self.agreement / max(float(self.agreement.sum()), 1e-6)
-        change = (result.astype(np.float32) - self._result) ** 2
-        return Flicker(
-            float(np.sqrt((weight * self._difference**2).sum())),
-            float(np.sqrt((weight * change.mean(axis=-1)).sum())),
-        )
+def _blended(result: Frame8, moved: Frame8, agreement: npt.NDArray[np.float32]) -> Frame8:
+    """The new result with the old one, moved with the picture, where frames agree."""
+    mixed: Pixels = result + (KEPT * agreement)[..., None] * (moved - result.astype(np.float32))
+    rounded: Frame8 = np.clip(np.floor(mixed + np.float32(0.5)), 0, 255).astype(np.uint8)
+    return rounded
 
 
-def _painted(frame: Frame8, paint: Paint, shift: Shift) -> Frame8:
-    pixels: Pixels = frame.astype(np.float32) / np.float32(255)
-    return np.asarray(to_image(paint(pixels, shift)))
+def _flicker(planned: Planned, result: Frame8, moved: Frame8) -> Flicker | None:
+    """The changes of frame and result, weighted by the agreement."""
+    if planned.agreement is None or planned.difference is None:
+        return None
+    weight = planned.agreement / max(float(planned.agreement.sum()), 1e-6)
+    change = ((result.astype(np.float32) - moved) ** 2).mean(axis=-1)
+    return Flicker(float(np.sqrt((weight * planned.difference**2).sum())), float(np.sqrt((weight * change).sum())))
 
 
 # --- motion -------------------------------------------------------------------------------------------------

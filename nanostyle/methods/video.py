@@ -1,7 +1,6 @@
 """Stylizing a moving picture: frame after frame, in parts, so that a run that was killed can go on."""
 
 import dataclasses
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -11,10 +10,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from nanostyle.backend.ordered import in_order
 from nanostyle.backend.pipeline import Behind, ahead
 from nanostyle.io.image_read import Picture
 from nanostyle.io.video import library
-from nanostyle.io.video.clip import Clip, Frame
+from nanostyle.io.video.clip import Clip, Frame, Frame8
 from nanostyle.io.video.join import Source
 from nanostyle.io.video.motion import Vectors, tracked
 from nanostyle.io.video.parts import LENGTH, Parts
@@ -22,9 +22,11 @@ from nanostyle.io.video.selection import Selection, selected
 from nanostyle.io.video.sinks import Sink, Whole, sink_of
 from nanostyle.methods.masks import Mask, fitted_masks
 from nanostyle.methods.stylizer import Stylizer
-from nanostyle.methods.temporal import Memory, Stabilizer
+from nanostyle.methods.temporal import Flicker, Memory, Planned, Stabilizer
 from nanostyle.methods.video_options import VideoOptions
-from nanostyle.models.shift import Shift
+
+_Moving: TypeAlias = tuple[tuple[Frame, Vectors | None], Sequence[Mask] | None]
+_Painted: TypeAlias = tuple[Frame, Planned, Frame8]
 
 MaskTrack: TypeAlias = Mask | Clip
 """Where a style goes: one mask for all frames, or a clip with one for each."""
@@ -40,13 +42,10 @@ class VideoStep:
         Frames that are stylized, with those of earlier runs.
     total : int or None
         How many there will be, about; None where the source does not tell.
-    seconds : float
-        How long the last frame took.
     """
 
     done: int
     total: int | None
-    seconds: float
 
 
 @dataclass
@@ -60,16 +59,16 @@ class Tally:
     of_source: float = 0.0
     of_result: float = 0.0
 
-    def add(self, frame: Frame, stabilizer: Stabilizer) -> None:
-        """Count a frame."""
+    def add(self, frame: Frame, flicker: Flicker | None, *, is_cut: bool) -> None:
+        """Count a frame, and a cut where there was a frame before."""
+        if flicker is not None:
+            self.followed += 1
+            self.of_source += flicker.frame**2
+            self.of_result += flicker.result**2
+        elif self.stamps and is_cut:
+            self.cuts += 1
         self.stamps.append(frame.stamp)
         self.durations.append(frame.duration)
-        if stabilizer.flicker is not None:
-            self.followed += 1
-            self.of_source += stabilizer.flicker.frame**2
-            self.of_result += stabilizer.flicker.result**2
-        elif len(self.stamps) > 1 and stabilizer.is_cut:
-            self.cuts += 1
 
 
 class VideoRun:
@@ -124,10 +123,10 @@ class VideoRun:
             output, self._parts.folder, tick=clip.tick, size=size, codec=options.codec, quality=options.quality
         )
         self._parts.open(plan, resume=options.resume)
-        self._stabilizer = Stabilizer(options.stability)
         self._memory: Memory | None = None  # of the last frame that was given to the sink
         self._part = self._begun = 0
         self._restore()
+        self._stabilizer = Stabilizer(options.stability, self._memory)
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
@@ -143,15 +142,18 @@ class VideoRun:
         first = len(self.tally.stamps)
         with Behind() as writer:
             try:
-                with closing(ahead(self._moving(first))) as moving:
+                with closing(ahead(self._moving(first))) as moving, closing(self._painted(moving)) as painted:
                     self._begin(writer)
-                    for (frame, vectors), masks in moving:
-                        begun = time.monotonic()
-                        self._one(writer, frame, vectors, masks)
+                    for frame, planned, made in painted:
+                        pixels = self._stabilizer.finish(planned, made)
+                        writer.do(self._sink.add, replace(frame, pixels=pixels), len(self.tally.stamps))
+                        is_cut = self.options.stability != "off" and planned.is_cut
+                        self.tally.add(frame, self._stabilizer.flicker, is_cut=is_cut)
+                        self._memory = self._stabilizer.memory
                         if len(self.tally.stamps) % LENGTH == 0:
                             self._end(writer)
                             self._begin(writer)
-                        yield VideoStep(len(self.tally.stamps), total, time.monotonic() - begun)
+                        yield VideoStep(len(self.tally.stamps), total)
             finally:
                 # After Ctrl-C too: what is painted is kept.
                 self._end(writer)
@@ -160,22 +162,36 @@ class VideoRun:
             raise ValueError(f"{self.clip.path} has no frame from {self.options.start:g} s on")
         self._finish()
 
-    def _one(self, writer: Behind, frame: Frame, vectors: Vectors | None, masks: Sequence[Mask] | None) -> None:
-        def paint(pixels: Any, shift: Shift) -> Any:
-            return self.stylizer.render(pixels, shift=shift, masks=masks)
+    def _painted(self, moving: Iterator[_Moving]) -> Generator[_Painted, None, None]:
+        """Each frame as it was planned, and painted: several at once, where that is quicker."""
 
-        made = self._stabilizer.paint(frame.pixels, paint, vectors)
-        writer.do(self._sink.add, replace(frame, pixels=made), len(self.tally.stamps))
-        self.tally.add(frame, self._stabilizer)
-        self._memory = self._stabilizer.memory
+        def planned() -> Iterator[tuple[Frame, Planned, Sequence[Mask] | None]]:
+            for (frame, vectors), masks in moving:
+                yield frame, self._stabilizer.plan(frame.pixels, vectors), masks
 
-    def _moving(self, first: int) -> Iterator[tuple[tuple[Frame, Vectors | None], Sequence[Mask] | None]]:
+        def work(item: tuple[Frame, Planned, Sequence[Mask] | None]) -> _Painted:
+            frame, plan, masks = item
+            return (
+                frame,
+                plan,
+                plan.render(lambda pixels, shift: self.stylizer.render(pixels, shift=shift, masks=masks)),
+            )
+
+        memory = self.stylizer.memory_for(self.clip.size)
+        if memory is None:
+            yield from map(work, planned())
+            return
+        with closing(in_order(work, planned(), size=lambda _: memory, memory=self.stylizer.options.memory)) as futures:
+            for future in futures:
+                yield future.result()
+
+    def _moving(self, first: int) -> Iterator[_Moving]:
         """From the frame `first` on: each frame with its motion and its masks."""
         frames = islice(selected(self.clip, self._selection), first, None)
         followed = self.options.stability != "off" and library.is_installed()
         moving: Iterator[tuple[Frame, Vectors | None]]
         if followed:
-            memory = self._stabilizer.memory
+            memory = self._memory
             scale = 4 if self.options.stability == "high" else 2
             before = None if memory is None else memory.frame
             moving = tracked(frames, size=self.clip.size, part=LENGTH, scale=scale, index=first, before=before)
@@ -213,7 +229,7 @@ class VideoRun:
         )
         if "frame" in state:
             shift = float(state["shift"][0]), float(state["shift"][1])
-            self._stabilizer.memory = self._memory = Memory(state["frame"], state["result"], shift)
+            self._memory = Memory(state["frame"], state["result"], shift)
 
     def _begin(self, writer: Behind) -> None:
         self._begun = len(self.tally.stamps)

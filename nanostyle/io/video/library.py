@@ -86,6 +86,6 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None:
+        if error.errno is None or not error.strerror:
             raise
         raise OSError(f"cannot write {path}: {error.strerror}; choose another output, or make room") from error

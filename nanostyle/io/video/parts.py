@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import replacing, write
 from nanostyle.io.untrusted import reading
+from nanostyle.io.video.library import writing
 
 LENGTH = 240
 """The frames of a part."""
@@ -83,7 +84,8 @@ class Parts:
 
     def save(self, part: int, state: Arrays) -> None:
         """Say that a part is whole, with what the next one needs to know."""
-        with replacing(self._state(part)) as temporary, temporary.open("wb") as file:
+        path = self._state(part)
+        with writing(path), replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **dict(state))
 
     def load(self, part: int) -> dict[str, npt.NDArray[Any]]:

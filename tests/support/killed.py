@@ -1,0 +1,42 @@
+"""Runs of `nanostyle video` that are killed at any moment, and go on."""
+
+import signal
+import subprocess
+import sys
+import time
+
+from tests.support.command import environment
+
+PART = 5
+"""The frames of a part in these runs."""
+
+_PROGRAM = f"import nanostyle.methods.video as v; v.LENGTH = {PART}; from nanostyle.__main__ import main; main()"
+
+
+def start(folder, *args):
+    """The command in a process of its own, with short parts."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PROGRAM, "video", *map(str, args)],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """What the process wrote to stderr; it has to end well."""
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    return said
+
+
+def killed(folder, *args, after):
+    """Start it, and kill it after so many seconds; False where it was done by then."""
+    process = start(folder, *args)
+    time.sleep(after)
+    was_running = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    return was_running
