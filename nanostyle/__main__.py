@@ -1,5 +1,6 @@
 """`python -m nanostyle`, and the command `nanostyle`."""
 
+import gc
 import io
 import os
 import signal
@@ -29,7 +30,11 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted\n")
         sys.exit(130)
-    run()
+    try:
+        run()
+    finally:
+        # The end of the process frees all memory; Python would look through it first, which takes 40 ms.
+        gc.freeze()
 
 
 def _make_streams() -> None:
