@@ -17,6 +17,9 @@ pan                        between the result of a photo that moved by a pixel a
                            of 255
 stripes, flat              on a smooth sunset: the share of fine detail that runs along whole rows; deviation in the
                            ground, of 255
+strokes                    Gram matrices of a result of 2,048 pixels made small against those of a result of 512, over
+                           the same distance where the large photo is painted in one pass; below 1 strokes keep their
+                           size
 
 The file of SqueezeNet is Keras' (rcmalli/keras-squeezenet, without the classifier). Beside Magenta's model: the share
 of pairs in which ours has the lower style loss in both judges, at no higher content loss in both.
@@ -58,6 +61,7 @@ from nanostyle.methods.strokes import stroked
 from nanostyle.models.predictor import load_predictor
 
 SIDE = 320
+SMALL, LARGE = 512, 2048  # long sides for `strokes`
 
 Render = Callable[[Pixels, Pixels], Pixels]
 """From a photo and a painting (`art`) to the result, all `(H, W, 3)`, RGB in 0..1."""
@@ -152,6 +156,23 @@ def magenta(folder: Path) -> Render:
     return render
 
 
+def strokes_kept(judge: Judge, path: Path) -> float:
+    """The column `strokes` of a prediction network of nanostyle: the mean over two photos and three paintings."""
+    seen, found = judge.judges["vgg"], []
+    default, at_once = predictor(path, 1.0, None), predictor(path, 1.0, LARGE)
+    for photo in list(judge.photos.values())[:2]:
+        large, small = (resize(photo, fitted(photo.shape[:2], side)) for side in (LARGE, SMALL))
+        for art in list(judge.paintings.values())[:3]:
+            with torch.no_grad():
+                aim = seen(default(small, art))
+                distances = [
+                    mean(style_distance(seen, seen(resize(render(large, art), small.shape[:2])), aim).values())
+                    for render in (default, at_once)
+                ]
+            found.append(distances[0] / distances[1])
+    return mean(found)
+
+
 def better(ours: Mapping[str, Mapping[str, float]], theirs: Mapping[str, Mapping[str, float]]) -> float:
     """The share of pairs with lower style in both judges at no higher content in both."""
 
@@ -181,12 +202,15 @@ def main() -> None:
     torch.set_num_threads(given.threads)
 
     judge = Judge(given.vgg19, given.squeezenet, given.demo)
-    contestants = {path.stem: predictor(path, given.strength, given.strokes) for path in given.models}
+    paths = {path.stem: path for path in given.models}
+    contestants = {name: predictor(path, given.strength, given.strokes) for name, path in paths.items()}
     contestants |= {"magenta": magenta(given.magenta)} if given.magenta else {}
     found: dict[str, Any] = {}
     pictures = []
     for name, render in contestants.items():
         means, pairs, rows = judge.examine(render)
+        if path := paths.get(name):
+            means["strokes"] = strokes_kept(judge, path)
         found[name] = {"means": means, "pairs": pairs}
         pictures.append(rows)
         print(name, json.dumps({key: round(value, 3) for key, value in means.items()}), flush=True)
