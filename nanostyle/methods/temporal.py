@@ -29,7 +29,7 @@ Paint: TypeAlias = Callable[[Pixels, Shift], Pixels]
 KEPT = 0.8
 """How much of the result before a frame takes over, where it agrees with the frame before."""
 
-TOLERANCE = 12 / 255
+TOLERANCE = 10 / 255
 """The difference between frames at which the agreement falls to 1/e."""
 
 CUT = 0.25
@@ -37,6 +37,8 @@ CUT = 0.25
 
 _Mesh: TypeAlias = list[tuple[tuple[int, int, int, int], tuple[float, ...]]]
 
+# Two differences, in steps of 8 bits, that are alike; and how many times as much is clearly more.
+_NEAR, _MUCH_WORSE = 2, 4
 _RADIUS = 2  # of the box over which differences are averaged
 
 
@@ -77,13 +79,17 @@ class Planned:
         How far the picture has moved since the last cut.
     agreement : (H, W) or None
         How well the frame agrees with the one before, 0 to 1; None at a cut, and where it is not followed.
+    mesh : list
+        Rectangles of the frame, and where each was in the frame before.
+    change : float
+        How much the frame changed where it agrees with the one before: rms, of 255.
     """
 
     frame: Frame8
     shift: Shift = STILL
     agreement: npt.NDArray[np.float32] | None = None
-    difference: npt.NDArray[np.float32] | None = None
     mesh: _Mesh = field(default_factory=list)
+    change: float = 0.0
 
     @property
     def is_cut(self) -> bool:
@@ -143,16 +149,16 @@ class Stabilizer:
         before, (down, right) = last
         vectors = _smoothed(vectors) if vectors is not None else _whole_or_still(before, frame)
         mesh = _mesh(vectors)
-        difference = np.abs(frame.astype(np.int16) - _moved(before, mesh, Image.Resampling.BILINEAR))
-        difference = difference.mean(axis=-1, dtype=np.float32)
-        agreement = np.exp(-((_box_mean(difference) / np.float32(255 * TOLERANCE)) ** 2))
-        agreement = agreement * _inside(vectors, frame.shape)
+        moved = _moved(before, mesh, Image.Resampling.BILINEAR)
+        difference = _box_mean(_apart(frame, moved))
+        agreement = np.exp(-((difference / np.float32(255 * TOLERANCE)) ** 2)) * _inside(vectors, frame.shape)
+        y, x = (float(value) for value in np.median(vectors.reshape(-1, 2), axis=0))
+        agreement[_hidden(vectors, (y, x), difference, before, frame)] = 0
         if agreement.mean() < CUT:
             return Planned(frame)
-        y, x = np.median(vectors.reshape(-1, 2), axis=0)
-        shift = Shift(down + float(y), right + float(x), subpixel=self.stability == "high")
+        shift = Shift(down + y, right + x, subpixel=self.stability == "high")
         self._last = frame, (shift.y, shift.x)
-        return Planned(frame, shift, agreement, difference, mesh)
+        return Planned(frame, shift, agreement, mesh, _change(frame, moved, agreement))
 
     def finish(self, planned: Planned, result: Frame8) -> Frame8:
         """The result of a frame that was planned and painted: blended with the one before. In the order of `plan`."""
@@ -161,7 +167,7 @@ class Stabilizer:
             moved = _moved(last.result, planned.mesh, Image.Resampling.BICUBIC)
             if self.stability != "lock":
                 result = _blended(result, moved, planned.agreement)
-            self.flicker = _flicker(planned, result, moved)
+            self.flicker = Flicker(planned.change, _change(result, moved, planned.agreement))
         if self.stability != "off":
             self.memory = Memory(planned.frame, result, (planned.shift.y, planned.shift.x))
         return result
@@ -174,13 +180,10 @@ def _blended(result: Frame8, moved: Frame8, agreement: npt.NDArray[np.float32]) 
     return rounded
 
 
-def _flicker(planned: Planned, result: Frame8, moved: Frame8) -> Flicker | None:
-    """The changes of frame and result, weighted by the agreement."""
-    if planned.agreement is None or planned.difference is None:
-        return None
-    weight = planned.agreement / max(float(planned.agreement.sum()), 1e-6)
-    change = ((result.astype(np.float32) - moved) ** 2).mean(axis=-1)
-    return Flicker(float(np.sqrt((weight * planned.difference**2).sum())), float(np.sqrt((weight * change).sum())))
+def _change(now: Frame8, before: Frame8, agreement: npt.NDArray[np.float32]) -> float:
+    """The rms difference of two frames, weighted by their agreement."""
+    squares = ((now.astype(np.float32) - before) ** 2).mean(axis=-1)
+    return float(np.sqrt((agreement * squares).sum() / max(float(agreement.sum()), 1e-6)))
 
 
 # --- motion -------------------------------------------------------------------------------------------------
@@ -273,6 +276,40 @@ def _inside(vectors: Vectors, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
         place = np.arange(length, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1)) + moved
         known &= (place >= 0) & (place <= length - 1)
     return known
+
+
+def _hidden(
+    vectors: Vectors,
+    whole: tuple[float, float],
+    difference: npt.NDArray[np.float32],
+    before: Frame8,
+    frame: Frame8,
+) -> tuple[npt.NDArray[np.intp], ...]:
+    """The places that came to light from behind an object, (rows, columns).
+
+    Ground that comes to light beside an object is in the object's blocks. Where it is smooth it seems to come, with the
+    object, from ground further on. That ground follows the camera: it is where it was, by the motion `whole`.
+    """
+    height, width = difference.shape
+    if (vectors == np.asarray(whole, np.float32)).all():
+        return (np.empty(0, np.intp),) * 2
+    if whole != (0, 0):
+        how = Image.Transform.AFFINE, (1, 0, whole[1], 0, 1, whole[0]), Image.Resampling.BILINEAR
+        before = np.asarray(Image.fromarray(before).transform((width, height), *how))
+    still = _apart(frame, before)
+    rows, columns = np.nonzero(_box_mean(still) > _MUCH_WORSE * (difference + _NEAR))
+    source = []
+    for place, axis, length in ((rows, 0, height), (columns, 1, width)):
+        moved = vectors[rows // BLOCK, columns // BLOCK, axis] - whole[axis]
+        source.append(np.clip(np.rint(place + moved), 0, length - 1).astype(np.intp))
+    taken = still[source[0], source[1]] <= difference[rows, columns] + _NEAR
+    return rows[taken], columns[taken]
+
+
+def _apart(one: Frame8, other: Frame8) -> npt.NDArray[np.float32]:
+    """How two frames differ at each place, of 255."""
+    apart: npt.NDArray[np.float32] = np.abs(one.astype(np.int16) - other).mean(axis=-1, dtype=np.float32)
+    return apart
 
 
 def _box_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -257,7 +257,7 @@ class Site:
         try:
             data = await request.body()
             return await self._made(
-                self._put(self.studio.frame(layers, strength, data), Priority.FRAME, "frame"), request
+                self._put(self.studio.frame(layers, strength, stream, data), Priority.FRAME, "frame"), request
             )
         finally:
             self._streams.discard(stream)

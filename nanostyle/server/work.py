@@ -17,6 +17,7 @@ from nanostyle.io.image_read import Picture, read_file
 from nanostyle.io.image_write import encode_image, thumbnail_jpeg
 from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.strokes import LARGEST_BY_DEFAULT, SMALLEST
+from nanostyle.server.camera import Cameras
 from nanostyle.server.guard import Refused
 from nanostyle.server.jobs import Job, Priority, Step
 from nanostyle.server.store import NotFound, Store
@@ -57,6 +58,7 @@ class Studio:
         self._stylizers: OrderedDict[object, Stylizer] = OrderedDict()
         self._styles: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._previews: dict[str, str] = {}
+        self._cameras = Cameras()
 
     # --- before the work --------------------------------------------------------------------------------------------
 
@@ -116,14 +118,14 @@ class Studio:
             return lambda job: self._batch(order, job)
         return lambda job: self._one(order, job)
 
-    def frame(self, layers: tuple[Layer, ...], strength: float, data: bytes) -> Work:
+    def frame(self, layers: tuple[Layer, ...], strength: float, stream: str, data: bytes) -> Work:
         """What the worker does for a frame of a camera: a JPEG in, a JPEG out."""
 
         def work(job: Job[Result]) -> Steps:
             with _readable():
                 photo = self.decode(data, "frame.jpg", None)
             order = Order("preview", (), layers, strength=strength)
-            made = self.stylizer(order).render(photo.pixels)
+            made = self._cameras.paint(stream, (layers, strength), self.stylizer(order), photo.pixels)
             self.store.keep(job.id, File(encode_image("JPEG", made, quality=85), "image/jpeg", "frame.jpg"))
             yield Step(1, 1)
 

@@ -3,6 +3,7 @@
 import { Failed, client, request } from "./api.js";
 
 const [LEAST, MOST] = [192, 640];
+const STEP = 32;
 const GOAL = 1000 / 8; // ms for a frame
 
 export function available() {
@@ -14,7 +15,7 @@ export class Camera {
     this.settings = settings; // () => the query of a frame
     this.shown = shown;
     this.failed = failed;
-    this.side = 320;
+    this.side = this.wish = 320;
     this.running = false;
     this.frames = 0;
   }
@@ -59,7 +60,9 @@ export class Camera {
       }
       const took = performance.now() - begin;
       const wanted = this.side * Math.sqrt(GOAL / took);
-      this.side = Math.round(Math.min(MOST, Math.max(LEAST, 0.7 * this.side + 0.3 * wanted)));
+      this.wish = Math.min(MOST, Math.max(LEAST, 0.7 * this.wish + 0.3 * wanted));
+      // In steps: strokes stay where they are only as long as the size does.
+      if (Math.abs(this.wish - this.side) >= STEP) this.side = STEP * Math.round(this.wish / STEP);
     }
   }
 }
