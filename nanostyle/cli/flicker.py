@@ -101,5 +101,5 @@ def _cell(cell: dict[str, float]) -> str:
 
 def _gain(table: dict[tuple[str, str], Any], clips: Sequence[str], way: str) -> float:
     """The geometric mean of the flicker of frames painted alone over that of a way."""
-    ratios = [table[clip, "off"]["flicker"] / max(table[clip, way]["flicker"], 1e-6) for clip in clips]
+    ratios = [max(table[clip, "off"]["flicker"], 1e-6) / max(table[clip, way]["flicker"], 1e-6) for clip in clips]
     return float(np.exp(np.mean(np.log(ratios))))

@@ -71,13 +71,14 @@ class Progress:
         full = int(_BAR * done / total)
         since, begun = self._first or (now, done)
         if begun < done < total:
-            left = f"{_clock((now - since) / (done - begun) * (total - done))} left"
+            left = f"{clock((now - since) / (done - begun) * (total - done))} left"
         else:
-            left = _clock(now - self._start)
+            left = clock(now - self._start)
         return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {int(done)}/{total} {left}  {note}".rstrip()
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A time as `m:ss` or `h:mm:ss`."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from nanostyle.cli.options import options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
-from nanostyle.cli.terminal import Progress
+from nanostyle.cli.terminal import Progress, clock
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, sha256, write
 from nanostyle.io.claim import claimed
@@ -32,6 +32,7 @@ from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.video import VideoRun
 from nanostyle.methods.video_options import VideoOptions
 
+_LEARNED = 16  # frames after which the time for the rest is told
 _NOT_OF_VIDEO = ("gatys", "device", "precision", "threads", "chosen", "size", "loss_net", "pooling", "padding", "masks")
 
 
@@ -104,8 +105,6 @@ def video(
     nanostyle video cat.gif --style scream_munch --strength 0.8 -o cat.webp
     nanostyle video frames/%05d.png --rate 24 --style udnie_picabia -o film.mkv
     """
-    if style_images and styles:
-        raise click.UsageError("video: expected --style-image or --style, got both")
     options = take(VideoOptions, values)
     _check_output(source, output, overwrite=overwrite, resume=options.resume)
     _check_library(source, output)
@@ -203,15 +202,19 @@ def _follow(run: VideoRun, runtime: Runtime) -> None:
     """Run it, with a line of progress; Ctrl-C keeps what is done."""
     clip, begun = run.clip, len(run.tally.stamps)
     height, width = clip.size
-    runtime.say(f"{run.stylizer.title}, device {runtime.device}, {runtime.device.precision}; {width}x{height}")
-    if begun:
-        runtime.say(f"{begun} frames are there already")
+    runtime.say(f"{run.stylizer.title}, device {runtime.device}, {runtime.device.precision}")
+    memory = "" if run.memory is None else f", about {run.memory / 1e9:.1f} GB"
+    there = f", {begun} are there already" if begun else ""
+    runtime.say(f"{run.total or 'some'} frames of {width}x{height}{memory}{there}")
     progress = Progress(clip.path.name, quiet=runtime.quiet)
     start = time.monotonic()
     try:
         with closing(run.steps()) as steps:
             for step in steps:
-                rate = (step.done - begun) / (time.monotonic() - start)
+                seconds = time.monotonic() - start
+                rate = (step.done - begun) / seconds
+                if step.total and step.done - begun == _LEARNED and step.total > 4 * step.done:
+                    runtime.say(f"about {clock(seconds / _LEARNED * (step.total - step.done))} for the rest")
                 progress.show(step.done, max(step.total, step.done) if step.total else None, f"{rate:.1f} frames/s")
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"{len(run.tally.stamps)} frames are kept; --resume goes on from there") from None

@@ -12,6 +12,7 @@ import numpy as np
 
 from nanostyle.backend.ordered import in_order
 from nanostyle.backend.pipeline import Behind, ahead
+from nanostyle.backend.threads import thread_count
 from nanostyle.io.image_read import Picture
 from nanostyle.io.video import library
 from nanostyle.io.video.clip import Clip, Frame, Frame8
@@ -27,6 +28,8 @@ from nanostyle.methods.video_options import VideoOptions
 
 _Moving: TypeAlias = tuple[tuple[Frame, Vectors | None], Sequence[Mask] | None]
 _Painted: TypeAlias = tuple[Frame, Planned, Frame8]
+
+_WAITING = 200  # bytes for each pixel of a frame, of all frames that wait
 
 MaskTrack: TypeAlias = Mask | Clip
 """Where a style goes: one mask for all frames, or a clip with one for each."""
@@ -128,6 +131,23 @@ class VideoRun:
         self._restore()
         self._stabilizer = Stabilizer(options.stability, self._memory)
 
+    @property
+    def total(self) -> int | None:
+        """How many frames there will be, about; None where the source does not tell."""
+        return self._selection.count(self.clip)
+
+    @property
+    def memory(self) -> float | None:
+        """The bytes that it takes, about: passes that are under way and frames that wait; None on a GPU."""
+        one = self.stylizer.memory_for(self.clip.size)
+        if one is None:
+            return None
+        passes = one * (thread_count() + 1)
+        if self.stylizer.options.memory is not None:
+            passes = min(passes, self.stylizer.options.memory)
+        height, width = self.clip.size
+        return passes + _WAITING * height * width
+
     # --- frames -----------------------------------------------------------------------------------------------------
 
     def steps(self) -> Generator[VideoStep, None, None]:
@@ -138,7 +158,7 @@ class VideoRun:
         ValueError, OSError
             The source cannot be read any further, or the result cannot be written.
         """
-        total = self._selection.count(self.clip)
+        total = self.total
         first = len(self.tally.stamps)
         with Behind() as writer:
             try:

@@ -64,13 +64,13 @@ class Animation(Clip):
             loop=loop,
         )
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, begin: int = 0) -> Iterator[Frame]:
         """Every frame, whole: what a frame leaves of the one before is drawn."""
         stamp = 0
         with opened(self.path) as file:
             image = Image.open(file, formats=["GIF", "WEBP", "PNG"])
-            begin = int(bool(getattr(image, "default_image", False)))
-            for i in range(begin, begin + (self.count or 1)):
+            hidden = int(bool(getattr(image, "default_image", False)))
+            for i in range(hidden, hidden + (self.count or 1)):
                 with decoding(str(self.path)):
                     image.seek(i)
                     frame = self._frame(image, stamp)

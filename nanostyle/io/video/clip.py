@@ -82,8 +82,10 @@ class Clip(ABC):
     is_timed: bool = True
 
     @abstractmethod
-    def frames(self) -> Iterator[Frame]:
-        """Every frame in order, from the first one on; stamps rise.
+    def frames(self, begin: int = 0) -> Iterator[Frame]:
+        """Every frame in order; stamps rise.
+
+        Frames before the one that is shown at `begin`, in ticks, may be left out: where the file can be searched.
 
         Raises
         ------

@@ -1,6 +1,7 @@
 """Videos, read by PyAV: upright, of square pixels, with the times that stand in the file."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -72,11 +73,14 @@ class Video(Clip):
             rate = stream.average_rate or stream.guessed_rate or 25
             self._usual = max(1, round(1 / (Fraction(rate) * self.tick)))
 
-    def frames(self) -> Iterator[Frame]:
-        """Every frame in order. A frame that cannot be decoded is passed over and counted in `skipped`."""
+    def frames(self, begin: int = 0) -> Iterator[Frame]:
+        """Every frame in order, from the key frame before `begin` on.
+
+        A frame that cannot be decoded is passed over, and counted in `skipped`.
+        """
         held: Frame | None = None
         mended = decoded = 0
-        for picture in self._decoded():
+        for picture in self._from(begin + self._origin if begin else None):
             decoded += 1
             stamp = self._usual + held.stamp if picture.pts is None and held else (picture.pts or 0) - self._origin
             if held is not None:
@@ -90,15 +94,29 @@ class Video(Clip):
             yield held
         if mended:
             self.notes.append(f"{mended} stamps of time went back, and were mended")
-        if self._told > decoded + self.skipped:
+        if not begin and self._told > decoded + self.skipped:
             self.skipped = self._told - decoded
 
-    def _decoded(self) -> Iterator[Any]:
+    def _from(self, place: int | None) -> Iterator[Any]:
+        """The pictures from the key frame before `place` on; all where the file cannot be searched."""
+        pictures = self._decoded(place)
+        first = next(pictures, None)
+        if place is not None and (first is None or first.pts is None or first.pts > place):
+            pictures.close()
+            yield from self._decoded(None)
+        elif first is not None:
+            yield first
+            yield from pictures
+
+    def _decoded(self, place: int | None) -> Generator[Any, None, None]:
         av = pyav()
         with opened(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = 2
+            if place is not None:
+                with suppress(av.error.FFmpegError):
+                    container.seek(place, stream=stream)
             packets = container.demux(stream)
             while True:
                 try:

@@ -60,7 +60,7 @@ class Frames(Clip):
             is_timed=False,
         )
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, begin: int = 0) -> Iterator[Frame]:
         """Every frame in order, one tick each; ValueError for one of another size than the first."""
         for stamp, file in enumerate(self._files):
             whole = load_image(file, size=None, max_pixels=self._max_pixels)

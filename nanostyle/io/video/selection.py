@@ -47,7 +47,7 @@ class Selection:
 
 def selected(clip: Clip, chosen: Selection) -> Iterator[Frame]:
     """The frames from `start` to `end`, at most `frames`, no more a second than `rate`; the first one is at 0."""
-    frames: Iterable[Frame] = clip.frames()
+    frames: Iterable[Frame] = clip.frames(round(chosen.begin / clip.tick))
     if chosen.start or chosen.end is not None:
         frames = _within(frames, chosen, clip.tick)
     if chosen.rate is not None and clip.is_timed:

@@ -104,3 +104,17 @@ def test_what_can_be_read_of_a_cut_file_is_read(tmp_path):
     clip = open_clip(tmp_path / "a.mkv")
     read = list(clip.frames())
     assert 10 < len(read) < 30
+
+
+def test_a_search_finds_what_reading_from_the_beginning_finds(tmp_path):
+    frames = [np.full((48, 64, 3), 10 * i, np.uint8) for i in range(24)]
+    path = write_video(tmp_path / "a.mp4", frames, options={"g": "6", "bf": "2", "crf": "4"})
+    clip = open_clip(path)
+    whole = list(clip.frames())
+    for i in (0, 1, 7, 12, 23):
+        found = list(clip.frames(whole[i].stamp))
+        assert found[0].stamp <= whole[i].stamp and len(found) >= 24 - i
+        assert len(found) < 24 or i < 7
+        for one, other in zip(found, whole[24 - len(found) :], strict=True):
+            assert one.stamp == other.stamp
+            np.testing.assert_array_equal(one.pixels, other.pixels)
