@@ -25,7 +25,8 @@ from nanostyle.io.pictures import find_pictures, load_short, style_files
 from nanostyle.methods.cin import add_style
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.multistyle import load_multistyle
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.training.loop import train
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions

@@ -18,7 +18,8 @@ from nanostyle.backend.threads import parallel, thread_count
 from nanostyle.backend.types import Array
 from nanostyle.nets.cost import transformer_flops, vgg_flops
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers, vgg_shapes
 

@@ -32,7 +32,8 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
 from nanostyle.models.base import IDENTITY
 from nanostyle.models.multistyle import Model, load_multistyle
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import freeze, is_style_parameter, parameters, set_state, state
 from nanostyle.training.loop import TrainingStep, train
@@ -82,7 +83,8 @@ def train_cin(
     base = _of_many_styles(options.start_from) if options.start_from else None
     if base:
         options = replace(options, width=base.net.config["width"])
-    config = transformer_config("dumoulin", width=options.width, styles=len(paintings) + 1, identity=True)
+    config = base.net.config if base else transformer_config("dumoulin", width=options.width)
+    config = {**config, "styles": len(paintings) + 1, "identity": True}
     net = TransformerNet(config, np.random.default_rng(options.seed))
     if base:
         set_state(net, _state_for(base, [IDENTITY, *paintings]))

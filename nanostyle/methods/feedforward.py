@@ -30,7 +30,8 @@ from nanostyle.backend.device import CPU, Device
 from nanostyle.errors import NanostyleError
 from nanostyle.io.pictures import load_short
 from nanostyle.models.multistyle import load_multistyle
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import set_state, state
 from nanostyle.training.loop import TrainingStep, train
@@ -75,15 +76,15 @@ def train_feedforward(
     Further errors are those of `training.loop.train`.
     """
     base = load_multistyle(options.start_from).net if options.start_from else None
-    if base and base.config["arch"] != "johnson":
+    if base and base.styled_layers:
         raise NanostyleError(
             f"{options.start_from} is not a network of one style",
             hint="give {start_from} a model that was trained with {mode} feedforward",
         )
     if base:
         options = replace(options, **{name: base.config[name] for name in ("norm", "upsample", "width")})
-    config = transformer_config("johnson", norm=options.norm, upsample=options.upsample, width=options.width)
-    net = TransformerNet(config, np.random.default_rng(options.seed))
+    own = transformer_config("johnson", norm=options.norm, upsample=options.upsample, width=options.width)
+    net = TransformerNet(base.config if base else own, np.random.default_rng(options.seed))
     if base:
         set_state(net, {name: value.copy() for name, value in state(base).items()})
     paintings = {painting.stem: load_short(painting, options.style_side)}

@@ -34,7 +34,8 @@ from nanostyle.backend.device import CPU, Device, to_device
 from nanostyle.errors import NanostyleError
 from nanostyle.models.predictor import LARGEST, SMALLEST, load_predictor
 from nanostyle.nets.predictor import Backbone, PredictionNet, VggBackbone
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.module import freeze, set_state, state
 from nanostyle.training.loop import TrainingStep, train

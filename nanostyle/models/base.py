@@ -45,6 +45,8 @@ class TrainedModel(ABC, Generic[S]):
         The names of the styles that it knows; none for a network that takes any painting.
     thumbnails : mapping
         A small JPEG file of the painting, by the style's name; not every style has one.
+    grain : bool
+        Whether the network sees photos with faint grain, as those trained here do: see `grain.py`.
     device : Device
         Where the network is.
     path : Path or None
@@ -64,6 +66,7 @@ class TrainedModel(ABC, Generic[S]):
 
     styles: list[str]
     thumbnails: Mapping[str, bytes]
+    grain: bool = True
     device: Device
     path: Path | None
     recipe: dict[str, Any]
@@ -153,8 +156,8 @@ class TrainedModel(ABC, Generic[S]):
 
         A `strength` below 1 mixes in the photo's own style, and gives back, in its part, what the network loses of the
         photo in that style: so 0 is the photo itself (Dumoulin 2017, section 3.4; Ghiasi 2017, section 4.4). Where the
-        network knows no style that gives the photo back, result and photo are mixed pixel by pixel. The network sees
-        the photo with faint grain: see `grain.py`.
+        network knows no style that gives the photo back, result and photo are mixed pixel by pixel. A network that
+        was trained here sees the photo with faint grain: see `grain.py`.
 
         Parameters
         ----------
@@ -192,7 +195,8 @@ class TrainedModel(ABC, Generic[S]):
             size = photo.shape[0], photo.shape[1]
             check_memory(self.device, size, self._bytes_per_pixel())
             moved = shift.to_whole(photo.astype(np.float32, copy=False))
-            return shift.back(painted(shift.pad(moved), shift.pad(with_grain(moved, shift.whole))), size)
+            seen = with_grain(moved, shift.whole) if self.grain else moved
+            return shift.back(painted(shift.pad(moved), shift.pad(seen)), size)
 
         def painted(photo: Pixels, seen: Pixels) -> Pixels:
             if strength == 1:

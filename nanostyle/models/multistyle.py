@@ -60,6 +60,8 @@ class Model(TrainedModel[Mix]):
         Where it comes from, and under what terms.
     storage : str
         How the file keeps the numbers: float32, float16, uint8 or kmeans8.
+    grain : bool
+        Whether photos get grain; not for a network of another program.
     device : Device
         Where the network is.
     path : Path or None
@@ -75,6 +77,7 @@ class Model(TrainedModel[Mix]):
     storage: Storage = "float32"
     device: Device = CPU
     path: Path | None = None
+    grain: bool = True
 
     @property
     def kind(self) -> str:
@@ -148,21 +151,27 @@ def storage_of(config: Mapping[str, Any]) -> Storage:
     return storage
 
 
-def save_model(path: str | os.PathLike[str], model: Model) -> None:
-    """Write `model` to `path`, atomically. Raises as `save_weights` does."""
-    config = {
+def model_file(model: Model) -> WeightFile:
+    """What the file of `model` holds."""
+    config: dict[str, Any] = {
         "network": model.net.config,
         "styles": model.styles,
         "storage": model.storage,
         "recipe": model.recipe,
     }
+    if not model.grain:
+        config["grain"] = False
     thumbnails = {
         _THUMBNAIL.format(model.styles.index(name)): np.frombuffer(jpeg, np.uint8)
         for name, jpeg in model.thumbnails.items()
     }
     parameters = {name: to_host(value) for name, value in state(model.net).items()}
-    file = WeightFile(_KIND, config, parameters, model.source, model.license, thumbnails)
-    save_weights(path, file, storage=model.storage)
+    return WeightFile(_KIND, config, parameters, model.source, model.license, thumbnails)
+
+
+def save_model(path: str | os.PathLike[str], model: Model) -> None:
+    """Write `model` to `path`, atomically. Raises as `save_weights` does."""
+    save_weights(path, model_file(model), storage=model.storage)
 
 
 def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU, file: WeightFile | None = None) -> Model:
@@ -193,4 +202,5 @@ def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU, file:
         if (key := _THUMBNAIL.format(i)) in file.extras
     }
     recipe = file.config.get("recipe", {})
-    return Model(net, styles, thumbnails, recipe, file.source, file.license, storage, device, Path(path))
+    grain = file.config.get("grain", True) is not False
+    return Model(net, styles, thumbnails, recipe, file.source, file.license, storage, device, Path(path), grain)

@@ -119,7 +119,7 @@ class BandedTransformer:
 
     Examples
     --------
-    >>> from nanostyle.nets.transformer import transformer_config
+    >>> from nanostyle.nets.transformer_config import transformer_config
     >>> net = TransformerNet(transformer_config("johnson", width=0.1), np.random.default_rng(0))
     >>> photo = np.random.default_rng(1).random((50, 37, 3), np.float32)
     >>> rows = BandedTransformer(net, memory=1 << 20)(ArrayRows(photo), {})

@@ -32,7 +32,7 @@ def transformer_pass(net: TransformerNet) -> float:
     A layer from or to three channels has the other ones and its taps instead.
 
     >>> import numpy as np
-    >>> from nanostyle.nets.transformer import transformer_config
+    >>> from nanostyle.nets.transformer_config import transformer_config
     >>> transformer_pass(TransformerNet(transformer_config("johnson"), np.random.default_rng(0)))
     360.0
     """

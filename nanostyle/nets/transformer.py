@@ -1,4 +1,4 @@
-"""The image transformation network, in the form of each of the three papers that use it.
+"""The image transformation network, in the form of each of the three papers that use it, and of other programs.
 
     layer                     size     channels   norm in johnson   dumoulin      ghiasi
     conv1    9x9              1        32         norm, ReLU        CIN, ReLU     batch norm, ReLU
@@ -18,6 +18,10 @@ A dumoulin network may have a first style that is no painting's: `photo`, which 
 end of a dial of strength. Instance norm forgets how bright and how contrasty a picture was, so no fixed gamma and beta
 could do that: in the output layer that style's are the mean and deviation of the picture itself.
 
+Networks of other programs have the same layers: in PyTorch's examples johnson's with instance norm, nearest upsampling
+and no tanh; in `lengstrom` (lengstrom/fast-style-transfer) johnson's with instance norm in the output too, no biases,
+zeros around the picture and a wider tanh; in TensorFlow's demo for Android dumoulin's of fewer channels and six blocks.
+
 Departures. johnson: every convolution is mirror-padded, where the paper pads the picture by 40 pixels and crops in
 the residual blocks; the tanh is scaled to 0..1, as pictures are. All: a picture whose sides 4 does not divide is
 mirrored at the bottom and the right, and the result cropped back.
@@ -36,19 +40,11 @@ from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import module_of, storage
 from nanostyle.backend.types import Array
 from nanostyle.nets.contrast import Contrast, with_contrast
-from nanostyle.nn.layers import Conv2d, ConvTranspose2d
+from nanostyle.nets.transformer_config import BLOCKS, OUTPUTS, channels_of, transformer_config
+from nanostyle.nn.layers import Conv2d, ConvTranspose2d, Padding
 from nanostyle.nn.norms import BatchNorm, ConditionalInstanceNorm, InstanceNorm, Norm, PredictedNorm, Rows
 
 Style = Any | Mapping[str, Rows] | None
-
-# What can be chosen for each architecture; the first is the default.
-NORMS = {"johnson": ("instance", "batch"), "dumoulin": ("conditional",), "ghiasi": ("predicted",)}
-UPSAMPLE = {"johnson": ("fractional", "nearest"), "dumoulin": ("nearest",), "ghiasi": ("nearest",)}
-
-MAX_STYLES = 10_000
-
-RESIDUAL_BLOCKS = 5
-"""As in all three papers."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +62,14 @@ class Layer:
     block : str
         `first`: the input is kept; `last`: what was kept is added to the result. Between the two lies a residual block.
     activation : str
-        What follows everything else: `tanh` (scaled to 0..1) or `sigmoid` after the last layer, else none.
+        What follows everything else, after the last layer: a key of `ACTIVATIONS`, or `linear`; else none.
     """
 
     name: str
     convolution: Conv2d | ConvTranspose2d
     scale: int
     block: Literal["", "first", "last"] = ""
-    activation: Literal["", "tanh", "sigmoid"] = ""
+    activation: str = ""
 
     @property
     def scale_out(self) -> int:
@@ -88,91 +84,38 @@ class Layer:
         return prod(self.convolution.weight.shape) / scale**2
 
 
-def transformer_config(
-    arch: str,
-    *,
-    norm: str | None = None,
-    upsample: str | None = None,
-    width: float = 1.0,
-    styles: int = 1,
-    identity: bool = False,
-) -> dict[str, Any]:
-    """The description of a `TransformerNet`, as it stands in a model file.
-
-    Parameters
-    ----------
-    arch
-        `johnson`, `dumoulin` or `ghiasi`.
-    norm
-        For johnson `instance` (default) or `batch`; the others have one kind each.
-    upsample
-        For johnson `fractional` (default: transposed convolution, as in the paper) or `nearest` (enlarge, then
-        convolve: no checkerboard); `nearest` for the others.
-    width
-        Times the channels of the papers, 0.05 to 2.
-    styles
-        The rows of gamma and beta, where the norm is conditional.
-    identity
-        Whether the first of several styles is `photo`.
-
-    Raises
-    ------
-    ValueError
-        A value that the architecture does not admit.
-
-    Examples
-    --------
-    >>> transformer_config("dumoulin", styles=3)["norm"]
-    'conditional'
-    """
-    if arch not in NORMS:
-        raise ValueError(f"arch: expected {', '.join(NORMS)}, got {arch!r}")
-    chosen = {"norm": norm or NORMS[arch][0], "upsample": upsample or UPSAMPLE[arch][0]}
-    for name, admitted in (("norm", NORMS[arch]), ("upsample", UPSAMPLE[arch])):
-        if chosen[name] not in admitted:
-            raise ValueError(f"{name}: {arch} networks have {' or '.join(admitted)}, got {chosen[name]!r}")
-    if not isinstance(width, int | float) or not 0.05 <= width <= 2:
-        raise ValueError(f"width: expected a number from 0.05 to 2, got {width!r}")
-    if not isinstance(styles, int) or not 1 <= styles <= MAX_STYLES:
-        raise ValueError(f"styles: expected a whole number from 1 to {MAX_STYLES}, got {styles!r}")
-    if identity and styles < 2:
-        raise ValueError(f"styles: expected 2 or more beside the photo's own, got {styles}")
-    return {"arch": arch, **chosen, "width": float(width), "styles": styles, "identity": bool(identity)}
-
-
 def _layers(config: Mapping[str, Any], rng: np.random.Generator) -> list[Layer]:
     """The layers of the network that `config` describes, in order: the table at the top of this file."""
     arch = config["arch"]
-    c32, c64, c128 = (max(4, round(config["width"] * C)) for C in (32, 64, 128))
+    first, second, third, fourth, fifth = channels_of(config)
     bias = arch == "johnson"
+    padding: Padding = "same" if arch == "lengstrom" else "reflect"
     norm = partial(_norm, config["norm"], styles=config["styles"])
     early = BatchNorm if arch == "ghiasi" else norm
 
     def conv(K: int, C: int, M: int, norm: Callable[[int], Norm] | None = norm, **options: Any) -> Conv2d:
-        return Conv2d(rng, K, C, M, bias=bias, norm=norm(M) if norm else None, **options)
+        return Conv2d(rng, K, C, M, bias=bias, norm=norm(M) if norm else None, padding=padding, **options)
 
     def up(C: int, M: int) -> Conv2d | ConvTranspose2d:
         if config["upsample"] == "nearest":
             return conv(3, C, M, upsample=2, relu=True)
-        return ConvTranspose2d(rng, C, M, bias=bias, norm=norm(M), relu=True)
+        return ConvTranspose2d(rng, C, M, bias=bias, norm=norm(M), relu=True, padding=padding)
 
     layers: list[Layer] = []
 
     def add(name: str, convolution: Conv2d | ConvTranspose2d, **place: Any) -> None:
         layers.append(Layer(name, convolution, layers[-1].scale_out if layers else 1, **place))
 
-    add("conv1", conv(9, 3, c32, early, relu=True))
-    add("conv2", conv(3, c32, c64, early, stride=2, relu=True))
-    add("conv3", conv(3, c64, c128, early, stride=2, relu=True))
-    for i in range(1, RESIDUAL_BLOCKS + 1):
-        add(f"residual{i}/conv1", conv(3, c128, c128, relu=True), block="first")
-        add(f"residual{i}/conv2", conv(3, c128, c128), block="last")
-    add("up1", up(c128, c64))
-    add("up2", up(c64, c32))
-    if arch == "johnson":
-        add("output", conv(9, c32, 3, None), activation="tanh")
-    else:
-        add("output", conv(9, c32, 3), activation="sigmoid")
+    add("conv1", conv(9, 3, first, early, relu=True))
+    add("conv2", conv(3, first, second, early, stride=2, relu=True))
+    add("conv3", conv(3, second, third, early, stride=2, relu=True))
+    for i in range(1, config.get("blocks", BLOCKS) + 1):
+        add(f"residual{i}/conv1", conv(3, third, third, relu=True), block="first")
+        add(f"residual{i}/conv2", conv(3, third, third), block="last")
+    add("up1", up(third, fourth))
+    add("up2", up(fourth, fifth))
+    last = conv(9, fifth, 3, None if arch == "johnson" else norm)
+    add("output", last, activation=config.get("output", OUTPUTS[arch][0]))
     return layers
 
 
@@ -304,9 +247,20 @@ class TransformerNet:
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 
 
-def _unit_tanh(x: Tensor) -> Tensor:
-    """The paper's scaled tanh, from 0 to 1."""
-    return (ops.tanh(x) + 1) * 0.5
+def _scaled_tanh(x: Tensor, scale: float) -> Tensor:
+    """The paper's scaled tanh, around 0.5."""
+    return ops.tanh(x) * scale + 0.5
 
 
-ACTIVATIONS = {"tanh": _unit_tanh, "sigmoid": ops.sigmoid}
+TANH_SCALES = {"tanh": 0.5, "tanh150": 150 / 255}
+"""What the tanh is multiplied by: to 0..1, or somewhat beyond."""
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    **{name: partial(_scaled_tanh, scale=scale) for name, scale in TANH_SCALES.items()},
+    "sigmoid": ops.sigmoid,
+    "linear": lambda x: x,
+}
+"""What makes a picture of the last layer's numbers."""
+
+BOUNDED = ("tanh", "sigmoid")
+"""Those that give 0..1; what the others give is cut to it."""

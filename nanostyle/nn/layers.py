@@ -6,7 +6,7 @@ array attributes; `parameters` and `buffers` find them by walking attributes and
 (`residual1/conv1/weight`) is what the model file calls them.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,6 +38,20 @@ def _bias(M: int, norm: Norm | None) -> Tensor:
     return bias
 
 
+Padding = Literal["reflect", "same"]
+"""What is around the input: its mirror image, or zeros as TensorFlow's `SAME` has them."""
+
+
+def same_padding(K: int, stride: int) -> tuple[int, int]:
+    """The zeros before and behind an axis of TensorFlow's `SAME` padding, where `stride` divides the axis.
+
+    >>> same_padding(3, 1), same_padding(3, 2)
+    ((1, 1), (0, 1))
+    """
+    total = max(K - stride, 0)
+    return total // 2, total - total // 2
+
+
 class Convolution:
     """What the two kinds of convolution have in common: all that a walk over a network needs to know of a layer.
 
@@ -53,6 +67,8 @@ class Convolution:
         What the layer divides the size by; or multiplies it by, if it is transposed.
     upsample : int
         By how much the layer enlarges its input before it convolves (nearest neighbor).
+    padding : str
+        `reflect` or `same`.
     transposed : bool
         Whether this is the convolution's transpose.
     """
@@ -60,12 +76,20 @@ class Convolution:
     transposed = False
 
     def __init__(
-        self, weight: Tensor, *, bias: bool, norm: Norm | None, relu: bool, stride: int = 1, upsample: int = 1
+        self,
+        weight: Tensor,
+        *,
+        bias: bool,
+        norm: Norm | None,
+        relu: bool,
+        padding: Padding,
+        stride: int = 1,
+        upsample: int = 1,
     ) -> None:
         self.weight = weight
         self.bias = _bias(weight.shape[3], norm) if bias else None
         self.norm, self.relu = norm, relu
-        self.stride, self.upsample = stride, upsample
+        self.stride, self.upsample, self.padding = stride, upsample, padding
 
     @property
     def kernel(self) -> int:
@@ -84,7 +108,7 @@ class Convolution:
 
 
 class Conv2d(Convolution):
-    """Convolution of K x K, C to M channels, mirror-padded to keep the size; then `norm`, then ReLU if asked for.
+    """Convolution of K x K, C to M channels, padded to keep the size; then `norm`, then ReLU if asked for.
 
     `upsample` enlarges the input first (nearest neighbor): the resize-convolution of Odena 2016, which has no
     checkerboard. `stride` divides the size.
@@ -106,9 +130,10 @@ class Conv2d(Convolution):
         bias: bool = True,
         norm: Norm | None = None,
         relu: bool = False,
+        padding: Padding = "reflect",
     ) -> None:
         weight = _kernel(rng, K, K, C, M)
-        super().__init__(weight, bias=bias, norm=norm, relu=relu, stride=stride, upsample=upsample)
+        super().__init__(weight, bias=bias, norm=norm, relu=relu, padding=padding, stride=stride, upsample=upsample)
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, H', W', M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
@@ -122,13 +147,19 @@ class Conv2d(Convolution):
 
     def convolve(self, x: Any, *, relu: bool = False, statistics: bool = False) -> Any:
         """The convolution alone; with `statistics`, and those of its result, as `ops.conv2d` has them."""
+        pad, mode = self.kernel // 2, "reflect"
+        if self.padding == "same":
+            before, behind = same_padding(self.kernel, self.stride)
+            pad, mode = before, "zero"
+            if behind > before:
+                x = ops.pad(x, pad=(0, behind - before, 0, behind - before), mode="zero")
         return ops.conv2d(
             x,
             self.weight,
             self._trained_bias,
             stride=self.stride,
-            pad=self.kernel // 2,
-            mode="reflect",
+            pad=pad,
+            mode=mode,
             upsample=self.upsample,
             relu=relu,
             statistics=statistics,
@@ -156,8 +187,9 @@ class ConvTranspose2d(Convolution):
         bias: bool = True,
         norm: Norm | None = None,
         relu: bool = False,
+        padding: Padding = "reflect",
     ) -> None:
-        super().__init__(_kernel(rng, 3, 3, C, M), bias=bias, norm=norm, relu=relu, stride=2)
+        super().__init__(_kernel(rng, 3, 3, C, M), bias=bias, norm=norm, relu=relu, padding=padding, stride=2)
 
     def __call__(self, x: Any, residual: Any = None, *, style: Any = None, training: bool = False) -> Tensor:
         """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
@@ -168,6 +200,9 @@ class ConvTranspose2d(Convolution):
 
     def convolve(self, x: Any) -> Tensor:
         """The convolution alone."""
+        if self.padding == "same":  # the transpose of a convolution that has its zeros behind
+            y = ops.conv_transpose2d(x, self.weight, self._trained_bias, stride=self.stride)
+            return ops.crop(y, top=0, left=0, height=2 * x.shape[1], width=2 * x.shape[2])
         return ops.conv_transpose2d(x, self.weight, self._trained_bias, stride=self.stride, pad=1, output_pad=1)
 
 

@@ -27,7 +27,8 @@ from nanostyle.models.predictor import (
 )
 from nanostyle.models.style import Style, load_style, save_style
 from nanostyle.nets.predictor import PredictionNet, VggBackbone
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters, state
 from nanostyle.training.loop import training_folder
 from nanostyle.training.objective import Objective

@@ -8,7 +8,8 @@ from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.methods.style_map import CELL, predicted_vectors, row_vectors, style_map
 from nanostyle.models.multistyle import Model
 from nanostyle.models.style import Style
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters
 from tests.support import tiny
 from tests.support.cases import quick

@@ -8,7 +8,8 @@ from nanostyle.errors import NanostyleError
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.grain import with_grain
 from nanostyle.models.multistyle import Mix, Model
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 
 
 class Brightener(TrainedModel[float]):

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from nanostyle.nets import banded
 from nanostyle.nets.banded import ArrayRows, BandedTransformer, Computed, Kept
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters, state
 
 NETS = {

@@ -6,9 +6,9 @@ import pytest
 from nanostyle.autograd.tensor import no_grad
 from nanostyle.backend.device import Device
 from nanostyle.diagnostics.speed import transformer, vgg19
-from nanostyle.nets import transformer as module
 from nanostyle.nets.cost import loss_gradient, training_step, transformer_flops, transformer_pass, vgg_flops
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters
 from tests.support.networks import tiny_vgg
 
@@ -55,10 +55,9 @@ def test_bytes_of_the_loss():
     assert loss_gradient(tiny_vgg(), ["relu2_2", "relu1_1"]) == 40 + 4 * (kept + 4 + 32)
 
 
-def test_a_sixth_residual_block_is_right_everywhere(monkeypatch):
-    monkeypatch.setattr(module, "RESIDUAL_BLOCKS", 6)
+def test_a_sixth_residual_block_is_right_everywhere():
     rng = np.random.default_rng(0)
-    net = TransformerNet(transformer_config("dumoulin", styles=2), rng)
+    net = TransformerNet(transformer_config("dumoulin", styles=2, blocks=6), rng)
 
     names = list(parameters(net))
     assert names.index("residual6/conv2/norm/beta") + 1 == names.index("up1/weight")

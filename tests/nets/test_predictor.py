@@ -3,7 +3,8 @@ import pytest
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.nets.predictor import EMBEDDING, ConvBackbone, PredictionNet, StylePredictor, VggBackbone
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import freeze, parameters, set_state, state
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions

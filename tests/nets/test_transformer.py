@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nanostyle.autograd.tensor import Tensor, no_grad
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import buffers, parameters
 from nanostyle.training.objective import Objective
 from nanostyle.training.options import TrainOptions
@@ -153,7 +154,7 @@ def test_a_picture_does_not_depend_on_its_batch():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"arch": "vgg"}, "arch: expected johnson, dumoulin, ghiasi, got 'vgg'"),
+        ({"arch": "vgg"}, "arch: expected johnson, lengstrom, dumoulin, ghiasi, got 'vgg'"),
         (
             {"arch": "johnson", "norm": "conditional"},
             "norm: johnson networks have instance or batch, got 'conditional'",

@@ -34,7 +34,8 @@ from nanostyle.models.predictor import Predictor
 from nanostyle.nets.cost import loss_gradient, transformer_pass
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn import losses
 from nanostyle.nn.module import freeze, move, state
 from nanostyle.training.loop import training_folder
@@ -124,8 +125,7 @@ def test_every_op_and_its_gradients_are_those_of_the_cpu(case, cp):
 
 def transformer(arch="dumoulin", **options):
     """A trained network, as it were: gammas and betas are not 1 and 0."""
-    config = transformer_config(arch, width=0.125, **options)
-    net = tiny.to_float64(TransformerNet(config, np.random.default_rng(3)))
+    net = tiny.to_float64(TransformerNet(transformer_config(arch, width=0.125, **options), np.random.default_rng(3)))
     for parameter in tiny.parameters(net).values():
         parameter.data = parameter.data.astype(np.float32)
     freeze(net)
@@ -141,6 +141,7 @@ TOLERANCE = {"fp32": 1e-4, "tf32": 2e-2, "fp16": 2e-2}
         ("johnson", {"norm": "batch", "upsample": "fractional"}),
         ("johnson", {"norm": "instance", "upsample": "nearest"}),
         ("dumoulin", {"styles": 3, "identity": True}),
+        ("lengstrom", {}),
     ],
 )
 def test_stylizing_once_and_again(arch, options, precision):
@@ -161,9 +162,8 @@ def test_stylizing_once_and_again(arch, options, precision):
 
 
 def test_any_style(precision):
-    config = transformer_config("ghiasi", width=0.125)
     rng = np.random.default_rng(0)
-    net = PredictionNet(TransformerNet(config, rng), ConvBackbone(rng), rng)
+    net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=0.125), rng), ConvBackbone(rng), rng)
     freeze(net)
     predictor = Predictor(net, 32)
     painting, photo = tiny.picture(np.random.default_rng(1), 33, 40), tiny.picture(np.random.default_rng(2), 20, 24)
