@@ -187,6 +187,8 @@ CASES = [
     Case("conv_transpose2d", normal("NHWC", "33CM", "M"), {"stride": 2, "pad": 1, "output_pad": 1}),
     Case("conv_transpose2d", normal("NHWC", "33CM"), {"stride": 1, "pad": 0}),
     Case("conv_transpose2d", normal("NHWC", "42CM", "M"), {"stride": 3, "pad": 0, "output_pad": 2}),
+    Case("depthwise_conv2d", normal("NHWC", "33C", "C"), least=3),
+    Case("depthwise_conv2d", normal("NHWC", "23C"), {"stride": 2}, least=3),
     Case("max_pool", apart("NHWC"), least=2),
     Case("max_pool", apart("NHWC"), {"size": 3, "stride": 2}, least=3),
     Case("avg_pool", normal("NHWC"), least=2),

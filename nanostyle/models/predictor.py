@@ -24,6 +24,7 @@ from nanostyle.models.registry import find
 from nanostyle.models.style import Embedding, Style, load_style
 from nanostyle.nets.banded import BandedTransformer, Rows
 from nanostyle.nets.cost import transformer_pass
+from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.predictor import Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg_config import check_features
@@ -54,6 +55,8 @@ class Predictor(TrainedModel[Style]):
         Where the network is.
     path : Path or None
         The file that it was read from.
+    grain : bool
+        Whether photos get grain; not for a network of another program.
     styles, thumbnails
         None: it takes any painting.
     """
@@ -66,6 +69,7 @@ class Predictor(TrainedModel[Style]):
     storage: Storage = "float32"
     device: Device = CPU
     path: Path | None = None
+    grain: bool = True
     styles: list[str] = field(default_factory=list, init=False)
     thumbnails: Mapping[str, bytes] = field(default_factory=dict, init=False)
 
@@ -202,21 +206,29 @@ def _backbone_from(config: Mapping[str, Any], parameters: Mapping[str, Array], d
     """
     if config.get("kind") == "conv":
         return ConvBackbone(np.random.default_rng(0))
+    if config.get("kind") == "mobilenet":
+        return MobileNetBackbone(np.random.default_rng(0))
     check_features(dict(config), dict(parameters))
     return VggBackbone(config, parameters, device=device)
 
 
-def save_predictor(path: str | os.PathLike[str], predictor: Predictor) -> None:
-    """Write `predictor`, its backbone included, to `path`, atomically. Raises as `save_weights` does."""
-    config = {
+def predictor_file(predictor: Predictor) -> WeightFile:
+    """What the file of `predictor` holds, its backbone included."""
+    config: dict[str, Any] = {
         "network": predictor.net.config,
         "style_size": predictor.style_size,
         "storage": predictor.storage,
         "recipe": predictor.recipe,
     }
+    if not predictor.grain:
+        config["grain"] = False
     parameters = {name: to_host(value) for name, value in state(predictor.net).items()}
-    file = WeightFile(_KIND, config, parameters, predictor.source, predictor.license)
-    save_weights(path, file, storage=predictor.storage)
+    return WeightFile(_KIND, config, parameters, predictor.source, predictor.license)
+
+
+def save_predictor(path: str | os.PathLike[str], predictor: Predictor) -> None:
+    """Write `predictor` to `path`, atomically. Raises as `save_weights` does."""
+    save_weights(path, predictor_file(predictor), storage=predictor.storage)
 
 
 def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU, file: WeightFile | None = None) -> Predictor:
@@ -241,7 +253,8 @@ def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU, file: 
     freeze(net)
     move(net, device)
     recipe = file.config.get("recipe", {})
-    return Predictor(net, size, recipe, file.source, file.license, storage, device, Path(path))
+    grain = file.config.get("grain", True) is not False
+    return Predictor(net, size, recipe, file.source, file.license, storage, device, Path(path), grain)
 
 
 def _read(path: str | os.PathLike[str], file: WeightFile, device: Device) -> PredictionNet:

@@ -1,13 +1,13 @@
 """The style prediction network (Ghiasi 2017): from a painting to every gamma and beta of the transformer.
 
     backbone     painting -> statistics: mean and deviation of every channel of several layers, all 0 or more
-    bottleneck   their roots -> 100 numbers: the embedding, linear
+    bottleneck   their roots, or the statistics as they are -> 100 numbers: the embedding, linear
     head         embedding -> gamma and beta of each styled layer, linear: 2,758 numbers at full width
 
 Departure. The paper's backbone is the Inception-v3 of a classifier, trained further on 80,000 paintings, and its
 statistic the mean of one deep layer. Here it is by default a loss network: the statistics by which a style is judged
 are close to what the head needs to know, so much fewer paintings do. A small network trained from scratch can be had
-too.
+too. Magenta's own network for phones has MobileNet-v2 (`mobilenet.py`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, module_of, to_host
 from nanostyle.backend.types import Array
+from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.nn.layers import Conv2d, Linear
@@ -75,6 +76,8 @@ class VggBackbone:
             setattr(self, name, layer)
             network.weights[name] = layer.weight, layer.bias
 
+    takes_roots = True
+
     @property
     def config(self) -> dict[str, Any]:
         """What makes this backbone again, with its parameters: the loss network's preprocessing is in the weights."""
@@ -120,6 +123,7 @@ class ConvBackbone:
 
     config: Mapping[str, Any] = {"kind": "conv"}
     width = 2 * sum(_CONV_CHANNELS)
+    takes_roots = True
 
     def __call__(self, x: Any, *, training: bool = False) -> Tensor:
         """The statistics `(N, width)` of pictures `x (N, H, W, 3)`, RGB in 0..1; `training` is for batch norm."""
@@ -130,7 +134,7 @@ class ConvBackbone:
         return ops.concat(*statistics)
 
 
-Backbone = VggBackbone | ConvBackbone
+Backbone = VggBackbone | ConvBackbone | MobileNetBackbone
 
 
 class StylePredictor:
@@ -180,7 +184,8 @@ class StylePredictor:
 
     def _statistics(self, paintings: Any, *, training: bool = False) -> Tensor:
         """Roots of the statistics of the backbone: a few paintings have values far above all others."""
-        return ops.sqrt(self.backbone(paintings, training=training) + ROOT_OFFSET)
+        statistics = self.backbone(paintings, training=training)
+        return ops.sqrt(statistics + ROOT_OFFSET) if self.backbone.takes_roots else statistics
 
     def rows(self, embedding: Any) -> dict[str, Rows]:
         """Gamma and beta `(N, C)` of each styled layer for embeddings `(N, 100)`: the `style` of the transformer."""
@@ -198,7 +203,7 @@ class StylePredictor:
 class PredictionNet:
     """The transformer and the predictor of its gammas and betas: all that is needed to take up any painting's style.
 
-    >>> from nanostyle.nets.transformer import transformer_config
+    >>> from nanostyle.nets.transformer_config import transformer_config
     >>> rng = np.random.default_rng(0)
     >>> net = PredictionNet(TransformerNet(transformer_config("ghiasi", width=0.25), rng), ConvBackbone(rng), rng)
     >>> photo, painting = rng.random((1, 16, 24, 3), np.float32), rng.random((1, 32, 32, 3), np.float32)

@@ -140,6 +140,12 @@ def conv_transpose2d(x, w, b=None, *, stride=1, pad=0, output_pad=0):
     return y if b is None else y + b
 
 
+def depthwise_conv2d(x, w, b=None, *, stride=1):
+    channels = [conv2d(x[..., c : c + 1], w[:, :, c, None, None], stride=stride) for c in range(x.shape[3])]
+    y = np.concatenate(channels, axis=3)
+    return y if b is None else y + b
+
+
 def _windows(x, size, stride):
     H, W = (x.shape[1] - size) // stride + 1, (x.shape[2] - size) // stride + 1
     return np.array(

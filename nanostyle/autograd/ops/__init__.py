@@ -1,6 +1,7 @@
 """The vocabulary. Every op is one function: forward first, then a small closure per gradient."""
 
 from nanostyle.autograd.ops.conv import conv2d, conv_transpose2d
+from nanostyle.autograd.ops.depthwise import depthwise_conv2d
 from nanostyle.autograd.ops.gram import gram
 from nanostyle.autograd.ops.math import cast, mean, relative_distance, relu, sigmoid, sqrt, squared_distance, sum, tanh
 from nanostyle.autograd.ops.norm import batch_norm, cin, instance_norm, statistics
@@ -19,6 +20,7 @@ __all__ = [
     "conv2d",
     "conv_transpose2d",
     "crop",
+    "depthwise_conv2d",
     "div",
     "gram",
     "instance_norm",
