@@ -47,11 +47,12 @@ class Graph:
         """A constant list of whole numbers."""
         return self.constant(values, np.int64)
 
-    def weight(self, name: str, array: np.ndarray) -> str:
-        """A constant with the name of a parameter, in the storage of the graph."""
-        array = np.ascontiguousarray(array, np.float16 if self.half else np.float32)
+    def weight(self, name: str, array: np.ndarray, *, exact: bool = False) -> str:
+        """A constant with the name of a parameter, in the storage of the graph; in float32 if `exact`."""
+        half = self.half and not exact
+        array = np.ascontiguousarray(array, np.float16 if half else np.float32)
         self._tensors.append(_onnx().numpy_helper.from_array(array, name))
-        return self.op("Cast", name, to=_onnx().TensorProto.FLOAT) if self.half else name
+        return self.op("Cast", name, to=_onnx().TensorProto.FLOAT) if half else name
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node; the name of its result."""

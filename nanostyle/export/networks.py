@@ -5,12 +5,16 @@ from collections.abc import Mapping
 import numpy as np
 
 from nanostyle.autograd.ops.norm import EPS
+from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.cpu.norm import FLAT
+from nanostyle.backend.types import Array
 from nanostyle.export.graph import Graph
+from nanostyle.export.mobilenet import mobilenet
+from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.predictor import ROOT_OFFSET, ConvBackbone, StylePredictor, VggBackbone
-from nanostyle.nets.transformer import Layer, TransformerNet
+from nanostyle.nets.transformer import BOUNDED, TANH_SCALES, Layer, TransformerNet
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nn.layers import Conv2d, ConvTranspose2d
+from nanostyle.nn.layers import Conv2d, ConvTranspose2d, Linear, same_padding
 from nanostyle.nn.module import state
 
 Rows = tuple[str, str]
@@ -22,9 +26,9 @@ _PIXELS = (2, 3)  # the axes of height and width
 class TransformerGraph:
     """Adds the transformer network to a graph, for pictures `(N, 3, H, W)` of any size from 5 x 5 on."""
 
-    def __init__(self, graph: Graph, net: TransformerNet) -> None:
-        self.graph, self.net = graph, net
-        self._values = state(net)
+    def __init__(self, graph: Graph, net: TransformerNet, prefix: str = "") -> None:
+        self.graph, self.net, self.prefix = graph, net, prefix
+        self._values = {prefix + name: np.asarray(value) for name, value in state(net).items()}
 
     def __call__(self, photo: str, rows: Mapping[str, Rows]) -> str:
         """The stylized picture, of the photo's size; `rows` are gamma and beta of the styled layers."""
@@ -36,11 +40,17 @@ class TransformerGraph:
             if layer.block == "first":
                 kept = x
             x = self._layer(x, layer, rows.get(layer.name), kept if layer.block == "last" else "")
-            if layer.activation == "sigmoid":
-                x = g.op("Sigmoid", x)
-            elif layer.activation == "tanh":
-                x = g.op("Mul", g.op("Add", g.op("Tanh", x), g.constant(1)), g.constant(0.5))
+            x = self._activated(x, layer.activation)
         return g.op("Slice", x, g.whole(0, 0), size, g.whole(*_PIXELS))
+
+    def _activated(self, x: str, activation: str) -> str:
+        """What `ACTIVATIONS` has, cut to 0..1."""
+        g = self.graph
+        if activation == "sigmoid":
+            x = g.op("Sigmoid", x)
+        elif activation in TANH_SCALES:
+            x = g.op("Add", g.op("Mul", g.op("Tanh", x), g.constant(TANH_SCALES[activation])), g.constant(0.5))
+        return g.op("Clip", x, g.constant(0), g.constant(1)) if activation and activation not in BOUNDED else x
 
     def _whole_quarters(self, x: str, size: str) -> str:
         """Mirrored at the bottom and the right until 4 divides the sides."""
@@ -50,26 +60,22 @@ class TransformerGraph:
 
     def _layer(self, x: str, layer: Layer, rows: Rows | None, residual: str) -> str:
         g, convolution, norm = self.graph, layer.convolution, layer.convolution.norm
-        x = add_convolution(g, x, layer.name, convolution)
+        name = self.prefix + layer.name
+        x = add_convolution(g, x, name, convolution)
         if norm is None:
             return g.op("Relu", x) if convolution.relu else x
         if norm.kind == "batch":
-            x = self._batch_norm(x, layer.name)
+            x = batch_norm(g, x, f"{name}/norm", self._values)
         else:
-            x = instance_norm(g, x, rows or self._own_rows(layer.name))
+            x = instance_norm(g, x, rows or self._own_rows(name))
         if residual:
             x = g.op("Add", x, residual)
         return g.op("Relu", x) if convolution.relu else x
 
     def _own_rows(self, layer: str) -> Rows:
-        gamma, beta = (self._values[f"{layer}/norm/{part}"] for part in ("gamma", "beta"))
-        return tuple(
-            self.graph.weight(f"{layer}/norm/{part}", values[None])
-            for part, values in (("gamma", gamma), ("beta", beta))
-        )  # type: ignore[return-value]
-
-    def _batch_norm(self, x: str, layer: str) -> str:
-        return batch_norm(self.graph, x, f"{layer}/norm", self._values)
+        g = self.graph
+        gamma, beta = (g.op("Unsqueeze", self._parameter(layer, part), g.whole(0)) for part in ("gamma", "beta"))
+        return gamma, beta
 
     def rows_of(self, weights: str) -> dict[str, Rows]:
         """Gamma and beta of a network of many styles, in parts of `weights` `(N, S)`.
@@ -77,16 +83,18 @@ class TransformerGraph:
         Where the first style is the photo's own, its rows of the output come from the photo: see `photo_rows`.
         """
         g = self.graph
-        return {
-            name: tuple(g.op("MatMul", weights, self._parameter(name, part)) for part in ("gamma", "beta"))  # type: ignore[misc]
-            for name, _ in self.net.styled_layers
-        }
+        rows = {}
+        for name, _ in self.net.styled_layers:
+            parts = weights
+            if name == "output" and self.net.config["identity"]:
+                parts = g.op("Mul", weights, g.constant([[0.0] + [1.0] * (self.net.styles - 1)]))
+            gamma, beta = (g.op("MatMul", parts, self._parameter(name, part)) for part in ("gamma", "beta"))
+            rows[name] = gamma, beta
+        return rows
 
     def _parameter(self, layer: str, part: str) -> str:
-        values = self._values[f"{layer}/norm/{part}"]
-        if layer == "output" and self.net.config["identity"]:
-            values = np.concatenate([np.zeros_like(values[:1]), values[1:]])
-        return self.graph.weight(f"{layer}/norm/{part}", values)
+        name = f"{layer}/norm/{part}"
+        return self.graph.weight(name, self._values[name])
 
     def photo_rows(self, rows: Rows, weights: str, photo: str) -> Rows:
         """The output's rows, plus the photo's own brightness and contrast in the part of the style `photo`."""
@@ -114,14 +122,9 @@ def instance_norm(g: Graph, x: str, rows: Rows) -> str:
 
 
 def batch_norm(g: Graph, x: str, name: str, values: Mapping[str, np.ndarray]) -> str:
-    """Batch norm in use: its running averages make it a scale and a shift for each channel."""
-    gamma, beta, mean, variance = (
-        np.asarray(values[f"{name}/{part}"]) for part in ("gamma", "beta", "running_mean", "running_variance")
-    )
-    scale = gamma / np.sqrt(variance + np.float32(EPS))
-    shape = (1, -1, 1, 1)
-    x = g.op("Mul", x, g.weight(f"{name}/scale", scale.reshape(shape)))
-    return g.op("Add", x, g.weight(f"{name}/shift", (beta - mean * scale).reshape(shape)))
+    """Batch norm in use, with its running averages."""
+    parts = (f"{name}/{part}" for part in ("gamma", "beta", "running_mean", "running_variance"))
+    return g.op("BatchNormalization", x, *(g.weight(part, np.asarray(values[part])) for part in parts), epsilon=EPS)
 
 
 def _moments(g: Graph, x: str) -> tuple[str, str, str]:
@@ -137,17 +140,20 @@ def add_convolution(g: Graph, x: str, name: str, layer: Conv2d | ConvTranspose2d
     weight = np.asarray(layer.weight.data)
     bias = layer.bias if layer.norm is None or layer.norm.kind == "batch" else None
     more = [] if bias is None else [g.weight(f"{name}/bias", np.asarray(bias.data))]
+    same = layer.padding == "same"
+    before, behind = same_padding(layer.kernel, layer.stride)
+    zeros: dict[str, list[int]] = {"pads": [before, before, behind, behind]} if same else {}
     if layer.transposed:
         w = g.weight(f"{name}/weight", weight.transpose(2, 3, 0, 1))
-        twice = {"strides": [2, 2], "pads": [1, 1, 1, 1], "output_padding": [1, 1]}
-        return g.op("ConvTranspose", x, w, *more, **twice)
+        twice = zeros or {"pads": [1, 1, 1, 1], "output_padding": [1, 1]}
+        return g.op("ConvTranspose", x, w, *more, strides=[2, 2], **twice)
     if layer.upsample > 1:
         scales = g.constant((1, 1, layer.upsample, layer.upsample))
         nearest = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         x = g.op("Resize", x, "", scales, **nearest)
-    x = _padded(g, x, layer.kernel // 2, "reflect")
+    x = x if same else _padded(g, x, layer.kernel // 2, "reflect")
     w = g.weight(f"{name}/weight", weight.transpose(3, 2, 0, 1))
-    return g.op("Conv", x, w, *more, strides=[layer.stride, layer.stride])
+    return g.op("Conv", x, w, *more, strides=[layer.stride, layer.stride], **zeros)
 
 
 def _padded(g: Graph, x: str, pad: int, mode: str) -> str:
@@ -160,45 +166,50 @@ def _padded(g: Graph, x: str, pad: int, mode: str) -> str:
 class PredictorGraph:
     """Adds the style prediction network to a graph."""
 
-    def __init__(self, graph: Graph, predictor: StylePredictor) -> None:
-        self.graph, self.predictor = graph, predictor
+    def __init__(self, graph: Graph, predictor: StylePredictor, prefix: str = "predictor/") -> None:
+        self.graph, self.predictor, self.prefix = graph, predictor, prefix
 
     def embed(self, painting: str) -> str:
         """The embedding `(N, 100)` of paintings `(N, 3, H, W)`."""
         g, predictor = self.graph, self.predictor
         backbone = predictor.backbone
-        layers = self._vgg(painting, backbone) if isinstance(backbone, VggBackbone) else self._conv(painting, backbone)
-        statistics = g.op("Concat", *(part for x in layers for part in self._statistics(x)), axis=1)
-        roots = g.op("Sqrt", g.op("Add", statistics, g.constant(ROOT_OFFSET)))
-        centered = g.op("Sub", roots, g.constant(predictor.center[None]))
-        normal = g.op("Div", centered, g.constant(predictor.spread[None]))
-        bottleneck = predictor.bottleneck
-        weight = np.asarray(bottleneck.weight.data) * np.float32(bottleneck.gain)
-        embedding = g.op("MatMul", normal, g.weight("bottleneck/weight", weight))
-        if bottleneck.bias is not None:
-            embedding = g.op("Add", embedding, g.weight("bottleneck/bias", np.asarray(bottleneck.bias.data)[None]))
-        return embedding
+        if isinstance(backbone, MobileNetBackbone):
+            statistics = mobilenet(g, painting, f"{self.prefix}backbone", backbone)
+        else:
+            walk = self._vgg if isinstance(backbone, VggBackbone) else self._conv
+            layers = walk(painting, backbone)  # type: ignore[arg-type]
+            statistics = g.op("Concat", *(part for x in layers for part in self._statistics(x)), axis=1)
+        if backbone.takes_roots:
+            statistics = g.op("Sqrt", g.op("Add", statistics, g.constant(ROOT_OFFSET)))
+        centered = g.op("Sub", statistics, self._weight("center", predictor.center, exact=True))
+        normal = g.op("Div", centered, self._weight("spread", predictor.spread, exact=True))
+        return self._linear(normal, "bottleneck", predictor.bottleneck)
 
     def rows(self, embedding: str) -> dict[str, Rows]:
         """Gamma and beta of each styled layer, from an embedding."""
         g, predictor = self.graph, self.predictor
-        weight = np.asarray(predictor.head.weight.data) * np.float32(predictor.head.gain)
-        added = g.op("MatMul", embedding, g.weight("head/weight", weight))
-        channels = predictor.gamma.shape[0]
+        added, channels = self._linear(embedding, "head", predictor.head), predictor.gamma.shape[0]
+        gammas = g.op("Add", self._columns(added, 0, channels), self._weight("gamma", predictor.gamma.data))
+        betas = g.op("Add", self._columns(added, channels, channels), self._weight("beta", predictor.beta.data))
         rows: dict[str, Rows] = {}
         start = 0
         for name, C in predictor.styled_layers:
-            gamma, beta = (
-                g.op(
-                    "Add",
-                    g.op("Slice", added, g.whole(begin + start), g.whole(begin + start + C), g.whole(1)),
-                    g.weight(f"{part}/{name}", np.asarray(values.data)[None, start : start + C]),
-                )
-                for part, begin, values in (("gamma", 0, predictor.gamma), ("beta", channels, predictor.beta))
-            )
-            rows[name] = gamma, beta
+            rows[name] = self._columns(gammas, start, C), self._columns(betas, start, C)
             start += C
         return rows
+
+    def _weight(self, name: str, values: Array, *, exact: bool = False) -> str:
+        return self.graph.weight(self.prefix + name, np.asarray(values), exact=exact)
+
+    def _linear(self, x: str, name: str, layer: Linear) -> str:
+        g = self.graph
+        y = g.op("MatMul", x, self._weight(f"{name}/weight", layer.weight.data))
+        y = g.op("Mul", y, g.constant(layer.gain))
+        return y if layer.bias is None else g.op("Add", y, self._weight(f"{name}/bias", layer.bias.data))
+
+    def _columns(self, x: str, start: int, count: int) -> str:
+        g = self.graph
+        return g.op("Slice", x, g.whole(start), g.whole(start + count), g.whole(1))
 
     def _vgg(self, x: str, backbone: VggBackbone) -> list[str]:
         """The layers of the loss network whose statistics count."""
@@ -219,18 +230,20 @@ class PredictorGraph:
 
     def _vgg_convolution(self, x: str, network: LossNetwork, name: str) -> str:
         g = self.graph
-        w, b = (np.asarray(getattr(part, "data", part)) for part in network.weights[name])
-        w, b = (part if isinstance(part, np.ndarray) else np.asarray(part) for part in (w, b))
+        # Tensors where they can be trained; an array's `data` is its buffer.
+        w, b = (np.asarray(part.data if isinstance(part, Tensor) else part) for part in network.weights[name])
         x = _padded(g, x, w.shape[0] // 2, network.padding)
-        return g.op("Conv", x, g.weight(f"{name}/weight", w.transpose(3, 2, 0, 1)), g.weight(f"{name}/bias", b))
+        weight = self._weight(f"backbone/{name}/weight", w.transpose(3, 2, 0, 1))
+        return g.op("Conv", x, weight, self._weight(f"backbone/{name}/bias", b))
 
     def _conv(self, x: str, backbone: ConvBackbone) -> list[str]:
         """The layers of the small backbone that was trained from scratch."""
-        values = state(backbone)
+        prefix = f"{self.prefix}backbone/"
+        values = {prefix + name: value for name, value in state(backbone).items()}
         found = []
         for i, layer in enumerate(backbone.conv, start=1):
-            x = add_convolution(self.graph, x, f"conv{i}", layer)
-            x = self.graph.op("Relu", batch_norm(self.graph, x, f"conv{i}/norm", values))
+            x = add_convolution(self.graph, x, f"{prefix}conv{i}", layer)
+            x = self.graph.op("Relu", batch_norm(self.graph, x, f"{prefix}conv{i}/norm", values))
             found.append(x)
         return found
 

@@ -29,8 +29,8 @@ from nanostyle.export.networks import PredictorGraph, TransformerGraph
 from nanostyle.io.atomic import check_target, sha256, write
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.load import load_model
-from nanostyle.models.multistyle import Model
-from nanostyle.models.predictor import Predictor
+from nanostyle.models.multistyle import Model, model_file
+from nanostyle.models.predictor import Predictor, predictor_file
 from nanostyle.models.registry import TRAINED, find
 from nanostyle.nets.predictor import EMBEDDING
 
@@ -92,24 +92,17 @@ def export_onnx(
     if output.suffix != ".onnx":
         raise ValueError(f"output: expected a name that ends in .onnx, got {output}")
     path = find(model, TRAINED)
-    trained = load_model(path)
+    trained = _exportable(load_model(path))
     outputs = [output]
     if isinstance(trained, Predictor):
-        outputs.append(output.with_suffix(".style.onnx"))
+        outputs.append(companion(output))
     for target in outputs:
         check_target(target, overwrite=overwrite)
-    facts = _facts(trained, path, options)
-    if isinstance(trained, Predictor):
-        if options.style:
-            raise with_hint(ValueError(f"style: {path} takes any painting and has no styles"), "leave {style} out")
-        models = [_any(trained, options, facts), _style(trained, options, facts)]
-        works = _works_of_any(trained)
-    elif isinstance(trained, Model):
-        models = [_of_styles(trained, options, facts)]
-        works = [_work_of_styles(trained, options.style)]
-    else:
-        raise ValueError(f"{path} is a {trained.kind} model of another make, which cannot be exported")
+    if isinstance(trained, Predictor) and options.style:
+        raise with_hint(ValueError(f"style: {path} takes any painting and has no styles"), "leave {style} out")
+    models = onnx_models(trained, options, _facts(trained, path, options))
     if options.check:
+        works = _works_of_any(trained) if isinstance(trained, Predictor) else [_work_of_styles(trained, options.style)]
         for made, (inputs, ours) in zip(models, works, strict=True):
             outside = {name: _outside(x, options.layout) for name, x in inputs.items()}
             compare(made, outside, _outside(ours(), options.layout), TOLERANCE[options.storage])
@@ -118,8 +111,27 @@ def export_onnx(
     return outputs
 
 
-def _facts(trained: TrainedModel[Any], path: Path, options: ExportOptions) -> dict[str, str]:
-    """What the file says of itself."""
+def companion(output: Path) -> Path:
+    """The second file of a model for any painting: from a painting to its embedding."""
+    return output.with_suffix(".style.onnx")
+
+
+def _exportable(trained: TrainedModel[Any]) -> Model | Predictor:
+    if isinstance(trained, Model | Predictor):
+        return trained
+    raise ValueError(f"a {trained.kind} model of another make cannot be exported")
+
+
+def onnx_models(trained: Model | Predictor, options: ExportOptions, facts: dict[str, str]) -> "list[ModelProto]":
+    """The graphs of a model, one or two, with `facts` as their metadata."""
+    if isinstance(trained, Predictor):
+        return [_any(trained, options, facts), _style(trained, options, facts)]
+    return [_of_styles(trained, options, facts)]
+
+
+def _facts(trained: Model | Predictor, path: Path, options: ExportOptions) -> dict[str, str]:
+    """What the file says of itself: enough to make the model of it again."""
+    contents = predictor_file(trained) if isinstance(trained, Predictor) else model_file(trained)
     facts = {
         "nanostyle": nanostyle.__version__,
         "model": path.name,
@@ -127,7 +139,11 @@ def _facts(trained: TrainedModel[Any], path: Path, options: ExportOptions) -> di
         "source": trained.source,
         "license": trained.license,
         "recipe": json.dumps(trained.recipe, sort_keys=True),
+        "kind": contents.kind,
+        "config": json.dumps({key: value for key, value in contents.config.items() if key != "recipe"}),
         "layout": options.layout,
+        "storage": options.storage,
+        "style": options.style,
         "least_side": str(LEAST_SIDE),
         "values": "RGB, 0..1",
     }
@@ -189,7 +205,8 @@ def _any(predictor: Predictor, options: ExportOptions, facts: dict[str, str]) ->
     pictures = _Pictures(graph, options.layout)
     photo = pictures.input("photo")
     rows = PredictorGraph(graph, predictor.net.predictor).rows(graph.input("embedding", ("N", EMBEDDING)))
-    picture = pictures.output(TransformerGraph(graph, predictor.net.transformer)(photo, rows), "picture")
+    net = TransformerGraph(graph, predictor.net.transformer, prefix="transformer/")
+    picture = pictures.output(net(photo, rows), "picture")
     return graph.model("transformer", picture, pictures.shape(), facts)
 
 
@@ -218,12 +235,12 @@ def _noise(height: int, width: int) -> Array:
 def _work_of_styles(model: Model, style: str) -> Work:
     photo, rows = _noise(29, 38), len(model.styles)
     if not model.net.styled_layers:
-        return {"photo": photo}, lambda: _run(lambda: model.net(Tensor(photo)))
+        return {"photo": photo}, lambda: _picture(lambda: model.net(Tensor(photo)))
     parts = np.random.default_rng(1).dirichlet(np.ones(rows), 2).astype(np.float32)
     if style:
         parts = np.eye(rows, dtype=np.float32)[[model.row(style)] * 2]
     inputs = {"photo": photo} if style else {"photo": photo, "weights": parts}
-    return inputs, lambda: _run(lambda: model.net(Tensor(photo), parts))
+    return inputs, lambda: _picture(lambda: model.net(Tensor(photo), parts))
 
 
 def _works_of_any(predictor: Predictor) -> list[Work]:
@@ -232,7 +249,7 @@ def _works_of_any(predictor: Predictor) -> list[Work]:
     return [
         (
             {"photo": photo, "embedding": embedding},
-            lambda: _run(lambda: predictor.net(Tensor(photo), Tensor(embedding))),
+            lambda: _picture(lambda: predictor.net(Tensor(photo), Tensor(embedding))),
         ),
         ({"painting": painting}, lambda: embedding),
     ]
@@ -241,3 +258,7 @@ def _works_of_any(predictor: Predictor) -> list[Work]:
 def _run(forward: Callable[[], Tensor]) -> Array:
     with no_grad():
         return to_host(forward().data)
+
+
+def _picture(forward: Callable[[], Tensor]) -> Array:
+    return np.clip(_run(forward), 0, 1)

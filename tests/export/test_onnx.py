@@ -15,7 +15,8 @@ from nanostyle.models.multistyle import Model, save_model
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.models.registry import find
 from nanostyle.nets.predictor import ConvBackbone, PredictionNet, VggBackbone
-from nanostyle.nets.transformer import TransformerNet, transformer_config
+from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters, state
 from tests.support.command import failed, listing, run
 from tests.support.networks import vgg_parts
