@@ -11,7 +11,7 @@ from nanostyle.cli.ranks import end, take_part
 # By a command's name: its file, its function, and its line in the help. A file is imported when its command is used.
 COMMANDS = {
     "add-style": ("add_style", "add_style", "Teach a trained network new styles."),
-    "bench": ("diagnostics", "bench", "Time this machine, and measure flicker."),
+    "bench": ("bench", "bench", "Time this machine, and measure flicker."),
     "evaluate": ("evaluate", "evaluate_command", "Score a trained network."),
     "export": ("export", "export", "Write a trained network as an ONNX file."),
     "gradcheck": ("diagnostics", "gradcheck", "Check every gradient."),
@@ -23,7 +23,7 @@ COMMANDS = {
     "stylize": ("stylize", "stylize", "Stylize photos."),
     "train": ("train", "train", "Train a network."),
     "video": ("video", "video", "Stylize a video, an animation, or numbered frames."),
-    "weights": ("weights", "weights", "Get, convert and inspect the weights of loss networks."),
+    "weights": ("weights", "weights", "Get, convert and inspect weights; take other programs' networks."),
 }
 
 

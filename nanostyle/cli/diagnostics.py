@@ -1,4 +1,4 @@
-"""`nanostyle gradcheck`, `nanostyle bench` and `nanostyle info`."""
+"""`nanostyle gradcheck` and `nanostyle info`."""
 
 import platform
 from collections.abc import Iterator
@@ -11,11 +11,9 @@ from threadpoolctl import threadpool_info
 
 import nanostyle
 from nanostyle.backend.device import cupy, pick_device
-from nanostyle.backend.threads import set_threads, thread_count
-from nanostyle.cli.flicker import flicker
+from nanostyle.backend.threads import thread_count
 from nanostyle.cli.options import debug_option
 from nanostyle.diagnostics.cases import check_all
-from nanostyle.diagnostics.speed import networks as time_networks
 from nanostyle.models.registry import FILES, find
 
 
@@ -33,36 +31,6 @@ def gradcheck(seed: int, debug: bool) -> None:
     click.echo(f"{len(rows)} rows, {checks} checks, worst relative error {max(row.error for row in rows):.1e}")
     if failed:
         raise RuntimeError(f"{len(failed)} gradients are not the derivative: {', '.join(row.name for row in failed)}")
-
-
-@click.group()
-def bench() -> None:
-    """Time this machine, and measure flicker."""
-
-
-bench.add_command(flicker)
-
-
-@bench.command()
-@click.option(
-    "--rounds",
-    type=click.IntRange(min=1),
-    default=5,
-    show_default=True,
-    help="How often each network runs; the median is printed.",
-)
-@click.option(
-    "--threads", type=int, default=None, help="Number of threads. Default: all processors, or NANOSTYLE_THREADS."
-)
-@debug_option
-def networks(rounds: int, threads: int | None, debug: bool) -> None:
-    """Time the networks on the CPU with random weights, and compare them with its matrix product (GEMM)."""
-    set_threads(threads)
-    click.echo(f"{thread_count()} threads, float32")
-    for row in time_networks(rounds=rounds):
-        click.echo(
-            f"{row.name:<30}{row.milliseconds:10.1f} ms{row.gflops:10.0f} GFLOP/s{100 * row.share:8.0f} % of GEMM"
-        )
 
 
 @click.command()

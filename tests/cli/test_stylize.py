@@ -385,7 +385,7 @@ def test_debug_shows_the_traceback(folder):
 def test_bench_networks_prints_a_row_for_each(folder, monkeypatch):
     """The command's own table, on networks that take no time."""
     rows = [Row("transformer 8x8", 1.5, 20.0, 0.25)]
-    monkeypatch.setattr("nanostyle.cli.diagnostics.time_networks", lambda rounds: iter(rows * rounds))
+    monkeypatch.setattr("nanostyle.cli.bench.speed.networks", lambda rounds: iter(rows * rounds))
     result = CliRunner().invoke(command, ["bench", "networks", "--rounds", "2"])
     assert result.exit_code == 0, result.output
     assert result.output.count("transformer 8x8") == 2
