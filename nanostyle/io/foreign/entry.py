@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
-KNOWN = ".pth (torch), .safetensors, .npz (NumPy), .h5 (Keras)"
+KNOWN = (
+    ".pth (torch), .safetensors, .onnx, .pb and .tflite (TensorFlow), .npz (NumPy), .h5 (Keras), manifest.json (raw"
+    " float32)"
+)
 
 
 @dataclass(frozen=True)
