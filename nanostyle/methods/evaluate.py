@@ -65,7 +65,7 @@ def evaluate(
     options
         The objective: weights and layers. `iterations` is how far Gatys' method goes at most; 0 leaves it out.
     """
-    options = replace(options, init="photo", pyramid=False)
+    options = replace(options, init="photo", pyramid=False, least_gain=0)
     loss = perceptual_loss(network, options)
     for name, painting in paintings.items():
         target = StyleTarget(loss.grams(to_device(painting[None], device)))

@@ -12,8 +12,9 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.resample import resize
-from nanostyle.methods.color_transfer import in_colors_of
-from nanostyle.methods.masks import Mask, areas, guides, region_shares
+from nanostyle.methods.coarse_to_fine import Plateau, counts, pyramid
+from nanostyle.methods.masks import Mask, areas, guides
+from nanostyle.methods.start import first_picture
 from nanostyle.nets.cost import loss_gradient
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
@@ -31,7 +32,7 @@ class GatysOptions:
     Attributes
     ----------
     iterations : int
-        Steps at the coarsest size; each finer size does half as many.
+        The most steps at the coarsest size; a finer size does half as many at most.
     optimizer : str
         `lbfgs` or `adam`.
     init : str
@@ -47,7 +48,9 @@ class GatysOptions:
     loss_scale : str
         `relative`, or `paper` for Gatys' own formulas.
     pyramid : bool or None
-        Whether to go from coarse to fine. None: for pictures above 512 pixels.
+        Whether to go from coarse to fine. None: for photos of 256 pixels and more.
+    least_gain : float
+        A size is done when 10 steps lower the loss by less than this share. 0: all steps are done.
     learning_rate : float
         Of Adam.
     seed : int
@@ -62,7 +65,7 @@ class GatysOptions:
     """
 
     iterations: int = field(
-        default=300, metadata={"help": "Steps at the coarsest size; each finer size does half as many."}
+        default=80, metadata={"help": "Most steps at the coarsest size; a finer size does half as many at most."}
     )
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam"), "help": "How the loss is lowered."})
     init: str = field(
@@ -87,7 +90,10 @@ class GatysOptions:
             "help": "Layer of the style loss; may be repeated. Default: those of relu1_1 to relu5_1 that there are.",
         },
     )
-    content_weight: float = field(default=1.0, metadata={"help": "Weight of the content loss."})
+    content_weight: float = field(
+        default=5.0,
+        metadata={"help": "Weight of the content loss: more keeps more of the photo, less lets larger forms in."},
+    )
     style_weight: float = field(default=60.0, metadata={"help": "Weight of the style loss."})
     tv_weight: float = field(
         default=0.1, metadata={"help": "Weight of the total variation, which smooths noise; 0 disables it."}
@@ -103,7 +109,11 @@ class GatysOptions:
         },
     )
     pyramid: bool | None = field(
-        default=None, metadata={"help": "Work from coarse to fine. Default: for photos above 512 pixels."}
+        default=None, metadata={"help": "Work from coarse to fine. Default: for photos of 256 pixels and more."}
+    )
+    least_gain: float = field(
+        default=0.02,
+        metadata={"help": "A size is done when 10 steps lower the loss by less than this share; 0: do all steps."},
     )
     learning_rate: float = field(default=0.02, metadata={"help": "Learning rate of Adam."})
     seed: int = field(default=0, metadata={"help": "Seed of everything random."})
@@ -169,7 +179,8 @@ def gatys(
         The loss became infinite or NaN; the message names the layer.
 
     Departures from the paper: scale-free losses by default (`nn/losses.py`), a total variation term, the photo in
-    the painting's colors as the start in place of noise, coarse-to-fine for large pictures (Gatys 2017, section 6).
+    the painting's colors as the start in place of noise, coarse-to-fine (Gatys 2017, section 6), an end where little
+    is gained.
     """
     options = options or GatysOptions()
     loss = perceptual_loss(network, options)
@@ -179,24 +190,31 @@ def gatys(
     shares = normalized(style_weights, len(styles))
     least = network.minimum_side(loss.layers)
     sizes = pyramid(content.shape[:2], options.pyramid, least)
-    counts = [options.iterations and max(1, options.iterations // (1 if i == 0 else 2)) for i in range(len(sizes))]
-    rng = np.random.default_rng(options.seed)
+    planned = counts(options.iterations, len(sizes))
     done, pixels = 0, None
-    for size, count in zip(sizes, counts, strict=True):
+    for level, size in enumerate(sizes):
         photo = resize(content, size)
         check_memory(device, size, loss_gradient(network, loss.layers))
-        # Without a style there are no colors to take.
-        init = "photo" if options.init == "content" and not options.style_weight else options.init
-        pixels = _start(init, photo, styles, shares, masks, rng) if pixels is None else resize(pixels, size)
+        if pixels is not None:
+            pixels = resize(pixels, size)
+        elif options.init == "content" and not options.style_weight:
+            pixels = photo  # there are no colors to take
+        else:
+            pixels = first_picture(options.init, photo, styles, shares, masks, options.seed)
         paintings = [_style_size(style, size, options.style_scale, least) for style in styles]
         targets = _targets(loss, size, paintings, shares, masks, device)
         objective = PixelObjective(loss, to_device(photo[None], device), targets, device=device)
-        for i, step in enumerate(_minimize(objective, to_device(pixels[None], device), options, count)):
+        plateau = Plateau(options.least_gain)
+        for i, step in enumerate(_minimize(objective, to_device(pixels[None], device), options, planned[level])):
+            if enough := plateau.reached(step[0]):
+                planned[level] = i
             # The start of a finer size is the end of the coarser one, seen larger: not a step of its own.
             if i or not done:
-                yield Step(done + i, sum(counts), *step)
+                yield Step(done + i, sum(planned), *step)
             pixels = np.clip(to_host(step[2])[0], 0, 1)
-        done += count
+            if enough:
+                break
+        done += planned[level]
 
 
 def perceptual_loss(network: LossNetwork, options: GatysOptions) -> PerceptualLoss:
@@ -215,7 +233,7 @@ def perceptual_loss(network: LossNetwork, options: GatysOptions) -> PerceptualLo
 def _check(options: GatysOptions) -> None:
     if options.iterations < 0:
         raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")
-    for name in ("content_weight", "style_weight", "tv_weight", "style_scale", "learning_rate"):
+    for name in ("content_weight", "style_weight", "tv_weight", "least_gain", "style_scale", "learning_rate"):
         value, positive = getattr(options, name), name in ("style_scale", "learning_rate")
         if not (value >= 0 and np.isfinite(value)) or (positive and value == 0):
             least = "above 0" if positive else "of 0 or more"
@@ -273,52 +291,7 @@ def _check_finite(objective: PixelObjective, values: Array) -> None:
         )
 
 
-def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[tuple[int, int]]:
-    """The sizes to work at, coarse to fine: halves of `size` until the long side is at most 512.
-
-    `wanted` None does so for pictures above 512 pixels; True halves at least once; False not at all. No side becomes
-    less than `least`.
-    """
-    sizes = [size]
-    if wanted is not False:
-        while max(sizes[0]) > 512 or (wanted and len(sizes) == 1):
-            height, width = (round(n / 2) for n in sizes[0])
-            if min(height, width) < least:
-                break
-            sizes.insert(0, (height, width))
-    return sizes
-
-
 def _style_size(style: Pixels, size: tuple[int, int], scale: float, least: int) -> Pixels:
     """The painting with its long side `scale` times that of the picture of `size`, no side less than `least`."""
     factor = max(scale * max(size) / max(style.shape[:2]), least / min(style.shape[:2]))
     return resize(style, tuple(max(least, round(n * factor)) for n in style.shape[:2]))
-
-
-def _start(
-    init: str,
-    photo: Pixels,
-    styles: Sequence[Pixels],
-    shares: Sequence[float],
-    masks: Sequence[Mask] | None,
-    rng: np.random.Generator,
-) -> Pixels:
-    """The first picture: the photo, in the paintings' colors or not, the painting cut to its shape, or noise.
-
-    From the bare photo Gram matrices are met in the mean over the picture, by coloring one part of it too much: dark
-    parts stay black holes. From the right palette they are met everywhere.
-    """
-    if init == "content":
-        return in_colors_of(photo, styles, shares, region_shares(masks, photo.shape[:2]) if masks else None)
-    if init == "photo":
-        return photo
-    if init == "noise":
-        return rng.random(photo.shape, np.float32)
-    if init == "style":
-        H, W = photo.shape[:2]
-        style = styles[0]
-        factor = max(H / style.shape[0], W / style.shape[1])
-        covering = resize(style, tuple(max(n, round(m * factor)) for n, m in zip((H, W), style.shape, strict=False)))
-        top, left = (covering.shape[0] - H) // 2, (covering.shape[1] - W) // 2
-        return np.ascontiguousarray(covering[top : top + H, left : left + W])
-    raise ValueError(f"init: expected content, photo, noise or style, got {init!r}")

@@ -220,7 +220,9 @@ class Studio:
             precision=self.device.precision,
         )
         if order.kind == "refine":
-            gatys = GatysOptions(order.gatys.iterations, style_weight=order.gatys.style_weight, seed=order.gatys.seed)
+            asked = order.gatys
+            # Who watches it says when it is enough.
+            gatys = GatysOptions(asked.iterations, style_weight=asked.style_weight, seed=asked.seed, least_gain=0)
             options = replace(options, method="gatys", gatys=gatys)
             made = Stylizer([self.picture(layer.painting or "").pixels for layer in layers], options=options)
         else:

@@ -182,7 +182,7 @@ def test_colors_content_keeps_the_photos_colors(folder):
 
 
 def test_ctrl_c_saves_what_there_is(folder):
-    slowly = ["--loss-net", "loss.h5", "--iterations", "100000", "--optimizer", "adam"]
+    slowly = ["--loss-net", "loss.h5", "--iterations", "100000", "--least-gain", "0", "--optimizer", "adam"]
     with subprocess.Popen(
         [sys.executable, "-m", "nanostyle", "stylize", "photo.png", "--style-image", "art.jpg", *slowly],
         cwd=folder,

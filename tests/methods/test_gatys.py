@@ -10,7 +10,8 @@ from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.methods.color_transfer import in_colors_of
-from nanostyle.methods.gatys import Diverged, GatysOptions, gatys, perceptual_loss, pyramid
+from nanostyle.methods.gatys import Diverged, GatysOptions, gatys, perceptual_loss
+from nanostyle.models.grain import DEVIATION, draw_grain
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network
 from nanostyle.nets.perceptual import PixelObjective, StyleTarget
@@ -18,7 +19,7 @@ from nanostyle.nn.losses import content_loss, style_loss
 from tests.support.networks import REAL_VGG19, needs_real_vgg19, tiny_vgg
 from tests.support.pictures import ART, OTHER_ART, PHOTO, picture
 
-FEW = GatysOptions(iterations=15)
+FEW = GatysOptions(iterations=15, content_weight=1.0, least_gain=0)
 
 
 def last(**kwargs):
@@ -39,9 +40,10 @@ def test_the_loss_falls_and_the_picture_keeps_its_size(optimizer, init):
 
 def test_starts_are_what_they_are_called():
     first = {init: next(gatys(PHOTO, [ART], tiny_vgg(), replace(FEW, init=init))).pixels for init in ("photo", "noise")}
-    np.testing.assert_array_equal(first["photo"], PHOTO)
+    grain = draw_grain(PHOTO.shape[:2], DEVIATION, 0)
+    np.testing.assert_allclose(first["photo"], np.clip(PHOTO + grain, 0, 1), atol=1e-6)
     start = next(gatys(PHOTO, [ART], tiny_vgg(), FEW)).pixels
-    np.testing.assert_allclose(start, in_colors_of(PHOTO, [ART], [1.0]), atol=1e-6)
+    np.testing.assert_allclose(start, np.clip(in_colors_of(PHOTO, [ART], [1.0]) + grain, 0, 1), atol=1e-6)
     assert abs(first["noise"].mean() - 0.5) < 0.05
     with pytest.raises(ValueError, match="init: expected content, photo, noise or style, got 'black'"):
         last(init="black")
@@ -106,12 +108,18 @@ def test_coarse_to_fine():
     sizes = [s._pixels.shape[1:3] for s in steps]
     assert sizes == [(12, 16)] * 11 + [(24, 32)] * 5
     assert [s.iteration for s in steps] == list(range(16)) and steps[-1].iterations == 15
-    assert pyramid((300, 512), None) == [(300, 512)]
-    assert pyramid((768, 1024), None) == [(384, 512), (768, 1024)]
-    assert pyramid((768, 1024), False) == [(768, 1024)]
-    assert pyramid((3000, 4000), None)[0] == (375, 500)
-    assert pyramid((40, 3000), None, least=8) == [(10, 750), (20, 1500), (40, 3000)]
-    assert pyramid((12, 16), True, least=8) == [(12, 16)]
+
+
+def test_it_ends_where_little_is_gained():
+    """The largest least gain ends every size as soon as there is one to be measured; none of the steps is left out."""
+    options = replace(FEW, iterations=40, pyramid=True, least_gain=0.999)
+    steps = list(gatys(PHOTO, [ART], tiny_vgg(), options))
+    assert [s.iteration for s in steps] == list(range(21))
+    assert {s.iterations for s in steps[:10]} == {60} and steps[-1].iterations == 20
+    usual = list(gatys(PHOTO, [ART], tiny_vgg(), replace(FEW, iterations=400, least_gain=0.02)))
+    losses = [s.loss for s in usual]
+    assert 10 < len(losses) < 400 and losses[-1] >= 0.98 * losses[-11]
+    assert all(losses[i] < 0.98 * losses[i - 10] for i in range(10, len(losses) - 1))
 
 
 def test_a_strip_is_never_halved_below_what_the_network_takes():
@@ -124,7 +132,8 @@ def test_a_strip_is_never_halved_below_what_the_network_takes():
 
 
 def test_no_iterations_give_the_start():
-    np.testing.assert_array_equal(last(iterations=0, init="photo").pixels, PHOTO)
+    np.testing.assert_allclose(last(iterations=0, init="photo").pixels, PHOTO, atol=6 * DEVIATION)
+    np.testing.assert_array_equal(last(iterations=0, style_weight=0).pixels, PHOTO)
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "adam"])
@@ -145,6 +154,7 @@ def test_a_diverging_loss_names_the_layer_and_keeps_the_last_good_step(optimizer
     [
         ({"style_weight": -1.0}, "style_weight: expected a finite number of 0 or more, got -1.0"),
         ({"content_weight": float("nan")}, "content_weight: .* got nan"),
+        ({"least_gain": -0.1}, "least_gain: expected a finite number of 0 or more, got -0.1"),
         ({"style_scale": 0.0}, "style_scale: expected a finite number above 0, got 0.0"),
         ({"learning_rate": -1.0}, "learning_rate: expected a finite number above 0, got -1.0"),
         ({"optimizer": "sgd"}, "optimizer: expected lbfgs or adam, got 'sgd'"),
@@ -193,7 +203,7 @@ def test_fifty_steps_are_as_good_as_torchs(init, tmp_path):
     convert(REAL_VGG19, tmp_path / "vgg19.h5")
     network = loss_network(tmp_path / "vgg19.h5")
     photo, art = picture(64, 64, 1), picture(64, 64, 2)
-    options = GatysOptions(iterations=50, init=init)
+    options = GatysOptions(iterations=50, init=init, content_weight=1.0, least_gain=0)
     steps = list(gatys(photo, [art], network, options))
 
     terms = perceptual_loss(network, options)
