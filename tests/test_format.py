@@ -129,14 +129,14 @@ def test_storages(files):
     table = rows(PAGE, "storage")
     seen = set()
     for path, (_, _kind, config, datasets) in files.items():
-        storage = config.get("storage", "float16" if path.name == "loss.h5" else "float32")
+        storage = config.get("storage", "kmeans8" if path.name == "loss.h5" else "float32")
         seen.add(storage)
         assert storage in table
         for name, (shape, dtype, attributes) in datasets.items():
             if name.startswith("extras/"):
                 continue
             in_8_bits = storage in ("uint8", "kmeans8")
-            packed = in_8_bits and name.endswith("/weight")
+            packed = in_8_bits and name.endswith(("/weight", "/map") if storage == "kmeans8" else "/weight")
             assert dtype == ("uint8" if packed else "float32" if in_8_bits else storage), (path, name)
             names = {"scale", "offset"} if storage == "uint8" else {"table"}
             assert set(attributes) == (names if packed else set()), (path, name)

@@ -1,10 +1,12 @@
 """Make the built-in loss network, `weights/builtin/loss.h5`: a slim VGG-19 that stands in for the real one.
 
-    python -m weights.distill --teacher vgg19.h5 --photos DIR --styles DIR [--steps 7000] [--resume] -o loss.h5
+    python -m weights.distill --teacher vgg19.h5 --photos DIR --styles DIR [--start slim.h5] [--steps 4000] [--resume]
+        -o loss.h5
 
 1. *Prune*. In each layer the channels of VGG-19 are kept from which the others follow best by a linear map. Least
-   squares fits the weights that lead to them to the values in VGG-19, given the slim network so far.
-2. *Train*. Features at four levels, times a linear map, shall equal VGG-19's, and so shall Gram matrices and their
+   squares fits the weights that lead to them to the values in VGG-19, given the slim network so far. With `--start`
+   the channels of an earlier slim network are kept, and those are added that explain best what it lacks.
+2. *Train*. Features at six levels, times a linear map, shall equal VGG-19's, and so shall Gram matrices and their
    distances from the style's. Training pictures are photos, paintings, and what Gatys' method makes on its way from
    one to the other with the slim network as it is then: the optimizer of the pixels finds each way to fool the
    network.
@@ -33,27 +35,31 @@ from nanostyle.io.atomic import replacing
 from nanostyle.io.pictures import find_pictures
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.methods.gatys import GatysOptions, gatys
-from nanostyle.models.loss_network import loss_network
+from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import STYLE_LAYERS, LossNetwork
 from nanostyle.nets.vgg_config import check_features
 from nanostyle.nn.losses import style_loss
 from nanostyle.optim.adam import Adam
 from nanostyle.training.batches import Pictures
 
-LEVELS = STYLE_LAYERS[:4]
-WIDTHS = (16, 32, 64, 96, 144, 80, 80, 80, 256)
-"""Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1; VGG-19 has 64 to 512.
+CONTENT_LEVEL = "relu4_2"
+LEVELS = (*STYLE_LAYERS[:4], CONTENT_LEVEL, STYLE_LAYERS[4])
+WIDTHS = (16, 32, 64, 96, 144, 112, 112, 112, 256, 256, 128, 128, 256)
+"""Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1 to conv4_4, conv5_1; VGG-19: 64 to 512.
 
 Wide where VGG-19's second and third level begin, thin behind them. In thin layers there the optimizer of the pixels
 finds patterns that please the slim network and mean nothing to VGG-19.
 """
 
-SIZE = 96
+FROZEN = ("conv1_1", "conv1_2", "conv2_1")
+"""Convolutions that stay as an earlier network has them. They are trained already, and most of the time goes there."""
+
+SIZE = 112
 _SAMPLES = 48  # crops to prune with, of
 _SAMPLE_SIZE = 128  # pixels
 _PATCHES = 400  # places in each of them
-_JOURNEYS = 60  # journeys that are remembered
-_JOURNEY_EVERY = 10  # steps between a new journey and the next
+_JOURNEYS = 30  # journeys that are remembered
+_JOURNEY_EVERY = 12  # steps between a new journey and the next
 _STOPS = (2, 6, 18, 50)  # iterations of Gatys' method at which the picture is looked at
 _KEPT_OUT = 24  # photos and styles that no training sees
 _CHECKPOINT_EVERY = 50
@@ -65,11 +71,18 @@ _PHOTOS, _STYLES, _JOURNEY, _STEP, _TEST = range(5)
 # --- pruning --------------------------------------------------------------------------------------------------
 
 
-def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int], seed: int) -> dict[str, np.ndarray]:
+def prune(
+    teacher: LossNetwork,
+    pictures: Sequence[Pixels],
+    widths: Sequence[int],
+    seed: int,
+    start: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
     """Parameters of a network with `widths` channels per convolution that approximates `teacher`.
 
-    The weights are for pictures in 0..1 minus the teacher's mean.
+    The weights are for pictures in 0..1 minus the teacher's mean. Channels of the earlier network `start` come first.
     """
+    start = start or {}
     parameters: dict[str, np.ndarray] = {}
     names = convolutions(teacher.layers)[: len(widths)]
     rng = np.random.default_rng(seed)
@@ -85,16 +98,40 @@ def prune(teacher: LossNetwork, pictures: Sequence[Pixels], widths: Sequence[int
     for name, width in zip(names, widths, strict=True):
         z = np.concatenate(aims[name])
         active = np.maximum(z, 0)
-        kept = choose(active.T @ active / len(active), width)
         before = teacher.layers[: teacher.layers.index(name)]
         slim = LossNetwork(config_of(teacher, before), parameters) if before else None
         inputs = (features(slim, p, before[-1]) if slim else p - teacher.mean for p in pictures)
         rows = np.concatenate([patches(x, at) for x, at in zip(inputs, places[name], strict=True)])
-        solution = least_squares(rows, z[:, kept])
-        C = rows.shape[1] // 9
-        parameters[f"{name}/weight"] = solution[:-1].reshape(3, 3, C, width).astype(np.float32)
-        parameters[f"{name}/bias"] = solution[-1].astype(np.float32)
+        parameters |= widened(start, name, rows, z, active, width)
     return parameters
+
+
+def widened(
+    start: Mapping[str, np.ndarray], name: str, rows: np.ndarray, z: np.ndarray, active: np.ndarray, width: int
+) -> dict[str, np.ndarray]:
+    """Weight and bias of the convolution `name` with `width` channels: those of `start`, then new ones.
+
+    `rows` are the patches that the layer sees, `z` and `active` are the teacher's values there before and after the
+    ReLU. The new channels have a mean square of 1, so that all channels of a layer are of one size.
+    """
+    C = rows.shape[1] // 9
+    old = start.get(f"{name}/weight", np.zeros((3, 3, 0, 0), np.float32))
+    weight = np.zeros((3, 3, C, width), np.float32)
+    bias = np.zeros(width, np.float32)
+    known = old.shape[3]
+    weight[:, :, : old.shape[2], :known] = old
+    bias[:known] = start.get(f"{name}/bias", bias[:0])
+    if known:
+        made = np.maximum(rows @ np.concatenate([weight.reshape(9 * C, width), bias[None]])[:, :known], 0)
+        made = np.concatenate([made, np.ones((len(made), 1))], axis=1)
+        active = active - made @ least_squares(made, active)
+    if known < width:
+        kept = choose(active.T @ active / len(active), width - known)
+        solution = least_squares(rows, z[:, kept])
+        solution /= np.sqrt((np.maximum(rows @ solution, 0) ** 2).mean(axis=0))
+        weight[..., known:] = solution[:-1].reshape(3, 3, C, width - known)
+        bias[known:] = solution[-1]
+    return {f"{name}/weight": weight, f"{name}/bias": bias}
 
 
 def choose(K: np.ndarray, count: int) -> np.ndarray:
@@ -110,8 +147,8 @@ def choose(K: np.ndarray, count: int) -> np.ndarray:
 
 
 def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """`(N, 9·C + 1)`: the 3 x 3 neighborhoods of N pixels of `x (H, W, C)`, mirrored at the border, and a 1."""
-    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    """`(N, 9·C + 1)`: the 3 x 3 neighborhoods of N pixels of `x (H, W, C)`, zero beyond the border, and a 1."""
+    padded = np.pad(x, ((1, 1), (1, 1), (0, 0)))
     row, column = np.divmod(places, x.shape[1])
     near = [padded[row + i, column + j] for i in range(3) for j in range(3)]
     return np.concatenate([*near, np.ones((len(places), 1), x.dtype)], axis=1)
@@ -120,8 +157,10 @@ def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
 def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     """The `X` of least |A X - B|², regularized a little where the data say nothing."""
     A = A.astype(np.float64)
-    AA = A.T @ A
-    return np.linalg.solve(AA + 1e-4 * np.trace(AA) / len(AA) * np.eye(len(AA)), A.T @ B)
+    size = np.sqrt((A**2).mean(axis=0)) + 1e-12
+    A = A / size
+    solution: np.ndarray = np.linalg.solve(A.T @ A + 1e-4 * len(A) * np.eye(A.shape[1]), A.T @ B) / size[:, None]
+    return solution
 
 
 # --- the student ----------------------------------------------------------------------------------------------
@@ -130,9 +169,12 @@ def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 class Student:
     """The slim network and a linear map per level, `relu1_1/map` (C, M), from its features to the teacher's."""
 
-    def __init__(self, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    def __init__(self, config: dict[str, Any], arrays: Mapping[str, np.ndarray], frozen: Sequence[str] = ()) -> None:
         self.config = config
-        self.parameters = {name: Tensor(np.array(x, np.float32), requires_grad=True) for name, x in arrays.items()}
+        self.parameters = {
+            name: Tensor(np.array(x, np.float32), requires_grad=name.split("/")[0] not in frozen)
+            for name, x in arrays.items()
+        }
         self.network = LossNetwork(config, {n: p.data for n, p in self.parameters.items() if not n.endswith("/map")})
         for name in convolutions(config["layers"]):
             self.network.weights[name] = self.parameters[f"{name}/weight"], self.parameters[f"{name}/bias"]
@@ -212,7 +254,10 @@ class Material:
         photo, style = (source.crop(10**6 + i, 0) for source in (self.photos, self.styles))
         options = GatysOptions(
             iterations=stops[-1],
-            init="noise" if rng.random() < 0.2 else "content",
+            content_weight=1.0,
+            least_gain=0,
+            init=rng.choice(["noise", "photo", "content"], p=[0.15, 0.25, 0.6]),
+            pyramid=False,
             style_weight=60 * 10 ** rng.uniform(-0.5, 1),
             tv_weight=0.1 if rng.random() < 0.7 else 0.0,
             seed=i,
@@ -221,12 +266,12 @@ class Material:
         made += [made[-1]] * (len(stops) - len(made))
         return to_bytes(np.stack([style, photo, *made]))
 
-    def batch(self, step: int, journeys: Sequence[np.ndarray]) -> np.ndarray:
-        """`(N, SIZE, SIZE, 3)`: one journey, its painting first, and two pictures with noise or blended."""
+    def batch(self, step: int, journeys: Mapping[int, np.ndarray]) -> tuple[int, list[int], np.ndarray]:
+        """Of one of `journeys` the number and four stops, the painting first; two pictures with noise or blended."""
         rng = np.random.default_rng([self.seed, _STEP, step])
-        journey = journeys[int(rng.integers(len(journeys)))]
-        stops = [0, *rng.choice(np.arange(1, len(journey)), 3, replace=False)]
-        return np.concatenate([journey[stops].astype(np.float32) / 255, self.odd(step, rng)])
+        i = list(journeys)[int(rng.integers(len(journeys)))]
+        stops = [0, *rng.choice(np.arange(1, len(journeys[i])), 3, replace=False).tolist()]
+        return i, stops, self.odd(step, rng)
 
     def odd(self, step: int, rng: np.random.Generator) -> np.ndarray:
         """A photo and a painting; sometimes one blended over the other, or under noise."""
@@ -244,13 +289,17 @@ def to_bytes(x: np.ndarray) -> np.ndarray:
     return np.asarray(np.rint(np.clip(x, 0, 1) * 255), np.uint8)
 
 
+def seen(teacher: LossNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
+    """The features of pictures `x` at each level, as the student shall have them."""
+    with no_grad():
+        return {level: np.asarray(f.data) for level, f in teacher.features(Tensor(x), LEVELS).items()}
+
+
 def losses(
-    teacher: LossNetwork, student: Student, x: np.ndarray, spread: Mapping[str, float], journey: int
+    aims: Mapping[str, np.ndarray], student: Student, x: np.ndarray, spread: Mapping[str, float], journey: int
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of a batch whose first `journey` pictures are a journey, and its terms, `kind level`."""
     N = len(x)
-    with no_grad():
-        aims = {level: f.data for level, f in teacher.features(Tensor(x), LEVELS).items()}
     # How far each stop of the journey is from the painting: a matrix that takes differences. Near the end of a journey
     # they are small, and count no less.
     away = np.eye(N, dtype=np.float32)[1:journey]
@@ -260,6 +309,8 @@ def losses(
         f = aims[level]
         weight = np.full(N, 1 / (f.size * spread[level]), np.float32)
         terms[f"feature {level}"] = squared_distance(guess, f, weight=weight)
+        if level == CONTENT_LEVEL:
+            continue
         G, A = gram(guess), gram(Tensor(f)).data
         terms[f"gram {level}"] = style_loss(G, A)
         flat = A.reshape(N, -1)
@@ -306,16 +357,25 @@ class Training:
         if given.resume and self.checkpoint.exists():
             self.load()
         else:
-            arrays = prune(self.teacher, samples, WIDTHS, given.seed)
+            start = load_features(given.start).parameters if given.start else None
+            arrays = prune(self.teacher, samples, WIDTHS, given.seed, start)
             arrays |= fit_maps(self.teacher, LossNetwork(self.config, arrays), samples)
             self.begin(arrays, step=0, journeys={})
 
     def begin(self, arrays: Mapping[str, np.ndarray], *, step: int, journeys: dict[int, np.ndarray]) -> None:
         """Start at `step` with these parameters."""
-        self.student = Student(self.config, arrays)
+        self.student = Student(self.config, arrays, FROZEN if self.given.start else ())
         # One each: a step is in proportion to the size of what it changes.
-        self.adams = {name: Adam({name: p}) for name, p in self.student.parameters.items()}
+        trained = {name: p for name, p in self.student.parameters.items() if p.requires_grad}
+        self.adams = {name: Adam({name: p}) for name, p in trained.items()}
         self.step, self.journeys = step, journeys
+        # What the teacher sees in the journeys: it is asked once.
+        self.aims = {i: self.remembered(x) for i, x in journeys.items()}
+
+    def remembered(self, journey: np.ndarray) -> dict[str, np.ndarray]:
+        """The teacher's features of a journey, in 16 bits."""
+        found = seen(self.teacher, journey.astype(np.float32) / 255)
+        return {level: f.astype(np.float16) for level, f in found.items()}
 
     def load(self) -> None:
         """Resume from the checkpoint."""
@@ -346,18 +406,27 @@ class Training:
             wanted = 6 + self.step // _JOURNEY_EVERY
             while (following := max(self.journeys, default=-1) + 1) < wanted:
                 self.journeys[following] = self.material.journey(following, self.slim())
+                self.aims[following] = self.remembered(self.journeys[following])
                 self.journeys.pop(following - _JOURNEYS, None)
-            x = self.material.batch(self.step, list(self.journeys.values()))
-            loss, terms = losses(self.teacher, self.student, x, self.spread, journey=4)
+                self.aims.pop(following - _JOURNEYS, None)
+            loss, terms = self.loss()
             loss.backward()
-            lr = given.lr * min(1, (self.step + 1) / 10) * (1 + math.cos(math.pi * self.step / given.steps)) / 2
-            for name, p in self.student.parameters.items():
-                self.adams[name].lr = lr * float(np.sqrt((p.data**2).mean()))
-                self.adams[name].step()
+            lr = given.lr * min(1, (self.step + 1) / 100) * (1 + math.cos(math.pi * self.step / given.steps)) / 2
+            for name, adam in self.adams.items():
+                adam.lr = lr * float(np.sqrt((self.student.parameters[name].data ** 2).mean()))
+                adam.step()
             self.step += 1
             yield terms
             if self.step % _CHECKPOINT_EVERY == 0 or self.step == given.steps:
                 self.save()
+
+    def loss(self) -> tuple[Tensor, dict[str, float]]:
+        """The loss of this step's batch, and its terms."""
+        i, stops, odd = self.material.batch(self.step, self.journeys)
+        x = np.concatenate([self.journeys[i][stops].astype(np.float32) / 255, odd])
+        fresh = seen(self.teacher, odd)
+        aims = {level: np.concatenate([f[stops], fresh[level]]) for level, f in self.aims[i].items()}
+        return losses(aims, self.student, x, self.spread, journey=len(stops))
 
     def errors(self) -> dict[str, float]:
         """The terms of the loss on pictures kept out, and on journeys with the teacher and with the student."""
@@ -366,7 +435,9 @@ class Training:
         for i in range(self.given.tests):
             journey = material.journey(i, self.slim() if i % 2 else self.teacher).astype(np.float32) / 255
             with no_grad():
-                found.append(losses(self.teacher, self.student, journey, self.spread, journey=len(journey))[1])
+                found.append(
+                    losses(seen(self.teacher, journey), self.student, journey, self.spread, journey=len(journey))[1]
+                )
         return {name: float(np.mean([terms[name] for terms in found])) for name in found[0]}
 
     def write(self) -> None:
@@ -374,7 +445,7 @@ class Training:
         source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
         weights = WeightFile("features", self.config, folded(self.student.arrays()), source, "CC-BY-4.0")
         check_features(weights.config, weights.parameters)
-        save_weights(self.given.output, weights, storage="float16")
+        save_weights(self.given.output, weights, storage="kmeans8")
 
 
 def main() -> None:
@@ -383,9 +454,10 @@ def main() -> None:
     parser.add_argument("--teacher", required=True, help="VGG-19, as `nanostyle weights convert` writes it")
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--styles", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="an earlier slim network, to be widened")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--lr", type=float, default=6e-3, help="the largest step, in parts of a parameter's size")
+    parser.add_argument("--lr", type=float, default=3e-3, help="the largest step, in parts of a parameter's size")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tests", type=int, default=12, help="journeys to measure the errors on")
     parser.add_argument("--threads", type=int)

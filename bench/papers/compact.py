@@ -76,7 +76,9 @@ def seconds_per_iteration(networks: Mapping[str, LossNetwork], size: int, rounds
     for _ in range(rounds):
         for name, network in networks.items():
             marks = []
-            for _ in gatys(photo, [painting], network, GatysOptions(iterations=iterations, pyramid=False)):
+            for _ in gatys(
+                photo, [painting], network, GatysOptions(iterations=iterations, pyramid=False, least_gain=0)
+            ):
                 marks.append(time.process_time())
             times[name] += list(np.diff(marks)[1:])
     return {name: float(median(found)) for name, found in times.items()}
@@ -107,7 +109,7 @@ def main() -> None:
     set_threads(given.threads)
 
     networks = {"vgg19": loss_network(given.judge), "slim": loss_network(given.loss_net)}
-    options = GatysOptions(iterations=given.iterations, pyramid=False)
+    options = GatysOptions(iterations=given.iterations, pyramid=False, least_gain=0)
     files = {"vgg19": sha256(find(given.judge)), "slim": sha256(find(given.loss_net))}
     pairs: dict[str, Any] = {}
     rows, captions = [], []

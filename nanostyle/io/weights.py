@@ -73,7 +73,7 @@ def save_weights(path: str | os.PathLike[str], weights: WeightFile, *, storage: 
 
     `storage` says how the parameters are kept: "float32"; "float16" (an eighth of a percent of error); "uint8" (each
     `…/weight` in 8 bits, at most half a 255th of its channel's range of error; the rest float32); "kmeans8" (each
-    `…/weight` in 8 bits, as the 256 values that fit it best; the rest float32); or None: as they are.
+    `…/weight` and `…/map` in 8 bits, as the 256 values that fit it best; the rest float32); or None: as they are.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _write(file: h5py.File, name: str, array: np.ndarray, storage: Storage | Non
     if storage == "uint8" and name.endswith("/weight"):
         file[name], scale, offset = quantize(array)
         file[name].attrs["scale"], file[name].attrs["offset"] = scale, offset
-    elif storage == "kmeans8" and name.endswith("/weight"):
+    elif storage == "kmeans8" and name.endswith(("/weight", "/map")):
         file[name], table = cluster(array)
         file[name].attrs["table"] = table
     elif storage is None or array.dtype.kind != "f":
