@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from bench.speed import runtimes
+from bench.speed.onnx_nets import graph_of
 from bench.speed.pairing import CHANNELS_LAST, COMPILED, OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, Transformer, perceptual_loss, pictures, targets, tensor
 from nanostyle.backend.threads import thread_count
@@ -41,7 +42,7 @@ def _stylizing(size: str, H: int, W: int, upsample: str) -> Work:
         if contestant == OURS:
             return lambda: {"picture": stylize(net, photo)}
         if contestant in runtimes.installed():
-            loaded = runtimes.loaded(contestant, runtimes.graph_of(net, H, W), thread_count())
+            loaded = runtimes.loaded(contestant, graph_of(net, H, W), thread_count())
             planes = np.ascontiguousarray(photo.transpose(0, 3, 1, 2))
             return lambda: {"picture": loaded(planes).transpose(0, 2, 3, 1)}
         model, x = as_torch(Transformer(net).eval(), tensor(photo), contestant)

@@ -135,24 +135,26 @@ def test_the_transformer_in_torch_is_the_same(pairing, upsample):
 @pytest.mark.parametrize("upsample", ["nearest", "fractional"])
 def test_the_transformer_in_the_runtimes_is_the_same(name, upsample):
     from bench.speed import runtimes
+    from bench.speed.onnx_nets import graph_of
 
     if name not in runtimes.installed():
         pytest.skip(f"{name} is not installed")
     net, photo = transformer(upsample), picture(1, 24, 20)
-    run = runtimes.loaded(name, runtimes.graph_of(net, 24, 20), threads=1)
+    run = runtimes.loaded(name, graph_of(net, 24, 20), threads=1)
     theirs = run(np.ascontiguousarray(photo.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(stylize(net, photo), theirs, atol=0.2 if name == runtimes.BF16 else 1e-4)
 
 
 def test_a_network_of_many_styles_in_onnx_runtime_is_the_same():
     from bench.speed import runtimes
+    from bench.speed.onnx_nets import graph_of
 
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     pytest.importorskip("onnx", reason="onnx is not installed")
     net = load_model("styles", device="cpu").net
     photo = picture(1, 24, 20)
     rows = net.blend({3: 1.0}, photo)
-    run = runtimes.loaded(runtimes.ONNX_RUNTIME, runtimes.graph_of(net, 24, 20, rows), threads=1)
+    run = runtimes.loaded(runtimes.ONNX_RUNTIME, graph_of(net, 24, 20, rows), threads=1)
     theirs = run(np.ascontiguousarray(photo.transpose(0, 3, 1, 2))).transpose(0, 2, 3, 1)
     with no_grad():
         np.testing.assert_allclose(net(photo, rows).data, theirs, atol=1e-4)
