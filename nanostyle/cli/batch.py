@@ -11,12 +11,14 @@ from pathlib import Path
 import click
 
 from nanostyle.backend.ordered import in_order
+from nanostyle.cli.again import Again
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.targets import STANDARD
 from nanostyle.cli.terminal import Progress, explained, one_line, shares
 from nanostyle.io.claim import claimed, renew
 from nanostyle.io.image_read import Picture, load_image, read_file, size_of
 from nanostyle.io.image_write import encode_image
+from nanostyle.io.sources import recorded_name
 from nanostyle.methods.result import Progress as Step
 from nanostyle.methods.result import Result
 from nanostyle.methods.stylizer import Stylizer
@@ -72,6 +74,10 @@ class Batch:
         Photos and the files of their results.
     alone
         The only photo, where it has been read already.
+    again
+        The result that is repeated, if one is.
+    failures
+        What failed, a line for each photo.
     """
 
     stylizer: Stylizer
@@ -79,6 +85,7 @@ class Batch:
     alone: Picture | None
     runtime: Runtime
     saving: Saving
+    again: Again | None = None
     failures: list[str] = field(default_factory=list)
 
     def run(self) -> None:
@@ -126,7 +133,7 @@ class Batch:
                 progress.say(f"{path}: {note}")
             step: Step | None = None
             try:
-                with closing(self.stylizer.steps(photo, name=path.name)) as steps:
+                with closing(self.stylizer.steps(photo, name=self._name(path, photo))) as steps:
                     for step in steps:
                         note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
                         if place is None:
@@ -146,8 +153,12 @@ class Batch:
             if claim is None:
                 return []
             photo = read_photo(path, self.stylizer.options.size)
-            result = self.stylizer.stylize(photo, name=path.name)
+            result = self.stylizer.stylize(photo, name=self._name(path, photo))
             return [*(f"{path}: {note}" for note in photo.notes), self._saved(result, target)]
+
+    def _name(self, path: Path, photo: Picture) -> str:
+        """What the recipe calls a photo."""
+        return (self.again.photo_name(photo) if self.again else "") or recorded_name(path)
 
     def _bytes_for(self, work: Work) -> float:
         """The bytes that a photo takes; of a bad one none: reading it will say what is wrong."""

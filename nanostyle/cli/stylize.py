@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nanostyle.cli.again import Again, follow
 from nanostyle.cli.batch import Batch, Saving, Work, read_photo
 from nanostyle.cli.options import options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
@@ -15,12 +16,22 @@ from nanostyle.io.atomic import check_target
 from nanostyle.io.image_write import check_writable
 from nanostyle.methods.gatys import GatysOptions
 from nanostyle.methods.request import StylizeOptions
+from nanostyle.methods.result import QUALITY
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.models.style import Style
 
 
 @click.command()
-@click.argument("photos", metavar="PHOTO...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTO...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--from",
+    "again",
+    metavar="RESULT",
+    type=click.Path(path_type=Path),
+    is_eager=True,
+    callback=follow,
+    help="Repeat an earlier result by its recipe, or do the same to other photos. Options that are given go first.",
+)
 @click.option(
     "--style-image",
     "style_images",
@@ -58,7 +69,7 @@ from nanostyle.models.style import Style
 @click.option(
     "--quality",
     type=click.IntRange(1, 100),
-    default=95,
+    default=QUALITY,
     show_default=True,
     help="Of results in JPEG, WebP, AVIF and HEIC.",
 )
@@ -75,6 +86,7 @@ def stylize(
     skip_existing: bool,
     quality: int,
     strip: bool,
+    again: Again | None,
     runtime: Runtime,
     **values: Any,
 ) -> None:
@@ -87,10 +99,16 @@ def stylize(
     nanostyle stylize photo.jpg --style-image painting.jpg
     nanostyle stylize photos/ --style-image a.jpg --style-image b.jpg --weight 2 --weight 1 -o results/
     nanostyle stylize photo.jpg --model model.h5 --style starry_night --strength 0.7
+    nanostyle stylize --from result.png other.jpg
     """
+    if again is not None:
+        photos, style_images, styles, model = again.completed(photos, style_images, styles, model, values)
+    if not photos:
+        raise click.UsageError("stylize: expected a photo, got none")
     names = [*(path.stem for path in style_images), *map(label, styles)] or [model.stem if model else ""]
     used = [*style_images, *map(Path, values["masks"])]
-    work = _planned(photos, names, used, output, runtime, skip_existing=skip_existing)
+    suffix = again.suffix if again else None
+    work = _planned(photos, names, used, output, runtime, suffix=suffix, skip_existing=skip_existing)
     if not work and save_style is None:
         return
     for _, target in work:
@@ -102,13 +120,16 @@ def stylize(
     # An error in the only photo comes before all work.
     alone = read_photo(work[0][0], options.size) if len(work) == 1 else None
     stylizer = Stylizer([*style_images, *styles], model=model, options=options)
+    if again is not None:
+        for note in again.compare(stylizer, photos, alone):
+            runtime.say(note)
     if save_style is not None:
         if not isinstance(stylizer.style, Style):
             raise click.UsageError("stylize: --save-style is for --style-image with method predict")
         stylizer.style.save(save_style, overwrite=overwrite)
     runtime.say(f"{stylizer.title}, device {runtime.device}, {runtime.device.precision}")
     if work:
-        Batch(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing)).run()
+        Batch(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing), again).run()
 
 
 def _planned(
@@ -118,11 +139,12 @@ def _planned(
     output: Path | None,
     runtime: Runtime,
     *,
+    suffix: str | None,
     skip_existing: bool,
 ) -> list[Work]:
     """Each photo with the file of its result; what is `used` as painting or mask is no photo. Says what is left out."""
     found = photos_in(photos, without=[*used, *([output] if output else [])])
-    targets = targets_for(found.photos, names, output)
+    targets = targets_for(found.photos, names, output, suffix=suffix)
     work = [(photo.path, target) for photo, target in zip(found.photos, targets, strict=True)]
     if found.left_out:
         runtime.say(f"left out: {found.left_out}")

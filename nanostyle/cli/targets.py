@@ -57,10 +57,13 @@ def label(style: str) -> str:
     return name.replace("/", "_").replace("\\", "_")
 
 
-def targets_for(photos: Sequence[Photo], styles: Sequence[str], output: Path | None) -> list[Path]:
+def targets_for(
+    photos: Sequence[Photo], styles: Sequence[str], output: Path | None, *, suffix: str | None = None
+) -> list[Path]:
     """Where the result of each photo goes: `output` itself, or PHOTO_STYLE in the folder `output`.
 
-    A tree of folders comes out as it went in. Folders are made. A name that is too long for the file system is cut,
+    A tree of folders comes out as it went in. Folders are made. `suffix` is that of results in a folder; None: the
+    photo's own. A name that is too long for the file system is cut,
     and ends in a part of its digest.
 
     Raises
@@ -77,7 +80,7 @@ def targets_for(photos: Sequence[Photo], styles: Sequence[str], output: Path | N
         _check_apart(photos, [output])
         return [output]
     folder = output or Path()
-    targets = [folder / photo.place / _name(photo.path, styles) for photo in photos]
+    targets = [folder / photo.place / _name(photo.path, styles, suffix) for photo in photos]
     where: dict[Path, Path] = {}
     for photo, target in zip(photos, targets, strict=True):
         if (other := where.setdefault(target, photo.path)) is not photo.path:
@@ -100,9 +103,9 @@ def _check_apart(photos: Sequence[Photo], targets: Sequence[Path]) -> None:
             raise with_hint(error, "choose another {output}")
 
 
-def _name(photo: Path, styles: Sequence[str]) -> str:
+def _name(photo: Path, styles: Sequence[str], suffix: str | None) -> str:
     stem = "input" if photo == STANDARD else photo.stem
-    ending = f"_{'_'.join(styles)}{suffix_for(photo)}"
+    ending = f"_{'_'.join(styles)}{suffix or suffix_for(photo)}"
     whole = stem + ending
     if len(os.fsencode(whole)) <= _LONGEST:
         return whole

@@ -6,13 +6,14 @@ grays, CMYK, Lab, color profiles, transparency, EXIF rotation and depths up to 6
 
 import io
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
 
 from nanostyle.backend.types import Pixels
+from nanostyle.io.atomic import sha256_of
 from nanostyle.io.color import Space, deep_to_srgb, from_image, to_srgb
 from nanostyle.io.decoding import decoding, opened
 from nanostyle.io.deep import Deep
@@ -45,6 +46,8 @@ class Picture:
         Date, camera, copyright, place, resolution.
     notes : tuple of str
         What of the file was left out, in words: further pages, frames or views.
+    sha256 : str
+        The digest of the file, in hexadecimal; empty for a picture of no file.
     """
 
     pixels: Pixels
@@ -54,6 +57,7 @@ class Picture:
     orientation: int = 1
     metadata: Metadata = field(default_factory=Metadata, repr=False)
     notes: tuple[str, ...] = ()
+    sha256: str = ""
 
 
 def load_image(path: str | os.PathLike[str], *, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -83,9 +87,10 @@ def decode_image(data: bytes, *, name: str = "the picture in memory") -> Pixels:
 
 def read_file(file: BinaryIO, name: str, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read the picture in an open file, as `load_image` does; errors call it `name`."""
-    return _read(
-        open_picture(file if file.seekable() else io.BytesIO(file.read()), name, max_pixels), name, size, max_pixels
-    )
+    file = file if file.seekable() else io.BytesIO(file.read())
+    digest = sha256_of(file)
+    file.seek(0)
+    return replace(_read(open_picture(file, name, max_pixels), name, size, max_pixels), sha256=digest)
 
 
 def read_image(image: Image.Image, name: str, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -48,6 +48,18 @@ def name_of(source: object) -> str:
     return Path(source).name if isinstance(source, str | os.PathLike) else ""
 
 
+def recorded_name(source: object) -> str:
+    """What a recipe calls the file that `source` comes from: its path as given, if that is below the current folder.
+
+    Of a path from elsewhere only the name is told: a result that is passed on says nothing of its maker's folders.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if not path.is_absolute() and not path.drive and ".." not in path.parts:
+            return path.as_posix()
+    return name_of(source)
+
+
 def _from_array(array: npt.NDArray[Any], size: int | None) -> Picture:
     values = _checked(array)
     if values.ndim == 2:

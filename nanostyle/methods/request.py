@@ -58,6 +58,8 @@ class StylizeOptions:
         `auto` (fp32 on a CPU, tf32 on a GPU), `fp32`, `tf32` or `fp16`. It holds for the whole process.
     threads : int or None
         How many threads the whole process computes with. None: as they are.
+    preview : bool
+        Whether to make a preview: the result at a long side of 512 pixels, in its strokes and colors, in less time.
     max_memory : str or None
         What one pass, or photos at once, may take of the main memory, as `2GB`; a larger picture is worked on in bands
         of rows. None: three quarters of what is free.
@@ -136,6 +138,10 @@ class StylizeOptions:
     device: str = "auto"
     precision: str = "auto"
     threads: int | None = None
+    preview: bool = field(
+        default=False,
+        metadata={"help": "Make the 512-pixel version of what the run without this option will give, in less time."},
+    )
     max_memory: str | None = field(
         default=None,
         metadata={

@@ -13,6 +13,9 @@ from nanostyle.backend.types import Pixels
 from nanostyle.io.image_write import check_writable, save_image, to_image
 from nanostyle.io.metadata import Metadata
 
+QUALITY = 95
+"""The quality of results where none is asked for."""
+
 
 @dataclass(frozen=True, eq=False)
 class Result:
@@ -51,7 +54,7 @@ class Result:
         return to_image(self.pixels, self.alpha)
 
     def save(
-        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = 95, strip: bool = False
+        self, path: str | os.PathLike[str], *, overwrite: bool = False, quality: int = QUALITY, strip: bool = False
     ) -> Path:
         """Write the picture with its recipe to `path`, whole or not at all; the suffix names the format.
 
@@ -82,12 +85,14 @@ class Result:
             The folder is missing or cannot be written to, or the disk is full.
         """
         check_writable(path, overwrite=overwrite)
+        chosen = {"quality": quality, "strip": strip}
+        usual = {"quality": QUALITY, "strip": False}
         kept = None if strip else self.metadata
         save_image(
             path,
             self.pixels,
             alpha=self.alpha,
-            recipe=self.recipe,
+            recipe={**self.recipe, **dict(chosen.items() - usual.items())},
             quality=quality,
             bits=self.bits,
             metadata=kept,

@@ -73,7 +73,7 @@ def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int 
     check_strokes(strokes)
     size = photo.shape[0], photo.shape[1]
     long = max(size)
-    side = min(long, LARGEST_BY_DEFAULT) if strokes is None else strokes
+    side = strokes_of(long, strokes)
     if side == long or strength == 0:
         return render(photo, strength)
     small = resize(photo, fitted(size, side))
@@ -87,6 +87,11 @@ def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int 
         again = np.clip(resize(painted, at) + larger - resize(small, at), 0, 1)
         small, painted = larger, render(again, _AGAIN * strength)
     return painted
+
+
+def strokes_of(long: int, strokes: int | None) -> int:
+    """The long side at which a photo with a long side of `long` pixels is painted first."""
+    return min(long, LARGEST_BY_DEFAULT) if strokes is None else strokes
 
 
 def check_strokes(strokes: int | None) -> None:

@@ -1,6 +1,7 @@
 """Styles made ready for photos: which method, which model, regions, colors and the recipe are settled here, once."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,12 +15,13 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import Picture
 from nanostyle.io.resample import resize
-from nanostyle.io.sources import Source, name_of, read_source
+from nanostyle.io.sources import Source, name_of, read_source, recorded_name
 from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.gatys import Step, gatys
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
 from nanostyle.methods.one_pass import Paint, blends, painter
+from nanostyle.methods.preview import preview_of
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import Progress, Result
 from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
@@ -92,15 +94,26 @@ class Stylizer:
         if self.options.threads is not None:
             set_threads(self.options.threads)
         self.device = self._device_for(model).use()
-        self._regions = [mask_of(read_source(mask)) for mask in self.options.masks]
+        masks = [read_source(mask) for mask in self.options.masks]
+        self._regions = [mask_of(mask) for mask in masks]
         self.model: TrainedModel[Any] | None = None
         self.style: Any = None
         self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
         networks = networks_for(kinds, model, self.options, self.device)
+        # A name of a style is a text, and no picture.
+        found = [read_source(one) if kind == "painting" else None for one, kind in zip(wanted, kinds, strict=True)]
+        digests = [picture.sha256 if picture else _digest(one) for picture, one in zip(found, wanted, strict=True)]
+        self.facts: dict[str, Any] = {
+            "styles": [recorded(one) for one in wanted],
+            "styles_sha256": digests,
+            "weights": list(self.options.weights),
+            "masks": [recorded_name(mask) for mask in self.options.masks],
+            "masks_sha256": [mask.sha256 for mask in masks],
+        }
         if networks:
-            self._prepare_one_pass(networks, wanted, kinds)
+            self._prepare_one_pass(networks, wanted, found)
         else:
-            self._prepare_gatys(wanted)
+            self._prepare_gatys([picture.pixels for picture in found if picture])
 
     # --- photos -----------------------------------------------------------------------------------------------------
 
@@ -127,9 +140,12 @@ class Stylizer:
             The photo does not fit into the memory of the GPU; or gatys diverged, and the last picture is still good.
         """
         picture = read_source(photo, size=self.options.size)
-        name = name or name_of(photo)
+        name = name or recorded_name(photo)
         masks = fitted_masks(self._regions, [name_of(mask) for mask in self.options.masks], picture)
-        for done, total, loss, terms, facts, pixels in self._work(picture.pixels, masks):
+        seen = picture.pixels
+        if self.options.preview:
+            seen, picture = preview_of(picture, strokes=self.options.strokes, one_pass=self.method != "gatys")
+        for done, total, loss, terms, facts, pixels in self._work(seen, masks):
             make = partial(self._result, picture, name, pixels, facts)
             yield Progress(done, total, loss, terms, make)
 
@@ -161,12 +177,14 @@ class Stylizer:
         pixels = resize(made(), (height, width))
         if self.options.colors == "content":
             pixels = keep_colors(pixels, picture.pixels)
-        return Result(pixels, picture.alpha, self.recipe_of(name) | facts, picture.bits, picture.metadata)
+        about = {"photo_sha256": picture.sha256, "size": self.options.size, "preview": self.options.preview}
+        recipe = {**self.recipe_of(name), **about, **facts}
+        return Result(pixels, picture.alpha, recipe, picture.bits, picture.metadata)
 
     def recipe_of(self, name: str) -> dict[str, Any]:
         """How a photo of that name is stylized, in values that JSON can hold."""
-        about = {"nanostyle": __version__, "photo": name, "colors": self.options.colors, "device": self.device.name}
-        return about | self.facts
+        device = {"device": self.device.name, "precision": self.device.precision}
+        return {"nanostyle": __version__, "photo": name, "colors": self.options.colors, **device, **self.facts}
 
     # --- what is asked for ------------------------------------------------------------------------------------------
 
@@ -204,46 +222,42 @@ class Stylizer:
     # --- the two ways -----------------------------------------------------------------------------------------------
 
     def _prepare_one_pass(
-        self, models: Sequence[TrainedModel[Any]], wanted: Sequence[Wanted], kinds: Sequence[str]
+        self, models: Sequence[TrainedModel[Any]], wanted: Sequence[Wanted], paintings: Sequence[Picture | None]
     ) -> None:
         options, each = self.options, list(dict.fromkeys(models))
         self.method = " + ".join(dict.fromkeys(model.kind for model in each))
         self.title = f"method {self.method}, model {' + '.join(str(model.path or model.kind) for model in each)}"
-        styles = [self._style_of(*one) for one in zip(models, wanted, kinds, strict=False)] or [models[0].style()]
+        styles = [_style_of(*one) for one in zip(models, wanted, paintings, strict=False)] or [models[0].style()]
         mixed = blends(models, styles, options.weights)
         if len(each) == 1:
             self.model, self.style = mixed[0].model, mixed[0].style
-        how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes, "memory": options.memory}
+        memory = options.memory
+        how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes, "memory": memory}
         paint = painter(models, styles, mixed, by_mask=bool(self._regions), **how)
         self._render: Paint | None = paint
-        self._work = lambda pixels, masks: _once(paint(pixels, masks))
-        self.facts = {
+
+        def work(pixels: Pixels, masks: Sequence[Mask]) -> Generator[_Stage, None, None]:
+            # Bands change the rounding, so a result is repeated with the same ones.
+            whole = all(model.fits(pixels.shape[:2], memory) for model in each)
+            made = paint(pixels, masks)
+            yield 1, 1, None, {}, {"max_memory": None if whole else memory}, lambda: made
+
+        self._work = work
+        self.facts |= {
             "method": self.method,
-            "model": " + ".join(model.path.name if model.path else "" for model in each),
+            "model": " + ".join(recorded_name(model.path) for model in each),
             "model_sha256": " + ".join(model.sha256 for model in each),
-            **self._named(wanted),
             "strength": options.strength,
             "strokes": options.strokes,
         }
 
-    @staticmethod
-    def _style_of(model: TrainedModel[Any], wanted: Wanted, kind: str) -> Any:
-        if kind != "painting":
-            return model.style(wanted)
-        if model.styles:
-            raise NanostyleError(
-                f"{called(model)} knows the styles {', '.join(model.styles)}", hint="name one with {style}"
-            )
-        return model.style(read_source(wanted).pixels, name=Path(name_of(wanted)).stem)  # type: ignore[arg-type]
-
-    def _prepare_gatys(self, wanted: Sequence[Wanted]) -> None:
+    def _prepare_gatys(self, styles: Sequence[Pixels]) -> None:
         options = self.options
         if options.colors == "content" and options.gatys.init == "content":
             # Who keeps the photo's colors starts from them.
             options = dataclasses.replace(options, gatys=dataclasses.replace(options.gatys, init="photo"))
         self._render = None
         self.method = "gatys"
-        styles = [read_source(one).pixels for one in wanted]  # type: ignore[arg-type]
         path = find(options.loss_net, LOSS_NETWORKS) if options.loss_net else default_loss_network()
         self.title = f"method gatys, loss network {path}"
         network = loss_network(path, pooling=options.pooling, padding=options.padding, device=self.device)
@@ -264,19 +278,13 @@ class Stylizer:
                 yield step.iteration, step.iterations, step.loss, step.terms, facts, made
 
         self._work = work
-        self.facts = {
+        self.facts |= {
             "method": "gatys",
-            **self._named(wanted),
-            "loss_net": path.name,
+            "loss_net": recorded_name(path),
             "loss_net_sha256": sha256(path),
+            "pooling": options.pooling,
+            "padding": options.padding,
             **dataclasses.asdict(options.gatys),
-        }
-
-    def _named(self, wanted: Sequence[Wanted]) -> dict[str, Any]:
-        return {
-            "styles": [recorded(one) for one in wanted],
-            "weights": list(self.options.weights),
-            "masks": [name_of(mask) for mask in self.options.masks],
         }
 
 
@@ -288,5 +296,16 @@ def _pixels_of(step: Step, photo: Pixels, masks: Sequence[Mask]) -> Pixels:
     return within(photo, step.pixels, masks) if masks else step.pixels
 
 
-def _once(pixels: Pixels) -> Generator[_Stage, None, None]:
-    yield 1, 1, None, {}, {}, lambda: pixels
+def _style_of(model: TrainedModel[Any], wanted: Wanted, painting: Picture | None) -> Any:
+    if painting is None:
+        return model.style(wanted)
+    if model.styles:
+        raise NanostyleError(
+            f"{called(model)} knows the styles {', '.join(model.styles)}", hint="name one with {style}"
+        )
+    return model.style(painting.pixels, name=Path(name_of(wanted)).stem)
+
+
+def _digest(style: Wanted) -> str:
+    """The SHA-256 of the file of a saved style; empty for what has no file."""
+    return sha256(style) if isinstance(style, str | os.PathLike) and kind_of(style) == "saved" else ""

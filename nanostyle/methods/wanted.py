@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from nanostyle.io.formats import READABLE
-from nanostyle.io.sources import Source, name_of
+from nanostyle.io.sources import Source, recorded_name
 from nanostyle.models.style import Style
 
 Wanted: TypeAlias = Source | Style
@@ -35,7 +35,7 @@ def kind_of(style: Wanted) -> Literal["name", "painting", "saved"]:
 
 
 def recorded(style: Wanted) -> str:
-    """The style's name in the recipe: of a painting the name of its file, of others the name as given."""
+    """The style's name in the recipe: of a file its `recorded_name`, of others the name as given."""
     if isinstance(style, Style):
         return style.name
-    return style if isinstance(style, str) and kind_of(style) != "painting" else name_of(style)
+    return style if isinstance(style, str) and kind_of(style) == "name" else recorded_name(style)

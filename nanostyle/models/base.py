@@ -214,6 +214,10 @@ class TrainedModel(ABC, Generic[S]):
         """The bytes that a pass takes for a photo of `size` (height, width), about, in one piece."""
         return size[0] * size[1] * self._bytes_per_pixel()
 
+    def fits(self, size: tuple[int, ...], memory: int | None) -> bool:
+        """Whether a picture of `size` (height, width) is worked on in one piece, with `memory` bytes for a pass."""
+        return memory is None or self.device.is_gpu or self.memory_for((size[0], size[1])) <= memory
+
     def _within(self, memory: int | None, paint: Callable[[Pixels, S], Pixels]) -> Callable[[Pixels, S], Pixels]:
         """`paint`, in bands of rows where a picture in one piece would take more than `memory`."""
         if memory is None or self.device.is_gpu:
@@ -221,10 +225,9 @@ class TrainedModel(ABC, Generic[S]):
         limit = memory
 
         def painted(photo: Pixels, style: S) -> Pixels:
-            H, W = photo.shape[:2]
-            if self.memory_for((H, W)) <= limit:
+            if self.fits(photo.shape[:2], limit):
                 return paint(photo, style)
-            return self._in_bands(ArrayRows(photo), style, limit).read(0, H)
+            return self._in_bands(ArrayRows(photo), style, limit).read(0, photo.shape[0])
 
         return painted
 

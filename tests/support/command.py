@@ -1,9 +1,13 @@
 """The command line, run as a user runs it."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+from nanostyle.cli import main
 from tests.support.paths import ROOT
 
 
@@ -20,6 +24,20 @@ def run(*args, cwd, **env):
         text=True,
         timeout=120,
     )
+
+
+def called(*args, cwd):
+    """As `run`, within this process: a fraction of the time, for tests that need no process of their own."""
+    out, err, before, status = io.StringIO(), io.StringIO(), Path.cwd(), None
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            main([str(arg) for arg in args])
+    except SystemExit as end:
+        status = end.code
+    finally:
+        os.chdir(before)
+    return subprocess.CompletedProcess(args, status, out.getvalue(), err.getvalue())
 
 
 def failed(result, *words):
