@@ -40,6 +40,7 @@ WAYS = {
     "blend": [*STYLE, "--style-image", "art/sea.png", "--weight", 3, "--weight", 1],
     "masks": [*STYLE, "--mask", "mask.png"],
     "names": ["--style", "scream_munch", "--style", "udnie_picabia"],
+    "both kinds": [*STYLE, "--style", "scream_munch"],
     "bands": [*STYLE, "--max-memory", "1MB", "--size", 200],
     "gatys": [
         *STYLE,
