@@ -26,21 +26,48 @@ def claimed(target: Path) -> Iterator[Path | None]:
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
         except FileExistsError:
-            if not _is_stale(path):
+            if not _taken_over(path):
                 yield None
                 return
-            path.unlink(missing_ok=True)
         except OSError:
             break
         else:
-            os.write(handle, f"{socket.gethostname()} {os.getpid()}".encode())
+            os.write(handle, _own())
             os.close(handle)
             break
+    else:  # another program was quicker to take it over
+        yield None
+        return
     try:
         yield path
     finally:
         with suppress(OSError):
-            path.unlink(missing_ok=True)
+            if path.read_bytes() == _own():  # else it was taken over, for it was not renewed
+                path.unlink()
+
+
+def _own() -> bytes:
+    """What this process writes into its claims."""
+    return f"{socket.gethostname()} {os.getpid()}".encode()
+
+
+def _taken_over(path: Path) -> bool:
+    """Remove a claim whose program is gone; False where it is not, or where another program was quicker to do so."""
+    try:
+        before = path.stat()
+        if not _is_stale(path):
+            return False
+        # Of several programs one moves it away, and what it moved is looked at: it may be the new claim of another.
+        moved = path.with_name(f"{path.name}-{os.getpid()}")
+        path.rename(moved)
+        is_the_same = moved.stat().st_ino == before.st_ino and moved.stat().st_mtime == before.st_mtime
+        if not is_the_same:
+            with suppress(OSError):
+                path.hardlink_to(moved)
+        moved.unlink()
+    except FileNotFoundError:
+        return True
+    return is_the_same
 
 
 def renew(claim: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from nanostyle.io import claim
 from nanostyle.io.claim import claimed, renew
 
 
@@ -59,3 +60,21 @@ def test_work_that_goes_on_renews_its_claim(tmp_path):
 def test_without_a_place_for_claims_the_work_is_done(tmp_path):
     with claimed(tmp_path / "nowhere" / "a.png") as claim:
         assert claim is not None
+
+
+def test_of_two_that_take_over_one_does(tmp_path, monkeypatch):
+    """Between the look and the takeover another program has taken it over: its claim stays."""
+    with claimed(tmp_path / "a.png") as path:
+        path.write_text("elsewhere 1")
+
+        def other_was_quicker(path):
+            path.unlink()
+            path.write_text("other 2")
+            os.utime(path, (1e9, 1e9))
+            return True
+
+        monkeypatch.setattr(claim, "_is_stale", other_was_quicker)
+        with claimed(tmp_path / "a.png") as second:
+            assert second is None
+        assert [file.read_text() for file in tmp_path.iterdir()] == ["other 2"]
+    assert claim_of(tmp_path).exists()  # it is the other's
