@@ -8,6 +8,7 @@ import pytest
 from nanostyle.io.image_read import Picture
 from nanostyle.methods.gatys import GatysOptions, gatys
 from nanostyle.methods.masks import composed, guides, mask_of, region_shares
+from nanostyle.models.grain import DEVIATION
 from tests.support.networks import tiny_vgg
 from tests.support.pictures import ART, OTHER_ART, PHOTO
 
@@ -64,7 +65,7 @@ def test_gatys_paints_each_region_in_its_style():
 def test_without_a_region_the_photo_stays():
     options = replace(FEW, iterations=10, tv_weight=0.0)
     dark = list(gatys(PHOTO, [ART], tiny_vgg(), options, masks=[np.full((5, 5), 1e-6, np.float32)]))[-1].pixels
-    np.testing.assert_allclose(dark, PHOTO, atol=1e-3)
+    np.testing.assert_allclose(dark, PHOTO, atol=6 * DEVIATION)  # but for the grain of the start
 
 
 def test_masks_that_are_all_black():
