@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from nanostyle.backend.comm.world import world
 from nanostyle.backend.ordered import in_order
 from nanostyle.cli.again import Again
 from nanostyle.cli.runtime import Runtime
@@ -71,7 +72,7 @@ class Batch:
     Attributes
     ----------
     work
-        Photos and the files of their results.
+        Photos and the files of their results. Of several ranks rank 0 alone knows them, and deals them out.
     alone
         The only photo, where it has been read already.
     again
@@ -90,6 +91,9 @@ class Batch:
 
     def run(self) -> None:
         """Stylize all photos. Of several a bad one is told, and the others go on; then the exit status is 1."""
+        if world().size > 1:
+            self._run_dealt()
+            return
         several = len(self.work) > 1
         progress = Progress(f"{len(self.work)} photos" if several else self.work[0][0].name, quiet=self.runtime.quiet)
         try:
@@ -104,11 +108,39 @@ class Batch:
                         self.failures.append(f"  {path}: {explained(error)}")
         finally:
             progress.close()
-            if self.failures:
-                head = f"Error: {len(self.failures)} of {len(self.work)} photos could not be stylized:"
-                click.echo("\n".join([head, *self.failures]), err=True)
+            self._tell_failures()
         if self.failures:
             raise click.exceptions.Exit(1)
+
+    def _run_dealt(self) -> None:
+        """Stylize all photos, each on the rank that is free; rank 0 tells of them."""
+        count = len(self.work)
+        progress = Progress(f"{count} photos", quiet=self.runtime.quiet)
+        try:
+            for done, ((path, _), (lines, failure)) in enumerate(world().deal(self.work, self._made), 1):
+                if failure:
+                    lines = [f"{path}: {failure}"]
+                    self.failures.append(f"  {path}: {failure}")
+                for line in lines:
+                    progress.say(line)
+                progress.show(done, count, path.name)
+        finally:
+            progress.close()
+            self._tell_failures()
+        if world().share(bool(self.failures)):
+            raise click.exceptions.Exit(1)
+
+    def _made(self, work: Work) -> tuple[list[str], str]:
+        """Stylize a photo and save the result; returns what to tell of it, and what went wrong."""
+        try:
+            return self._make(work), ""
+        except Exception as error:
+            return [], explained(error)
+
+    def _tell_failures(self) -> None:
+        if self.failures:
+            head = f"Error: {len(self.failures)} of {len(self.work)} photos could not be stylized:"
+            click.echo("\n".join([head, *self.failures]), err=True)
 
     def _begun(self, progress: Progress) -> Generator[Callable[[], None], None, None]:
         """For each photo, in order, the rest of its work: several are worked on at once where that is quicker."""
@@ -152,7 +184,7 @@ class Batch:
         with self.saving.claim(target) as claim:
             if claim is None:
                 return []
-            photo = read_photo(path, self.stylizer.options.size)
+            photo = self.alone or read_photo(path, self.stylizer.options.size)
             result = self.stylizer.stylize(photo, name=self._name(path, photo))
             return [*(f"{path}: {note}" for note in photo.notes), self._saved(result, target)]
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from nanostyle.backend.comm.world import world
 from nanostyle.cli.again import Again, follow
 from nanostyle.cli.batch import Batch, Saving, Work, read_photo
 from nanostyle.cli.options import options_of, overwrite_option, take
@@ -108,17 +109,22 @@ def stylize(
     names = [*(path.stem for path in style_images), *map(label, styles)] or [model.stem if model else ""]
     used = [*style_images, *map(Path, values["masks"])]
     suffix = again.suffix if again else None
-    work = _planned(photos, names, used, output, runtime, suffix=suffix, skip_existing=skip_existing)
-    if not work and save_style is None:
+    work: list[Work] = []
+
+    def plan() -> int:
+        work.extend(_planned(photos, names, used, output, runtime, suffix=suffix, skip_existing=skip_existing))
+        _check_targets(work, overwrite=overwrite or skip_existing)
+        if save_style is not None:
+            check_target(save_style, overwrite=overwrite)
+        return len(work)
+
+    # Rank 0 alone looks for photos and results: a thousand ranks would bring a file server to its knees.
+    count = world().first(plan)
+    if not count and save_style is None:
         return
-    for _, target in work:
-        if target != STANDARD:
-            check_writable(target, overwrite=overwrite or skip_existing)
-    if save_style is not None:
-        check_target(save_style, overwrite=overwrite)
     options = _options(values, runtime)
     # An error in the only photo comes before all work.
-    alone = read_photo(work[0][0], options.size) if len(work) == 1 else None
+    alone = world().first(lambda: read_photo(work[0][0], options.size) if count == 1 else None)
     stylizer = Stylizer([*style_images, *styles], model=model, options=options)
     if again is not None:
         for note in again.compare(stylizer, photos, alone):
@@ -126,10 +132,22 @@ def stylize(
     if save_style is not None:
         if not isinstance(stylizer.style, Style):
             raise click.UsageError("stylize: --save-style is for --style-image with method predict")
-        stylizer.style.save(save_style, overwrite=overwrite)
+        style = stylizer.style
+        world().first(lambda: style.save(save_style, overwrite=overwrite))
     runtime.say(f"{stylizer.title}, device {runtime.device}, {runtime.device.precision}")
-    if work:
+    if count:
         Batch(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing), again).run()
+
+
+def _check_targets(work: Sequence[Work], *, overwrite: bool) -> None:
+    """Raise where a result could not be written. A trial file is written once in each folder, not for each result."""
+    folders: set[tuple[Path, str]] = set()
+    for _, target in work:
+        if target == STANDARD:
+            continue
+        if (target.parent, target.suffix) not in folders or target.exists():
+            check_writable(target, overwrite=overwrite)
+        folders.add((target.parent, target.suffix))
 
 
 def _planned(

@@ -9,15 +9,18 @@ import pickle
 import sys
 import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from nanostyle.backend.comm.dealing import Dealer, prepare
 from nanostyle.backend.comm.launch import RanksLost
 from nanostyle.backend.comm.tree import Block, sum_over_ranks
 from nanostyle.backend.comm.world import World
-from nanostyle.backend.types import Array
+from nanostyle.backend.types import Array, Item, R
 from nanostyle.errors import NanostyleError
 
 T = TypeVar("T")
@@ -75,6 +78,25 @@ class MpiWorld(World):
             return super().total(blocks, shards)
         self._wait(self._all.Ibarrier())
         return sum_over_ranks(self, blocks, shards)
+
+    def deal(self, jobs: Sequence[Item], work: Callable[[Item], R]) -> Iterator[tuple[Item, R]]:
+        """See `World.deal`."""
+        if self.size == 1:
+            yield from super().deal(jobs, work)
+            return
+        from mpi4py.futures import MPICommExecutor
+
+        prepare(work)
+        with ExitStack() as stack:
+            pool = stack.enter_context(MPICommExecutor(self._all, root=0))
+            if pool is None:
+                return  # this rank has worked for rank 0 until there was nothing left
+            dealer: Dealer[Item, R] = Dealer(pool, self.size, jobs, lambda: self.patience)
+            try:
+                yield from dealer.results()
+            except RanksLost:
+                stack.pop_all()  # the pool would wait for them at its end
+                raise
 
     # --- the two movements of a sum -----------------------------------------------------------------------
 
