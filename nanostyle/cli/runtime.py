@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
-from nanostyle.backend.comm.machine import share_of_machine
+from nanostyle.backend.comm.machine import Share, share_of_machine, take_gpu
 from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import PRECISIONS, Device, pick_device
 from nanostyle.backend.threads import set_threads
 from nanostyle.cli.options import debug_option, quiet_option
+from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture
 
 
@@ -41,10 +42,9 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     def run(
         *args: Any, device: str, precision: str, threads: int | None, quiet: bool, debug: bool, **values: Any
     ) -> Any:
-        ranks = world()
-        runtime = Runtime(pick_device(device, precision).use(), quiet or not ranks.is_first)
-        share = share_of_machine()
+        ranks, share = world(), share_of_machine()
         set_threads(threads, default=share.threads)
+        runtime = Runtime(_device(device, precision, share), quiet or not ranks.is_first)
         if share.used < share.there and threads is None:
             runtime.say(
                 f"{share.ranks} ranks use {share.used} of {share.there} processors, as the launcher has bound them;"
@@ -81,3 +81,18 @@ def common(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in options:
         run = option(run)
     return run
+
+
+def _device(wish: str, precision: str, share: Share) -> Device:
+    """The device of this process: of several ranks each has a GPU of its own, or none has one."""
+    ranks = world()
+    if ranks.size > 1 and wish != "cpu":
+        take_gpu(share.place)
+    device = pick_device(wish, precision).use()
+    with_gpu = sum(ranks.gather(device.is_gpu))
+    if with_gpu not in (0, ranks.size):
+        raise NanostyleError(
+            f"device: {with_gpu} of {ranks.size} ranks find a GPU of their own",
+            hint="use one rank a GPU, or {device} cpu",
+        )
+    return device

@@ -172,6 +172,8 @@ class Shards:
     def _move(self, total: Array, *, lr: Number, t: Number, factor: Number) -> None:
         """Move parameters and running averages, by the sum over all shards."""
         found = self._split(total)
+        if module_of(total) is not np:
+            found = [part.copy() for part in found]  # kernels read arrays that begin on a boundary of their memory
         for p, gradient in zip(self._parameters, found, strict=False):
             p.grad = gradient
         self._optimizer.move(lr=lr, t=t, factor=factor)

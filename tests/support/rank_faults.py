@@ -7,17 +7,19 @@ import sys
 
 import numpy as np
 
-from nanostyle.backend.comm.world import launch
+from nanostyle.backend.comm.launch import launch
 from nanostyle.cli import main
 from nanostyle.optim.optimizer import Optimizer
+from nanostyle.training.predict_task import PredictTask
 from nanostyle.training.style_task import StyleTask
 
-SHARD, LAST_STEP = 18, 6  # the third shard of step 5; the steps of the trainings of `support/ranks.py`
+# The third shard of step 5, and the last step, of the trainings of `support/ranks.py`; longer ones have one NaN more.
+SHARD, LATER, LAST_STEP = 18, 50, 6
 
 
-def nan_at(number):
-    inputs, losses = StyleTask.inputs, StyleTask.losses
-    left, now = [number], []
+def nan_at(numbers, task):
+    inputs, losses = task.inputs, task.losses
+    left, now = set(numbers), []
 
     def watched(self, number, count):
         now[:] = [number]
@@ -25,12 +27,12 @@ def nan_at(number):
 
     def changed(self, photos, **options):
         loss, terms = losses(self, photos, **options)
-        if now == left:
-            left.clear()
+        if left.intersection(now):
+            left.difference_update(now)
             loss = loss * np.float32(np.nan)
         return loss, terms
 
-    StyleTask.inputs, StyleTask.losses = watched, changed
+    task.inputs, task.losses = watched, changed
 
 
 def bit_of_a_weight():
@@ -60,7 +62,8 @@ def exception_at(number):
 if __name__ == "__main__":
     fault = sys.argv.pop(1)
     if fault == "nan":
-        nan_at(SHARD)
+        for task in (StyleTask, PredictTask):
+            nan_at((SHARD, LATER), task)
     elif launch().rank == 1:
         bit_of_a_weight() if fault == "bit" else exception_at(SHARD)
     main()

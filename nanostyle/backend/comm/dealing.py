@@ -1,12 +1,14 @@
 """Jobs dealt out to ranks by an executor: who is free gets the next ones, and no rank only manages."""
 
+import math
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any, Generic
+from functools import partial
+from typing import Any, Generic, NamedTuple
 
 from nanostyle.backend.comm.launch import RanksLost
 from nanostyle.backend.types import Item, R
@@ -17,30 +19,60 @@ _WINDOW = 2
 # Seconds that a lot of small jobs is to last, so that a thousand ranks do not ask too often.
 _LOT = 0.2
 
-_work: Callable[[Any], Any]
+# A rank that leaves a lot to the others looks again after so many seconds.
+_PAUSE = 0.005
+
+
+class _Own:
+    """What this rank does with a job, and how long it takes."""
+
+    work: Callable[[Any], Any]
+    count = 0
+    seconds = 0.0
+
+    def mean(self) -> float:
+        return self.seconds / self.count if self.count else 0.0
+
+
+_own = _Own()
 
 
 def prepare(work: Callable[[Any], Any]) -> None:
     """Say what this rank does with a job, before it takes any."""
-    global _work
-    _work = work
+    _own.work, _own.count, _own.seconds = work, 0, 0.0
 
 
-def _do(lot: Sequence[Any]) -> tuple[list[Any], float]:
+class Pace(NamedTuple):
+    """How the work goes on: seconds that a job takes, on average, and seconds until the other ranks have done all."""
+
+    each: float
+    left: float
+
+    def leaves(self) -> bool:
+        """Whether this rank is so slow that the others have done all before it has done one job."""
+        return _own.mean() > max(2 * self.each, self.left)
+
+
+def _do(lot: Sequence[Any], pace: Pace) -> tuple[list[Any], float]:
     """The results of the first jobs of a lot, until it has lasted long enough; and the seconds they took."""
+    if pace.leaves():
+        time.sleep(_PAUSE)
+        return [], 0.0
     begun, results = time.monotonic(), []
     for job in lot:
-        results.append(_work(job))
+        results.append(_own.work(job))
         if time.monotonic() - begun > _LOT:
             break
-    return results, time.monotonic() - begun
+    seconds = time.monotonic() - begun
+    _own.count, _own.seconds = _own.count + len(results), _own.seconds + seconds
+    return results, seconds
 
 
 class Dealer(Generic[Item, R]):
     """The jobs of rank 0 for `ranks` ranks, of which `pool` runs work on all but the first.
 
     A rank that has spent its time on a part of a lot gives the rest back, so a slow one holds up no job but the one it
-    is at. Towards the end lots become single jobs.
+    is at. Towards the end lots become single jobs, and a slow rank leaves them to the others.
     """
 
     def __init__(self, pool: Executor, ranks: int, jobs: Sequence[Item], patience: Callable[[], float]) -> None:
@@ -63,9 +95,10 @@ class Dealer(Generic[Item, R]):
         try:
             while True:
                 with self._lock:
-                    own = self._take(1)
+                    pace = self._pace()
+                    own = [] if pace.leaves() and self._untold else self._take(1)
                 if own:
-                    (result,), seconds = _do(own)
+                    (result,), seconds = _do(own, Pace(pace.each, math.inf))
                     self._note(1, seconds)
                     yield own[0], result
                 while self._untold and not (own and self._finished.empty()):
@@ -90,7 +123,8 @@ class Dealer(Generic[Item, R]):
                     return
                 self._active += 1
                 self._untold += 1
-            self._pool.submit(_do, lot).add_done_callback(lambda future, lot=lot: self._back(lot, future))
+                pace = self._pace()
+            self._pool.submit(_do, lot, pace).add_done_callback(partial(self._back, lot))
 
     def _take(self, count: int = 0) -> list[Item]:
         """The next jobs: so many, or as many as last long enough and leave enough for the others."""
@@ -98,6 +132,10 @@ class Dealer(Generic[Item, R]):
             each = self._seconds / self._done if self._done else _LOT
             count = max(1, min(int(_LOT / max(each, 1e-6)), len(self._left) // (4 * self._ranks)))
         return [self._left.popleft() for _ in range(min(count, len(self._left)))]
+
+    def _pace(self) -> Pace:
+        each = self._seconds / self._done if self._done else math.inf
+        return Pace(each, (len(self._left) + 1) * each / max(1, self._ranks - 1))
 
     def _back(self, lot: list[Item], future: Future[tuple[list[R], float]]) -> None:
         """A lot has come back: in the pool's thread, so that what rank 0 does meanwhile holds nobody up."""

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from nanostyle.backend.comm.world import world
 
+GPUS = "CUDA_VISIBLE_DEVICES"
+
 
 class Share(NamedTuple):
     """What a rank may use of its machine.
@@ -19,22 +21,34 @@ class Share(NamedTuple):
         Processors that the ranks of the machine may use between them, and that the launcher itself may.
     ranks : int
         The ranks of the machine.
+    place : int
+        The number of this rank among those of the machine that see the same GPUs.
     """
 
     threads: int
     used: int
     there: int
     ranks: int
+    place: int
 
 
 def share_of_machine() -> Share:
     """This rank's share of its machine; collective. Ranks that may run on the same processors divide them."""
     own = _processors(0)
     if world().size == 1:
-        return Share(len(own), len(own), len(own), 1)
-    host = socket.gethostname()
-    masks = [mask for name, mask in world().gather((host, own)) if name == host]
-    return Share(threads_of(own, masks), len(set().union(*masks)), len(_processors(os.getppid()) | own), len(masks))
+        return Share(len(own), len(own), len(own), 1, 0)
+    host, gpus = socket.gethostname(), os.environ.get(GPUS)
+    everyone = world().gather((host, own, gpus))
+    masks = [mask for name, mask, _ in everyone if name == host]
+    place = sum((name, seen) == (host, gpus) for name, _, seen in everyone[: world().rank])
+    used, there = set().union(*masks), _processors(os.getppid()) | own
+    return Share(threads_of(own, masks), len(used), len(there), len(masks), place)
+
+
+def take_gpu(place: int) -> None:
+    """Let this process see one GPU alone: that of its place among those it sees. Before anything uses CUDA."""
+    seen = [name for name in os.environ.get(GPUS, "").split(",") if name]
+    os.environ[GPUS] = str(place) if not seen else seen[place] if place < len(seen) else ""
 
 
 def threads_of(own: Set[int], masks: Sequence[Set[int]]) -> int:

@@ -88,7 +88,7 @@ class MpiWorld(World):
 
         prepare(work)
         with ExitStack() as stack:
-            pool = stack.enter_context(MPICommExecutor(self._all, root=0))
+            pool: Any = stack.enter_context(MPICommExecutor(self._all, root=0))
             if pool is None:
                 return  # this rank has worked for rank 0 until there was nothing left
             dealer: Dealer[Item, R] = Dealer(pool, self.size, jobs, lambda: self.patience)

@@ -1,11 +1,13 @@
 """Who works with this process, as launchers tell it; and a process alone."""
 
+import os
+
 import numpy as np
 import pytest
 
 from nanostyle.backend.comm import world as module
 from nanostyle.backend.comm.launch import Launch, launch
-from nanostyle.backend.comm.machine import share_of_machine, threads_of
+from nanostyle.backend.comm.machine import GPUS, share_of_machine, take_gpu, threads_of
 from nanostyle.backend.comm.tree import Block
 from nanostyle.backend.comm.world import World, world
 from tests.support.ranks import LAUNCHED
@@ -80,3 +82,12 @@ def test_ranks_that_may_run_on_the_same_processors_divide_them():
     assert [threads_of(mask, [everything] * 3) for mask in [everything] * 3] == [5, 5, 5]
     assert [threads_of(mask, [half, other]) for mask in (half, other)] == [8, 8]
     assert threads_of({3}, [{3}, {3}]) == 1
+
+
+@pytest.mark.parametrize(
+    ("seen", "place", "left"), [(None, 2, "2"), ("4,5", 1, "5"), ("4,5", 2, ""), ("GPU-a", 0, "GPU-a")]
+)
+def test_a_rank_sees_one_gpu(monkeypatch, seen, place, left):
+    monkeypatch.setenv(GPUS, seen or "")
+    take_gpu(place)
+    assert os.environ[GPUS] == left
