@@ -25,6 +25,7 @@ from nanostyle.io.video.animation import SUFFIXES, is_animation
 from nanostyle.io.video.clip import Clip
 from nanostyle.io.video.encode import CONTAINERS
 from nanostyle.io.video.numbered import holds_frames, is_pattern
+from nanostyle.io.video.parts import Parts
 from nanostyle.io.video.read import open_clip
 from nanostyle.io.video.sinks import FramesSink, sink_of
 from nanostyle.methods.request import StylizeOptions
@@ -120,9 +121,7 @@ def video(
             raise NanostyleError(
                 f"{output} is being made by another run", hint="wait for it, or choose another {output}"
             )
-        run = VideoRun(
-            stylizer, clip, output, options, masks=_masks(tracks), plan=plan, overwrite=overwrite or options.resume
-        )
+        run = VideoRun(stylizer, clip, output, options, masks=_masks(tracks), plan=plan, overwrite=overwrite)
         _follow(run, runtime)
     if report is not None:
         write(report, json.dumps(run.report(), indent=1), overwrite=overwrite)
@@ -132,16 +131,17 @@ def video(
 
 
 def _check_output(source: Path, output: Path, *, overwrite: bool, resume: bool) -> None:
-    """Refuse an output that cannot be written, or is the source."""
+    """Refuse an output that cannot be written, or is the source; frames of a run that goes on are there already."""
     kind = sink_of(output)
     if os.path.realpath(source) == os.path.realpath(output):
         raise ValueError(f"output: {output} is the source, and would be lost; choose another name")
     if kind is not FramesSink:
-        check_target(output, overwrite=overwrite or resume)
+        check_target(output, overwrite=overwrite)
         return
     folder = output.parent if is_pattern(output) else output
     check_target(folder / "frame.png" if folder.is_dir() else folder, overwrite=True)
-    if not (overwrite or resume) and folder.is_dir() and holds_frames(output):
+    goes_on = resume and Parts.of(output).folder.is_dir()
+    if not (overwrite or goes_on) and folder.is_dir() and holds_frames(output):
         raise FileExistsError(f"{output} exists already; choose another output or pass --overwrite")
 
 

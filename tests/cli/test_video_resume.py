@@ -119,3 +119,9 @@ def test_killed_before_the_first_part(folder):
     assert killed(folder, *ARGS, after=0.05)
     finish(start(folder, *ARGS, "--resume"))
     assert len(stamps_of(folder / "out.mp4")) == 18 and PART < 18
+
+
+def test_resume_replaces_nothing(folder):
+    (folder / "out.mp4").write_text("mine")
+    failed(run("video", *ARGS, "--resume", cwd=folder), "out.mp4 exists already")
+    assert (folder / "out.mp4").read_text() == "mine" and not (folder / "out.mp4.parts").exists()
