@@ -139,6 +139,14 @@ def to_host(x: Array) -> npt.NDArray[Any]:
     return on_host
 
 
+def to_staging(x: Array) -> npt.NDArray[Any]:
+    """The array's values as a NumPy array, of a GPU's array in pinned memory; a NumPy array is returned as it is."""
+    if isinstance(x, np.ndarray):
+        return x
+    staged: npt.NDArray[Any] = _gpu("upload").fetched(x)
+    return staged
+
+
 # --- what a GPU does differently ---------------------------------------------------------------------------
 
 

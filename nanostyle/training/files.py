@@ -1,7 +1,6 @@
 """What a training writes: checkpoint, model, log, previews, report. Rank 0 alone writes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from nanostyle.errors import with_hint
@@ -75,7 +74,8 @@ class TrainingFiles:
             title=f"Training of {self._output.name}",
             records=self.log.records,
             previews=self._previews.for_report(step),
-            options=asdict(self._options) | self._task.describe(),
+            options={name: getattr(self._options, name) for name in options_as_json(self._options)}
+            | self._task.describe(),
             skipped=skipped,
         )
         return path

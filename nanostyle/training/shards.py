@@ -17,7 +17,7 @@ import numpy as np
 
 from nanostyle.backend.comm.tree import Block, add_block, block_lengths, shards_of
 from nanostyle.backend.comm.world import Spent, World, world
-from nanostyle.backend.device import Device, module_of, repeated, to_host
+from nanostyle.backend.device import Device, module_of, repeated, to_staging
 from nanostyle.backend.types import Array, Number
 from nanostyle.errors import with_hint
 from nanostyle.nn.module import buffers
@@ -120,7 +120,7 @@ class Shards:
             blocks = self._stopped()
         self._computing = time.perf_counter() - begun
         total = self._world.total(blocks, self._shards)
-        loss, *terms, stop = (to_host(total[-_NUMBERS:]) / self._shards).tolist()
+        loss, *terms, stop = (total[-_NUMBERS:] / self._shards).tolist()
         if stop > 0:
             raise KeyboardInterrupt
         norm, factor = self._optimizer.clip(
@@ -149,7 +149,7 @@ class Shards:
         for shard in self._mine:
             batch = next(photos)
             inputs = self._task.inputs(step * self._shards + shard, len(batch))
-            add_block(blocks, Block(shard, 1, to_host(self._gradient(batch, scale=scale, **inputs))))
+            add_block(blocks, Block(shard, 1, to_staging(self._gradient(batch, scale=scale, **inputs))))
         return blocks
 
     def _compute(self, photos: Array, *, scale: Number, **inputs: Any) -> Array:

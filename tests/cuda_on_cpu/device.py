@@ -176,10 +176,13 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         synchronized("bool()")
         return bool(self.host)
 
-    def get(self) -> np.ndarray[Any, Any]:
+    def get(self, out: np.ndarray[Any, Any] | None = None) -> np.ndarray[Any, Any]:
         """A copy in host memory."""
         synchronized("get()")
-        return self.host.copy()
+        if out is None:
+            return self.host.copy()
+        np.copyto(out, self.host, casting="no")
+        return out
 
     def set(self, value: np.ndarray[Any, Any], stream: Any = None) -> None:
         """Copy from host memory: on another stream than the current one, as late as may be."""

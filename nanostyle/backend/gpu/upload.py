@@ -1,4 +1,4 @@
-"""Copies to a GPU beside its work: from pinned memory, on a stream of their own."""
+"""Copies between a GPU and pinned memory: to it beside its work, on a stream of their own; and from it."""
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +27,7 @@ class _Slot:
         if batch is None:
             return None
         if self._host is None or self._host.shape != batch.shape:
-            memory = cp.cuda.alloc_pinned_memory(batch.nbytes)
-            self._host = np.frombuffer(memory, batch.dtype, batch.size).reshape(batch.shape)
+            self._host = _pinned(batch)
             with stream:  # not memory that work on another stream has given back and still reads
                 self.device = cp.empty(batch.shape, batch.dtype)
         else:
@@ -38,6 +37,19 @@ class _Slot:
         self.device.set(self._host, stream=stream)
         self.copied = stream.record()
         return self
+
+
+def _pinned(like: Array) -> npt.NDArray[Any]:
+    """An array in pinned memory, of the shape and type of `like`, uninitialized."""
+    memory = loaded_cupy().cuda.alloc_pinned_memory(like.nbytes)
+    return np.frombuffer(memory, like.dtype, like.size).reshape(like.shape)
+
+
+def fetched(x: CuPy) -> npt.NDArray[Any]:
+    """The values of `x` in pinned memory: the GPU copies there without a buffer of the driver between."""
+    place = _pinned(x)
+    x.get(out=place)
+    return place
 
 
 def uploaded(batches: Iterator[npt.NDArray[Any]]) -> Generator[Array, None, None]:
