@@ -230,6 +230,11 @@ def perceptual_loss(network: LossNetwork, options: GatysOptions) -> PerceptualLo
     )
 
 
+def gradient_bytes(network: LossNetwork, options: GatysOptions) -> float:
+    """Bytes per pixel of the loss and its gradient."""
+    return loss_gradient(network, perceptual_loss(network, options).layers)
+
+
 def _check(options: GatysOptions) -> None:
     if options.iterations < 0:
         raise ValueError(f"iterations: expected 0 or more, got {options.iterations}")

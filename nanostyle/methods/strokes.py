@@ -73,15 +73,14 @@ def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int 
     check_strokes(strokes)
     size = photo.shape[0], photo.shape[1]
     long = max(size)
-    side = strokes_of(long, strokes)
-    if side == long or strength == 0:
+    first, *larger_sides = _sides(long, strokes)
+    if first == long or strength == 0:
         return render(photo, strength)
-    small = resize(photo, fitted(size, side))
+    small = resize(photo, fitted(size, first))
     painted = render(small, strength)
-    if side > long:
+    if first > long:
         return resize(painted, size)
-    while side < long:
-        side = min(2 * side, long)
+    for side in larger_sides:
         at = fitted(size, side)
         larger = resize(photo, at)
         again = np.clip(resize(painted, at) + larger - resize(small, at), 0, 1)
@@ -92,6 +91,26 @@ def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int 
 def strokes_of(long: int, strokes: int | None) -> int:
     """The long side at which a photo with a long side of `long` pixels is painted first."""
     return min(long, LARGEST_BY_DEFAULT) if strokes is None else strokes
+
+
+def painted_pixels(size: tuple[int, int], strokes: int | None = None, strength: float = 1.0) -> int:
+    """How many pixels `paint` gives to the network for a photo of `size` (height, width).
+
+    With part of the strength the network sees a picture twice: in the style, and in the photo's own.
+
+    >>> painted_pixels((300, 400)), painted_pixels((300, 400), strokes=200)
+    (120000, 270000)
+    """
+    first, *larger = (height * width for height, width in (fitted(size, side) for side in _sides(max(size), strokes)))
+    return first * (2 if 0 < strength < 1 else 1) + 2 * sum(larger)
+
+
+def _sides(long: int, strokes: int | None) -> list[int]:
+    """The long sides at which a photo with that long side is painted, one after another."""
+    found = [strokes_of(long, strokes)]
+    while found[-1] < long:
+        found.append(min(2 * found[-1], long))
+    return found
 
 
 def check_strokes(strokes: int | None) -> None:

@@ -25,6 +25,9 @@ USER_ERRORS = (Refused, NanostyleError, ValueError, OSError, MemoryError)
 QUIET = 10.0
 """Seconds after which a stream without news sends a comment, so that nobody takes it for dead."""
 
+PATIENCE = 5.0
+"""Seconds without a listener after which a tab's job is abandoned."""
+
 _WORDS = {404: "not_found", 405: "method"}
 _log = logging.getLogger("nanostyle.server")
 
@@ -156,20 +159,30 @@ class Watch:
             await self.news(QUIET)
 
 
-async def events(job: Job[Result], ending: Callable[[], bool]) -> AsyncIterator[str]:
-    """The events of a job until it is over: `state` at once, `step` at each change, then its last state; or `bye`."""
-    async with Watch(job) as watch:
-        yield _event("state", job)
-        while not job.over:
-            if await watch.news(QUIET):
-                if not job.over:
-                    yield _event("step", job)
+async def events(
+    job: Job[Result], ending: Callable[[], bool], abandon: Callable[[Job[Result]], None]
+) -> AsyncIterator[str]:
+    """The events of a job until it is over: `state` at once, `step` at each change, then its last state; or `bye`.
+
+    A job of a tab (it has a `client`) is abandoned where nobody has listened for some seconds: the tab is gone.
+    """
+    try:
+        async with Watch(job) as watch:
+            yield _event("state", job)
+            while not job.over:
+                if await watch.news(QUIET):
+                    if not job.over:
+                        yield _event("step", job)
+                else:
+                    yield ": still there\n\n"
+            if ending():
+                yield "event: bye\n\n"
             else:
-                yield ": still there\n\n"
-        if ending():
-            yield "event: bye\n\n"
-        else:
-            yield _event(job.state, job)
+                yield _event(job.state, job)
+    finally:
+        if job.client and not job.over:
+            loop = asyncio.get_running_loop()
+            loop.call_later(PATIENCE, lambda: None if job.listeners else abandon(job))
 
 
 def _event(kind: str, job: Job[Result]) -> str:

@@ -3,8 +3,9 @@
 import asyncio
 import io
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -97,6 +98,7 @@ class Site:
             Route("/api/v1/pictures/{id}", self._show_picture, methods=["GET"]),
             Route("/api/v1/pictures/{id}", self._drop_picture, methods=["DELETE"]),
             Route("/api/v1/jobs", self._begin, methods=["POST"]),
+            Route("/api/v1/forecast", self._forecast, methods=["POST"]),
             Route(job, self._status, methods=["GET"]),
             Route(job, self._cancel, methods=["DELETE"]),
             Route(f"{job}/events", self._events, methods=["GET"]),
@@ -179,9 +181,11 @@ class Site:
     async def _begin(self, request: Request) -> Response:
         order = order_of(from_json(await request.body()))
         job = self._add(order)
-        seconds = self.studio.forecast(order)
         told = {"id": job.id, "kind": job.kind, "position": self.worker.position(job)}
-        return JSONResponse({**told, "forecast": {"seconds": seconds}}, 202)
+        return JSONResponse({**told, "forecast": asdict(self.studio.forecast(order))}, 202)
+
+    async def _forecast(self, request: Request) -> Response:
+        return JSONResponse(asdict(self.studio.forecast(order_of(from_json(await request.body())))))
 
     def _add(self, order: Order) -> Job[Result]:
         self.studio.check(order)
@@ -202,9 +206,8 @@ class Site:
         return JSONResponse(status_of(self._job(request)))
 
     async def _events(self, request: Request) -> Response:
-        return StreamingResponse(
-            answers.events(self._job(request), lambda: self.ending), media_type="text/event-stream"
-        )
+        stream = answers.events(self._job(request), lambda: self.ending, self.worker.cancel)
+        return StreamingResponse(stream, media_type="text/event-stream")
 
     async def _cancel(self, request: Request) -> Response:
         job = self._job(request)
@@ -322,4 +325,4 @@ def _capital(word: str) -> str:
 
 def _upload_told(upload: Upload) -> dict[str, Any]:
     names = ("id", "name", "width", "height", "recipe")
-    return {name: getattr(upload, name) for name in names}
+    return {**{name: getattr(upload, name) for name in names}, "label": _label(PurePath(upload.name).stem)}

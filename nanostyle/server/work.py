@@ -18,6 +18,7 @@ from nanostyle.io.image_write import encode_image, thumbnail_jpeg
 from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.strokes import LARGEST_BY_DEFAULT, SMALLEST
 from nanostyle.server.camera import Cameras
+from nanostyle.server.forecast import Forecast, Forecasts
 from nanostyle.server.guard import Refused
 from nanostyle.server.jobs import Job, Priority, Step
 from nanostyle.server.store import NotFound, Store
@@ -54,7 +55,7 @@ class Studio:
 
     def __init__(self, store: Store, models: Mapping[str, TrainedModel[Any]], device: Device, limits: Limits) -> None:
         self.store, self.models, self.device, self.limits = store, models, device, limits
-        self.seconds_a_pixel: float | None = None
+        self._forecasts = Forecasts(models)
         self._stylizers: OrderedDict[object, Stylizer] = OrderedDict()
         self._styles: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._previews: dict[str, str] = {}
@@ -64,16 +65,13 @@ class Studio:
 
     def check(self, order: Order) -> None:
         """Refuse what cannot be made: pictures, models and styles that are not there, and sizes beyond the limit."""
-        for id in order.photos:
-            upload = self.upload(id)
-            if order.size is not None:
-                height, width = fitted((upload.height, upload.width), order.size)
-                if width * height > self.limits.pixels:
-                    raise Refused(
-                        413, "too_large", f"size: {width} x {height} pixels, the limit is {self.limits.pixels}"
-                    )
+        sizes = [self._size(id, order.size) for id in order.photos]
+        for height, width in sizes:
+            if width * height > self.limits.pixels:
+                raise Refused(413, "too_large", f"size: {width} x {height} pixels, the limit is {self.limits.pixels}")
         for layer in order.layers:
             self._check_layer(layer, order.kind)
+        self._forecasts.check(order, sizes)
 
     def _check_layer(self, layer: Layer, kind: str) -> None:
         for id in filter(None, (layer.painting, layer.mask)):
@@ -98,17 +96,15 @@ class Studio:
         except NotFound:
             raise Refused(404, "not_found", "picture: there is none of that identifier (any more)") from None
 
-    def forecast(self, order: Order) -> float | None:
-        """The seconds that one pass over the photos may take, as the last one did; None before there was one."""
-        if self.seconds_a_pixel is None or order.kind == "refine":
-            return None
-        pixels = 0
-        for id in order.photos:
-            upload = self.upload(id)
-            size = (upload.height, upload.width)
-            height, width = size if order.size is None else fitted(size, order.size)
-            pixels += width * height
-        return pixels * self.seconds_a_pixel
+    def forecast(self, order: Order) -> Forecast:
+        """What an order may take."""
+        return self._forecasts.of(order, [self._size(id, order.size) for id in order.photos])
+
+    def _size(self, id: str, long: int | None) -> tuple[int, int]:
+        """The size (height, width) at which a photo is painted."""
+        upload = self.upload(id)
+        size = (upload.height, upload.width)
+        return size if long is None else fitted(size, long)
 
     # --- the work ---------------------------------------------------------------------------------------------------
 
@@ -146,7 +142,8 @@ class Studio:
         assert last is not None  # there is always a step
         result = last.picture
         if order.kind != "refine":
-            self.seconds_a_pixel = (time.monotonic() - begin) / result.pixels[..., 0].size
+            height, width = result.pixels.shape[:2]
+            self._forecasts.learn(order, (height, width), time.monotonic() - begin)
         if order.kind == "preview":
             self._keep_preview(order, job, result)
         else:

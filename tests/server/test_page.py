@@ -1,17 +1,12 @@
 """The page in a real browser: what a person does with mouse, keys and finger, and what a hostile page tries."""
 
-import base64
 import contextlib
 import io
-import json
 import os
-import socket
 import subprocess
 import tarfile
-import threading
 import time
 import zipfile
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import numpy as np
 import pytest
@@ -21,44 +16,18 @@ if not os.environ.get("CI"):  # there, what is missing is an error
     pytest.importorskip("uvicorn")
     pytest.importorskip("playwright")
 
-import uvicorn
 from playwright.sync_api import Error
 
 from nanostyle.io.recipe import recipe_in
-from tests.support.browser import browser, launched, page, shot
+from tests.support.browser import add, page, settled, shot, shown, style, unfold
 from tests.support.paths import ROOT
-from tests.support.server import TOKEN, application, pixels_of
+from tests.support.server import TOKEN, pixels_of
 
 pytestmark = pytest.mark.browser
 
 PICTURES = ROOT / "docs" / "pictures"
 PHOTO, ART = PICTURES / "photo.jpg", PICTURES / "painting.jpg"
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def site():
-    """The real server, in a thread."""
-    site, app = application(upload=64_000_000, pixels=100_000_000, memory=1_000_000_000)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http="h11", ws="none", lifespan="off", log_config=None, log_level="critical")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    site.port = listening.getsockname()[1]
-    site.address = f"http://127.0.0.1:{site.port}/"
-    yield site
-    site.end()
-    server.should_exit = True
-    thread.join(30)
-    listening.close()
-    site.worker.close()
 
 
 @pytest.fixture
@@ -70,31 +39,6 @@ def opened(chrome, site):
         site.worker.cancel(job)
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A photo of 256 pixels: quick to paint."""
-    path = tmp_path / "cat.png"
-    image = Image.open(PHOTO)
-    image.resize((256, 170)).save(path)
-    return path
-
-
-def add(opened, *photos):
-    opened.set_input_files("#photo-files", [str(photo) for photo in photos])
-    opened.wait_for_function(f"() => window.nanostyle.state.photos.length >= {len(photos)}")
-    opened.wait_for_selector("#viewer:not([hidden])")
-
-
-def style(opened, name, **options):
-    opened.click(f"#styles button[title^='{name}']", **options)
-
-
-def settled(opened):
-    """Wait until no preview is under way, and none is to come."""
-    opened.wait_for_timeout(700)
-    opened.evaluate("() => window.nanostyle.preview.waiting")
-
-
 def strength(opened, value):
     opened.evaluate(
         """(value) => {
@@ -104,23 +48,6 @@ def strength(opened, value):
         }""",
         value,
     )
-
-
-def unfold(opened):
-    opened.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = true))")
-
-
-def shown(opened):
-    """(H, W, 3) of the result that the page shows."""
-    script = """async () => {
-      const image = document.getElementById("result");
-      await image.decode();
-      const canvas = document.createElement("canvas");
-      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
-      canvas.getContext("2d").drawImage(image, 0, 0);
-      return canvas.toDataURL("image/png");
-    }"""
-    return pixels_of(base64.b64decode(opened.evaluate(script).partition(",")[2]))
 
 
 def saved(opened, button):
@@ -199,23 +126,47 @@ def test_two_styles_are_downloaded_as_the_python_api_makes_them(opened, small):
     assert (recipe["photo"], recipe["styles"], recipe["weights"]) == ("cat.png", styles, [0.5, 1])
 
 
+def test_a_named_style_and_a_painting_are_blended(opened, small):
+    import nanostyle
+
+    add(opened, small)
+    style(opened, "Scream")
+    opened.set_input_files("#painting-files", str(ART))
+    opened.wait_for_function("() => window.nanostyle.state.chosen.length === 1")
+    style(opened, "Scream", modifiers=["Control"])
+    png(opened)
+    data = saved(opened, "#download")[1]
+    right = nanostyle.stylize(small, [ART, "scream_munch"], device="cpu")
+    np.testing.assert_allclose(pixels_of(data).astype(int), np.asarray(right.image), atol=1)
+    assert recipe_in(data)["styles"] == ["painting.jpg", "scream_munch"]
+    told = opened.text_content("#command")
+    assert told == "nanostyle stylize cat.png --style-image painting.jpg --style scream_munch --weight 1 --weight 1"
+
+
 def test_the_settings_of_a_result_come_back(opened, small, tmp_path):
     add(opened, small)
     style(opened, "Udnie")
+    style(opened, "Scream", modifiers=["Control"])
+    opened.locator("#chosen input").first.fill("0.5")
     strength(opened, 0.4)
+    opened.fill("#strokes", "5")
+    opened.check("input[name=colors][value=content]")
     png(opened)
     (tmp_path / "result.png").write_bytes(saved(opened, "#download")[1])
     opened.reload()
     opened.wait_for_selector("#styles button img[src]")
     add(opened, tmp_path / "result.png")
     opened.click("text=Use its settings")
-    assert opened.input_value("#strength") == "0.4"
-    assert opened.get_attribute("#styles button[title^='Udnie']", "aria-pressed") == "true"
+    assert (opened.input_value("#strength"), opened.text_content("#strokes-value")) == ("0.4", "huge")
+    assert opened.is_checked("input[name=colors][value=content]") and opened.is_hidden("#offer")
+    chosen = opened.evaluate("() => window.nanostyle.state.chosen.map((style) => [style.name, style.weight])")
+    assert chosen == [["udnie_picabia", 0.5], ["scream_munch", 1]]
 
 
 def test_outside_of_a_painted_mask_the_photo_stays(opened, small):
     add(opened, small)
     style(opened, "Scream")
+    unfold(opened)
     opened.click("#mask-paint")
     box = opened.locator("#view").bounding_box()
     x, y = box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2
@@ -308,12 +259,28 @@ def test_the_camera_is_painted(opened, site):
     style(opened, "Scream")
     unfold(opened)
     opened.click("#camera")
-    opened.wait_for_function("() => window.nanostyle.state.camera?.frames >= 8", timeout=120_000)
+    opened.wait_for_function("() => window.nanostyle.state.camera?.frames >= 20", timeout=120_000)
     side = opened.evaluate("() => window.nanostyle.state.camera.side")
     assert 192 <= side <= 640
     opened.click("#take")
     opened.wait_for_function("() => window.nanostyle.state.photos.length === 1")
     assert opened.evaluate("() => window.nanostyle.state.photo.name") == "camera.jpg"
+
+
+def test_a_photo_of_a_phone_is_upright_and_downloaded_whole(opened, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # held upright, stored on its side
+    lying = Image.open(PHOTO).resize((1600, 1200)).rotate(90, expand=True).resize((1600, 1200))
+    lying.save(tmp_path / "IMG_0001.JPG", "JPEG", exif=exif)
+    add(opened, tmp_path / "IMG_0001.JPG")
+    style(opened, "Wheat")
+    settled(opened)
+    height, width = shown(opened).shape[:2]
+    assert height >= 256 and width == pytest.approx(0.75 * height, abs=1)
+    assert opened.text_content("#download") == "Download 1200 × 1600"
+    opened.wait_for_selector("#forecast:has-text('GB of memory')")
+    name, data = saved(opened, "#download")
+    assert name == "IMG_0001_wheat_field_van_gogh.jpg" and pixels_of(data).shape == (1600, 1200, 3)
 
 
 def test_on_a_phone(chrome, site, small):
@@ -393,64 +360,3 @@ def test_without_the_token_the_page_asks_for_it(chrome, site):
         opened.fill("#token", TOKEN)
         opened.click("#token-dialog button")
         opened.wait_for_selector("#styles button img[src]")
-
-
-HOSTILE = """<!doctype html><meta charset=utf-8><title>hostile</title><iframe src="{0}"></iframe>
-<img id=i src="{0}api/v1/info"><iframe name=t></iframe>
-<form id=f method=post enctype=multipart/form-data target=t action="{0}stylize?style=scream_munch">
-<input name=file value=x></form><script>
-window.tried = (async () => {{
-  const said = [];
-  document.getElementById("f").submit();
-  for (const options of [{{mode: "no-cors", method: "POST", body: "x"}}, {{mode: "cors"}}]) {{
-    try {{
-      const answer = await fetch("{0}api/v1/jobs", options);
-      said.push(answer.type === "opaque" ? "blind" : await answer.text());
-    }} catch {{ said.push("refused"); }}
-  }}
-  const other = window.open("{0}");
-  await new Promise((r) => setTimeout(r, 500));
-  try {{ said.push(other.document.title); }} catch {{ said.push("refused"); }}
-  said.push(await new Promise((r) => {{
-    const socket = new WebSocket("{0}".replace("http", "ws"));
-    socket.onopen = () => r("open");
-    socket.onerror = () => r("refused");
-  }}));
-  said.push(String(document.getElementById("i").naturalWidth));
-  return said;
-}})();
-</script>"""
-
-
-def test_a_hostile_page_gets_nothing(chrome, site):
-    body = HOSTILE.format(site.address).encode()
-
-    class Hostile(BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Hostile) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        before = len(site.worker.jobs), site.store.taken()
-        try:
-            with page(chrome, f"http://127.0.0.1:{server.server_port}/", allow=("",)) as opened:
-                said = opened.evaluate("() => window.tried")
-        finally:
-            server.shutdown()
-            thread.join()
-    assert said[0] in ("blind", "refused") and said[1:] == ["refused", "refused", "refused", "0"], json.dumps(said)
-    assert (len(site.worker.jobs), site.store.taken()) == before
-
-
-def test_a_name_that_is_turned_to_this_machine_is_refused(chrome, site):
-    rebinding = launched(chrome.browser_type, "--host-resolver-rules=MAP evil.example 127.0.0.1")
-    address = f"http://evil.example:{site.port}/"
-    with contextlib.closing(rebinding) as running, page(running, address, allow=("403", "Opener-Policy")) as opened:
-        assert "does not go by that name" in opened.content()

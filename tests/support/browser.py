@@ -1,11 +1,14 @@
 """Debian's chromium, driven by Playwright: pages of which any error in the console is an error of the test."""
 
+import base64
 import contextlib
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.support.server import pixels_of
 
 
 def chromium():
@@ -57,3 +60,45 @@ def shot(opened, name):
     """A picture of the page, where the environment names a folder for them."""
     if folder := os.environ.get("NANOSTYLE_SHOTS"):
         opened.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+# --- what a person does ---------------------------------------------------------------------------------------------
+
+
+def add(opened, *photos):
+    opened.set_input_files("#photo-files", [str(photo) for photo in photos])
+    opened.wait_for_function(f"() => window.nanostyle.state.photos.length >= {len(photos)}")
+    opened.wait_for_function(
+        """() => {
+          const { photo } = window.nanostyle.state;
+          const image = document.getElementById("photo");
+          return photo && image.src && image.alt === `The photo ${photo.name}`;
+        }"""
+    )
+
+
+def style(opened, name, **options):
+    opened.click(f"#styles button[title^='{name}']", **options)
+
+
+def settled(opened):
+    """Wait until no preview is under way, and none is to come."""
+    opened.wait_for_timeout(700)
+    opened.evaluate("() => window.nanostyle.preview.waiting")
+
+
+def unfold(opened):
+    opened.evaluate("() => document.querySelectorAll('details').forEach((d) => (d.open = true))")
+
+
+def shown(opened):
+    """(H, W, 3) of the result that the page shows."""
+    script = """async () => {
+      const image = document.getElementById("result");
+      await image.decode();
+      const canvas = document.createElement("canvas");
+      [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+      canvas.getContext("2d").drawImage(image, 0, 0);
+      return canvas.toDataURL("image/png");
+    }"""
+    return pixels_of(base64.b64decode(opened.evaluate(script).partition(",")[2]))

@@ -2,11 +2,12 @@
 
 import { Failed, client, events, json, picture, setToken, upload } from "./api.js";
 import { Camera, available } from "./camera.js";
-import { $, STROKES, failed, guarded, label, make, on, showImage, showResult, state, tell, viewer } from "./core.js";
+import { $, STROKES, failed, guarded, hideImage, make, on, showImage, showResult, state, tell, viewer } from "./core.js";
 import { Painter } from "./mask.js";
-import { command, maskOf, outputSize } from "./order.js";
+import { command, job, maskOf, outputSize } from "./order.js";
+import { offerRecipe } from "./recipe.js";
 import { preview } from "./preview.js";
-import { batch, download, endWork, refine } from "./work.js";
+import { batch, clock, download, endWork, refine } from "./work.js";
 
 // --- photos ---------------------------------------------------------------------------------------------------
 
@@ -30,18 +31,27 @@ async function choosePhoto(photo) {
   state.masks.clear();
   $("empty").hidden = true;
   $("viewer").hidden = false;
+  preview.stop();
+  hideImage("result");
   const url = await picture(`/api/v1/pictures/${photo.id}?max=2048`);
-  $("result").removeAttribute("src");
+  if (state.photo !== photo) return URL.revokeObjectURL(url); // another one was chosen meanwhile
   showImage("photo", url);
   $("photo").alt = `The photo ${photo.name}`;
   viewer.setSize(photo.width, photo.height);
   viewer.fit();
   viewer.compare(1);
-  tell(`${photo.name}, ${photo.width} × ${photo.height}`);
-  if (photo.recipe) offerRecipe(photo.recipe);
+  $("subject").textContent = `${photo.name}, ${photo.width} × ${photo.height}`;
+  tell(state.chosen.length ? "" : "Now choose a style.");
   $("size").placeholder = Math.max(photo.width, photo.height);
   drawChosen();
   changed();
+  $("offer").hidden = true;
+  if (photo.recipe) offerRecipe(photo.recipe, (chosen) => {
+    state.chosen = chosen;
+    drawStyles();
+    drawChosen();
+    changed();
+  });
 }
 
 function drawStrip() {
@@ -54,22 +64,9 @@ function drawStrip() {
     button.setAttribute("aria-pressed", String(photo === state.photo));
     return make("li", {}, button);
   }));
-  $("batch").disabled = state.photos.length < 2 || !state.chosen.length;
-}
-
-function offerRecipe(recipe) {
-  const strength = Number(recipe.strength);
-  const names = recipe.styles || [];
-  const known = state.styles.filter((style) => names.includes(style.name) || names.includes(style.name + ".jpg"));
-  const button = make("button", { type: "button", textContent: "Use its settings" });
-  button.onclick = () => {
-    state.chosen = known.map((style, i) => ({ ...style, weight: recipe.weights?.[i] || 1 }));
-    if (Number.isFinite(strength)) $("strength").value = strength;
-    drawStyles();
-    drawChosen();
-    changed();
-  };
-  $("message").replaceChildren(`This picture was made with ${names.map(label).join(", ") || "nanostyle"}. `, known.length ? button : "");
+  const many = state.photos.length;
+  $("batch").disabled = many < 2 || !state.chosen.length;
+  $("batch-hint").textContent = many < 2 ? "Add two photos or more." : `${many} photos with these settings.`;
 }
 
 // --- styles ---------------------------------------------------------------------------------------------------
@@ -88,7 +85,7 @@ async function addPaintings(files) {
   for (const file of files) {
     const painting = await upload(file);
     const thumbnail = picture(`/api/v1/pictures/${painting.id}?max=192`);
-    const style = { key: `painting/${painting.id}`, name: painting.name, label: label(painting.name), painting: painting.id, thumbnail };
+    const style = { key: `painting/${painting.id}`, name: painting.name, label: painting.label, painting: painting.id, thumbnail };
     if (!state.styles.some((known) => known.key === style.key)) state.styles.unshift(style);
     choose(style, false);
   }
@@ -200,8 +197,16 @@ function changed() {
   const ready = Boolean(state.photo && state.chosen.length);
   $("download").disabled = !ready;
   $("download").textContent = ready ? `Download ${outputSize().join(" × ")}` : "Download";
+  if (!ready) $("forecast").textContent = "";
   $("command").textContent = command();
   if (ready && !state.work && !state.camera) preview.start(state.photo);
+}
+
+// What the download will take, as the last pictures took.
+async function showForecast() {
+  const { seconds, bytes } = await json("/api/v1/forecast", await job("final", { size: Number($("size").value) || null }));
+  const time = seconds === null ? "" : `about ${clock(seconds)} and `;
+  $("forecast").textContent = `Takes ${time}${(bytes / 1e9).toFixed(1)} GB of memory.`;
 }
 
 // --- camera ---------------------------------------------------------------------------------------------------
@@ -220,12 +225,13 @@ async function toggleCamera() {
     $("empty").hidden = true;
     $("viewer").hidden = false;
     showResult(url);
+    tell(`Camera at ${state.camera?.side ?? 0} pixels`);
     $("result").decode().then(() => {
       const { naturalWidth: w, naturalHeight: h } = $("result");
       if (state.camera && (viewer.width !== w || viewer.height !== h)) viewer.setSize(w, h);
     }).catch(() => {});
   }, (error) => { stopCamera(); failed(error); });
-  $("photo").removeAttribute("src");
+  hideImage("photo");
   viewer.compare(1);
   await state.camera.start();
   $("camera").textContent = "Stop the camera";
@@ -237,10 +243,12 @@ function stopCamera() {
   state.camera = null;
   $("camera").textContent = "Start the camera";
   $("take").hidden = true;
+  if (state.photo) guarded(choosePhoto)(state.photo);
 }
 
 async function take() {
   const file = new File([await state.camera.frame(4096)], "camera.jpg", { type: "image/jpeg" });
+  state.photo = null; // the new one takes its place
   stopCamera();
   await addPhotos([file]);
 }
@@ -273,11 +281,14 @@ function listen() {
   on("keep", "click", () => endWork(true));
   on("camera", "click", toggleCamera);
   on("take", "click", take);
-  on("copy", "click", () => navigator.clipboard.writeText($("command").textContent));
+  on("copy", "click", async () => { await navigator.clipboard.writeText($("command").textContent); tell("Copied."); });
+  for (const id of ["command-kind", "format"]) on(id, "change", () => { $("command").textContent = command(); });
+  preview.shown = guarded(showForecast);
   $("token-dialog").addEventListener("close", guarded(async () => { setToken($("token").value); await begin(); }));
   document.querySelectorAll("#tabs button").forEach((tab) => tab.addEventListener("click", () => {
     document.querySelectorAll("#tabs button").forEach((other) => other.setAttribute("aria-pressed", String(other === tab)));
     $("panel").dataset.tab = tab.dataset.tab;
+    if (tab.dataset.tab === "mask") $("mask-box").open = true;
     document.querySelector("main").scrollTo(0, 0);
   }));
   listenForDrops();

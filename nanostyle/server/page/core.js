@@ -47,14 +47,16 @@ export function showImage(id, url) {
   const image = $(id);
   const old = image.src;
   image.src = url;
+  image.hidden = false;
   if (old.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(old), 1000);
+}
+
+export function hideImage(id) {
+  $(id).removeAttribute("src");
+  $(id).hidden = true;
 }
 
 export function showResult(url) {
   showImage("result", url);
   $("result").style.opacity = 1;
-}
-
-export function label(name) {
-  return name.replace(/\.[^.]*$/, "").replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
 }

@@ -52,13 +52,38 @@ export function outputSize() {
 
 export function command() {
   if (!state.photo || !state.chosen.length) return "Choose a photo and a style.";
-  const quote = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+  const chosen = [...state.chosen].sort((a, b) => Boolean(b.painting) - Boolean(a.painting)); // paintings first, as stylize has them
+  return $("command-kind").value === "curl" ? curl(chosen) : shell(chosen);
+}
+
+const quote = (text) => (/^[\w./:=@-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
+// The settings that differ from their defaults, as [name, value].
+function settings() {
+  const found = [];
+  if (Number($("strength").value) < 1) found.push(["strength", $("strength").value]);
+  if (STROKES[$("strokes").value][1]) found.push(["strokes", String(STROKES[$("strokes").value][1])]);
+  if (document.querySelector("input[name=colors]:checked").value === "content") found.push(["colors", "content"]);
+  if ($("size").value) found.push(["size", $("size").value]);
+  return found;
+}
+
+function shell(chosen) {
   const parts = ["nanostyle stylize", quote(state.photo.name)];
-  for (const style of state.chosen) parts.push(style.painting ? "--style-image" : "--style", quote(style.name));
-  if (state.chosen.length > 1) for (const style of state.chosen) parts.push("--weight", String(style.weight));
-  if (Number($("strength").value) < 1) parts.push("--strength", $("strength").value);
-  if (STROKES[$("strokes").value][1]) parts.push("--strokes", String(STROKES[$("strokes").value][1]));
-  if (document.querySelector("input[name=colors]:checked").value === "content") parts.push("--colors content");
-  if ($("size").value) parts.push("--size", $("size").value);
+  for (const style of chosen) parts.push(style.painting ? "--style-image" : "--style", quote(style.name));
+  if (chosen.length > 1) for (const style of chosen) parts.push("--weight", String(style.weight));
+  for (const [name, value] of settings()) parts.push(`--${name}`, value);
+  return parts.join(" ");
+}
+
+// Of a form the server takes names first, then paintings.
+function curl(chosen) {
+  const parts = ['curl -H "Authorization: Bearer $NANOSTYLE_TOKEN"', `-F ${quote(`file=@${state.photo.name}`)}`];
+  const ordered = [...chosen].sort((a, b) => Boolean(a.painting) - Boolean(b.painting));
+  for (const style of ordered) parts.push(`-F ${quote(style.painting ? `style_image=@${style.name}` : `style=${style.name}`)}`);
+  if (chosen.length > 1) for (const style of ordered) parts.push(`-F weight=${style.weight}`);
+  for (const [name, value] of settings()) parts.push(`-F ${name}=${value}`);
+  const format = $("format").value;
+  parts.push(`-F format=${format}`, `${location.origin}/stylize`, `-o result.${format === "jpeg" ? "jpg" : format}`);
   return parts.join(" ");
 }

@@ -15,6 +15,7 @@ class Preview {
     this.speed = null; // pixels a second, of the last preview
     this.made = 0;
     this.under = null;
+    this.shown = () => {}; // called after each preview
   }
 
   start(photo) {
@@ -70,7 +71,8 @@ class Preview {
     this.speed = pixels / seconds;
     this.made++;
     showResult(url);
-    tell(`Preview at ${side} pixels, ${seconds.toFixed(1)} s`);
+    tell(`Preview at ${Math.round(side)} pixels, ${seconds.toFixed(1)} s`);
+    this.shown();
   }
 }
 

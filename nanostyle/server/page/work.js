@@ -20,8 +20,8 @@ export async function long(wanted, canKeep, shown) {
       }
       if (kind !== "step") return;
       busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
-      const left = data.seconds_left === null ? "" : `, ${clock(data.seconds_left)} left`;
-      tell(`${data.done} of ${data.total}${left}${data.note ? `  ${data.note}` : ""}`);
+      const left = data.seconds_left === null || data.done === data.total ? "" : `${clock(data.seconds_left)} left`;
+      tell([`Step ${data.done} of ${data.total}`, left, data.note].filter(Boolean).join(" · "));
       await shown(id, data);
     }, stop.signal);
   } finally {
@@ -65,7 +65,7 @@ export async function refine() {
     return state.changed();
   }
   await show(last.id);
-  const button = make("button", { type: "button", textContent: "Save it", onclick: guarded(() => save(last.id)) });
+  const button = make("button", { type: "button", className: "primary", textContent: "Save it", onclick: guarded(() => save(last.id)) });
   $("message").replaceChildren("Refined. ", button);
 }
 
