@@ -1,16 +1,18 @@
 """Answers: JSON, files, errors, and the events of a job."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Send
 
 from nanostyle import NanostyleError, Result
 from nanostyle.server.guard import Refused
@@ -159,9 +161,22 @@ class Watch:
             await self.news(QUIET)
 
 
+class EventStream(StreamingResponse):
+    """Events, whose iterator is closed as soon as the client is gone; the garbage collector would let it listen on."""
+
+    def __init__(self, events: AsyncGenerator[str, None]) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._events = events
+
+    async def stream_response(self, send: Send) -> None:
+        """Send the events to the end, or until the client is gone."""
+        async with contextlib.aclosing(self._events):
+            await super().stream_response(send)
+
+
 async def events(
     job: Job[Result], ending: Callable[[], bool], abandon: Callable[[Job[Result]], None]
-) -> AsyncIterator[str]:
+) -> AsyncGenerator[str, None]:
     """The events of a job until it is over: `state` at once, `step` at each change, then its last state; or `bye`.
 
     A job of a tab (it has a `client`) is abandoned where nobody has listened for some seconds: the tab is gone.

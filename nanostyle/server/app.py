@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from nanostyle import NanostyleError, Result, TrainedModel, __version__
@@ -207,7 +207,7 @@ class Site:
 
     async def _events(self, request: Request) -> Response:
         stream = answers.events(self._job(request), lambda: self.ending, self.worker.cancel)
-        return StreamingResponse(stream, media_type="text/event-stream")
+        return answers.EventStream(stream)
 
     async def _cancel(self, request: Request) -> Response:
         job = self._job(request)

@@ -91,7 +91,7 @@ def test_a_browser_that_is_killed_leaves_the_server_at_work(chrome, site, small)
         opened.fill("#refine-size", "64")
         opened.fill("#iterations", "2000")
         opened.click("#refine")
-        opened.wait_for_selector("#keep:not([hidden])")
+        opened.wait_for_selector("#message:has-text('Step')")
         processes = other.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
         (main,) = (process["id"] for process in processes if process["type"] == "browser")
         os.kill(int(main), signal.SIGKILL)
