@@ -206,7 +206,8 @@ function changed() {
 async function showForecast() {
   const { seconds, bytes } = await json("/api/v1/forecast", await job("final", { size: Number($("size").value) || null }));
   const time = seconds === null ? "" : `about ${clock(seconds)} and `;
-  $("forecast").textContent = `Takes ${time}${(bytes / 1e9).toFixed(1)} GB of memory.`;
+  const memory = bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  $("forecast").textContent = `Takes ${time}${memory} of memory.`;
 }
 
 // --- camera ---------------------------------------------------------------------------------------------------
