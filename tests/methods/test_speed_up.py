@@ -45,7 +45,7 @@ def test_equal_loss():
     [row] = speed_ups(as_after_two, PHOTO, PAINTING, tiny_vgg(), sizes=(32,), rounds=1, limit=10)
     assert row.equal_loss in (2, 3)
     [row] = speed_ups(lambda photo: photo, PHOTO, PAINTING, tiny_vgg(), sizes=(32,), rounds=1, limit=3)
-    assert row.equal_loss == 0
+    assert row.equal_loss in (0, 1)  # the method starts at the photo with grain, which the bare photo may beat
 
 
 def table(*words):
