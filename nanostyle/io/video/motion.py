@@ -70,14 +70,16 @@ class Motion:
 
     def _vectors(self, found: Any) -> Vectors:
         vectors = np.zeros((*self._blocks, 2), np.float32)
-        for side in found.side_data:
-            table = side.to_ndarray()
-            table = table[table["source"] < 0]  # the others point to the frame after
-            row = table["dst_y"] // (BLOCK * self._scale)
-            column = table["dst_x"] // (BLOCK * self._scale)
-            for axis, name in enumerate("yx"):
-                moved = table[f"src_{name}"].astype(np.float32) - table[f"dst_{name}"]
-                vectors[row, column, axis] = moved / self._scale
+        side = found.side_data.get("MOTION_VECTORS")
+        if side is None:  # nothing was found
+            return vectors
+        table = side.to_ndarray()
+        table = table[table["source"] < 0]  # the others point to the frame after
+        row = table["dst_y"] // (BLOCK * self._scale)
+        column = table["dst_x"] // (BLOCK * self._scale)
+        for axis, name in enumerate("yx"):
+            moved = table[f"src_{name}"].astype(np.float32) - table[f"dst_{name}"]
+            vectors[row, column, axis] = moved / self._scale
         return vectors
 
 
