@@ -136,7 +136,8 @@ def test_ctrl_c_among_several_photos_leaves_whole_results_alone(folder):
     with subprocess.Popen(
         [sys.executable, "-m", "nanostyle", "stylize", *args],
         cwd=folder,
-        env=environment(NANOSTYLE_THREADS="2"),
+        # A signal may come between the opening of a file and the `with` that closes it, which Python warns of.
+        env=environment(NANOSTYLE_THREADS="2", PYTHONWARNINGS="error,ignore::ResourceWarning"),
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -350,7 +350,8 @@ def test_weights_for_many_tiles_are_kept_from_the_second_time_on(monkeypatch):
     other = w.copy()
     other.flags.writeable = False
     monkeypatch.setattr(winograd, "KEPT_BYTES", winograd._kept_bytes() + second.nbytes - 1)
-    assert len({id(winograd.weights_of(other, transforms, winograd.AMORTIZED)) for _ in range(3)}) > 1
+    given = [winograd.weights_of(other, transforms, winograd.AMORTIZED) for _ in range(3)]
+    assert len({id(weights) for weights in given}) > 1
     assert winograd._frozen[next(reversed(winograd._frozen))][1] is None
 
 
