@@ -21,6 +21,8 @@ _COLORS = {
     "tv": "#2ca02c",
     "grid": "#8c564b",
     "photo": "#9467bd",
+    "palette": "#e377c2",
+    "pan": "#ff7f0e",
 }
 
 
