@@ -5,8 +5,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-# In percent of the lines that can run: 2 below what the tests reach without those of the emulator, of the kernels, of the
-# measurements, of the browser and of several ranks. Kernels run through the emulator and are not Python.
+# In percent of the lines that can run: 2 below what the tests reach without those of the emulator, of the kernels, of
+# the measurements, of the browser and of several ranks. Kernels run through the emulator and are not Python.
 FLOORS = {
     "api": 98,
     "autograd": 97,
