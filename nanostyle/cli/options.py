@@ -44,6 +44,17 @@ def take(options: type[D], values: dict[str, Any], **fixed: Any) -> D:
 debug_option = click.option("--debug", is_flag=True, help="Show the whole traceback of an error.")
 quiet_option = click.option("--quiet", is_flag=True, help="Write nothing but errors.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace files that exist.")
+style_image_option = click.option(
+    "--style-image",
+    "style_images",
+    metavar="ART",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A painting. Repeat it to blend several.",
+)
+model_option = click.option(
+    "--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: built in."
+)
 
 
 def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from nanostyle.backend.comm.world import world
 from nanostyle.cli.again import Again, follow
 from nanostyle.cli.batch import Batch, Saving, Work, read_photo
-from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
 from nanostyle.io.atomic import check_target
@@ -33,14 +33,7 @@ from nanostyle.models.style import Style
     callback=follow,
     help="Repeat an earlier result by its recipe, or do the same to other photos. Options that are given go first.",
 )
-@click.option(
-    "--style-image",
-    "style_images",
-    metavar="ART",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A painting. Repeat it to blend several.",
-)
+@style_image_option
 @click.option(
     "--style",
     "styles",
@@ -49,7 +42,7 @@ from nanostyle.models.style import Style
     help="A style of a trained model (see `nanostyle styles`), or a file of --save-style. Repeat it to blend several;"
     " beside --style-image it comes after the paintings.",
 )
-@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: built in.")
+@model_option
 @click.option(
     "--save-style",
     metavar="FILE.h5",

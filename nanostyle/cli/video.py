@@ -14,7 +14,7 @@ from typing import Any
 import click
 import numpy as np
 
-from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import Progress, clock
 from nanostyle.errors import NanostyleError
@@ -57,18 +57,11 @@ class _Time(click.ParamType[float]):
 @click.command(short_help="Stylize a video, an animation, or numbered frames.")
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The result; see above.")
-@click.option(
-    "--style-image",
-    "style_images",
-    metavar="ART",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="A painting. Repeat it to blend several.",
-)
+@style_image_option
 @click.option(
     "--style", "styles", metavar="NAME|FILE", multiple=True, help="A style of a trained model, or a saved style."
 )
-@click.option("--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: built in.")
+@model_option
 @click.option(
     "--mask",
     "masks",
