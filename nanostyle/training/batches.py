@@ -5,6 +5,7 @@ resumes at step n gets the batches that it would have got without the stop.
 """
 
 import math
+import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +27,9 @@ _ORDER, _CROP, STYLES = 1, 2, 3
 
 # Batches that are decoded ahead.
 _AHEAD = 3
+
+# What the names of the threads that decode begin with.
+_THREADS = "decode"
 
 _ZOOM = 1.5
 
@@ -91,7 +95,7 @@ class Pictures:
         NanostyleError
             None of the pictures can be used; the message says why the first cannot.
         """
-        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix=_THREADS)
         ahead: deque[list[Future[Pixels]]] = deque()
         coming = iter(steps)
         try:
@@ -101,7 +105,8 @@ class Pictures:
                     ahead.append([pool.submit(self.crop, step, i) for i in range(self._batch)])
                 yield np.stack([future.result() for future in ahead.popleft()])
         finally:
-            pool.shutdown(cancel_futures=True)
+            # The garbage collector may close the iterator in one of these threads, which cannot wait for itself.
+            pool.shutdown(wait=not threading.current_thread().name.startswith(_THREADS), cancel_futures=True)
 
     def crop(self, step: int, i: int) -> Pixels:
         """The crop `(size, size, 3)` at place `i` of the batch of `step`; raises as `batches` does."""

@@ -33,14 +33,22 @@ class Running:
             stderr=subprocess.PIPE,
             text=True,
         )
+        try:
+            self.address, self.token = self._address()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _address(self):
+        """Address and token, from the first line that names them: Python may warn of a browser it left running."""
         self.said = []
         for line in self.process.stderr:
             self.said.append(line.strip())
             if "Ctrl-C" in line:
                 break
-        found = re.match(r"(https?://[^/]+)/(?:#(\S+))?", self.said[0] if self.said else "")
+        found = [match for line in self.said if (match := re.match(r"(https?://[^/]+)/(?:#(\S+))?", line))]
         assert found, self.said
-        self.address, self.token = found[1], found[2]
+        return found[0][1], found[0][2]
 
     def ask(self, path, data=None, method=None):
         request = urllib.request.Request(self.address + path, data, method=method)

@@ -1,5 +1,6 @@
 import itertools
 import os
+import queue
 import threading
 from contextlib import closing
 from itertools import islice
@@ -140,6 +141,27 @@ def test_the_threads_end_with_the_iterator(photos):
     assert decoding()
     batches.close()
     assert not decoding()
+
+
+def test_a_thread_that_decodes_may_close_the_iterator(photos, monkeypatch):
+    """As the garbage collector does where it happens to run in such a thread."""
+    pictures, given, ends = Pictures(photos, batch=1, size=32, seed=0), threading.Event(), queue.Queue()
+    crop = pictures.crop
+
+    def closing_crop(step, i):
+        if step == 1:
+            given.wait(10)
+            try:
+                ends.put(batches.close())
+            except RuntimeError as error:
+                ends.put(error)
+        return crop(step, i)
+
+    monkeypatch.setattr(pictures, "crop", closing_crop)
+    batches = pictures.batches(itertools.count())
+    next(batches)
+    given.set()
+    assert ends.get(timeout=10) is None
 
 
 # --- colors ------------------------------------------------------------------------------------------------
