@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from nanostyle.api import stylize_iter as stylize_iter
     from nanostyle.api import train as train
     from nanostyle.errors import NanostyleError as NanostyleError
-    from nanostyle.methods.gatys import GatysOptions as GatysOptions
-    from nanostyle.methods.request import EvaluateOptions as EvaluateOptions
+    from nanostyle.methods.gatys_options import GatysOptions as GatysOptions
     from nanostyle.methods.request import StylizeOptions as StylizeOptions
     from nanostyle.methods.result import Progress as Progress
     from nanostyle.methods.result import Result as Result
+    from nanostyle.methods.scoring import EvaluateOptions as EvaluateOptions
     from nanostyle.methods.stylizer import Stylizer as Stylizer
     from nanostyle.models.base import TrainedModel as TrainedModel
     from nanostyle.models.style import Style as Style
@@ -36,9 +36,9 @@ _HOMES = {
     "evaluate": "api",
     "Stylizer": "methods.stylizer",
     "StylizeOptions": "methods.request",
-    "GatysOptions": "methods.gatys",
+    "GatysOptions": "methods.gatys_options",
     "TrainOptions": "training.options",
-    "EvaluateOptions": "methods.request",
+    "EvaluateOptions": "methods.scoring",
     "Result": "methods.result",
     "Progress": "methods.result",
     "Style": "models.style",

@@ -18,9 +18,9 @@ from nanostyle.io.sources import Source, name_of, read_source
 from nanostyle.methods.choice import Model
 from nanostyle.methods.evaluate import Score
 from nanostyle.methods.modes import train_mode
-from nanostyle.methods.request import EvaluateOptions, StylizeOptions
+from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import Progress, Result
-from nanostyle.methods.scoring import score_model
+from nanostyle.methods.scoring import EvaluateOptions, score_model
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.wanted import Wanted
 from nanostyle.models.base import IDENTITY, TrainedModel

@@ -34,7 +34,8 @@ from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing
 from nanostyle.io.pictures import find_pictures
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import STYLE_LAYERS, LossNetwork
 from nanostyle.nets.vgg_config import check_features

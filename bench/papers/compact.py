@@ -22,7 +22,8 @@ from nanostyle.io.atomic import replacing, sha256
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.loss_network import loss_network
 from nanostyle.models.registry import find
 from nanostyle.nets.perceptual import PerceptualLoss, PixelObjective, StyleTarget

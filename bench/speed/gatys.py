@@ -12,7 +12,8 @@ from bench.speed.networks import as_torch
 from bench.speed.pairing import CHANNELS_LAST, OURS, Results, Run, Work, main
 from bench.speed.torch_nets import Features, perceptual_loss, targets, tensor
 from nanostyle.diagnostics.speed import gatys_objective, picture, vgg19
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.nets.cost import vgg_flops
 
 

@@ -12,7 +12,7 @@ from nanostyle.errors import NanostyleError, with_hint
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import Picture
 from nanostyle.io.recipe import read_recipe
-from nanostyle.methods.gatys import GatysOptions
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.models.registry import FILES, places

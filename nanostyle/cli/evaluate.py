@@ -13,7 +13,7 @@ from nanostyle.cli.options import options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.io.atomic import check_target, write
 from nanostyle.methods.evaluate import Score
-from nanostyle.methods.request import EvaluateOptions
+from nanostyle.methods.scoring import EvaluateOptions
 
 
 @click.command("evaluate")

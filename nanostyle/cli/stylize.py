@@ -15,7 +15,7 @@ from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
 from nanostyle.io.atomic import check_target
 from nanostyle.io.image_write import check_writable
-from nanostyle.methods.gatys import GatysOptions
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import QUALITY
 from nanostyle.methods.stylizer import Stylizer

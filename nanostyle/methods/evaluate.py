@@ -8,7 +8,8 @@ import numpy as np
 
 from nanostyle.backend.device import CPU, Device, to_device, to_host
 from nanostyle.backend.types import Pixels
-from nanostyle.methods.gatys import GatysOptions, gatys, perceptual_loss
+from nanostyle.methods.gatys import gatys, perceptual_loss
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.nets.perceptual import PixelObjective, StyleTarget
 from nanostyle.nets.vgg import LossNetwork
 

@@ -9,7 +9,8 @@ from nanostyle.backend.device import CPU, Device
 from nanostyle.backend.types import Pixels
 from nanostyle.io.resample import resize
 from nanostyle.methods.evaluate import evaluate
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.nets.vgg import LossNetwork
 
 SIZES = (256, 512, 1024)

@@ -18,7 +18,6 @@ from nanostyle.io.resample import resize
 from nanostyle.io.sources import Source, name_of, read_source, recorded_name
 from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
-from nanostyle.methods.gatys import Step, gatys
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
 from nanostyle.methods.one_pass import Paint, blends, painter
 from nanostyle.methods.preview import preview_of
@@ -252,6 +251,8 @@ class Stylizer:
         }
 
     def _prepare_gatys(self, styles: Sequence[Pixels]) -> None:
+        from nanostyle.methods.gatys import Step, gatys  # on use: one pass is done sooner without it
+
         options = self.options
         if options.colors == "content" and options.gatys.init == "content":
             # Who keeps the photo's colors starts from them.
@@ -261,6 +262,9 @@ class Stylizer:
         path = find(options.loss_net, LOSS_NETWORKS) if options.loss_net else default_loss_network()
         self.title = f"method gatys, loss network {path}"
         network = loss_network(path, pooling=options.pooling, padding=options.padding, device=self.device)
+
+        def pixels_of(step: Step, photo: Pixels, masks: Sequence[Mask]) -> Pixels:
+            return within(photo, step.pixels, masks) if masks else step.pixels
 
         def work(pixels: Pixels, masks: Sequence[Mask]) -> Generator[_Stage, None, None]:
             steps = gatys(
@@ -274,7 +278,7 @@ class Stylizer:
             )
             for step in steps:
                 facts = {"iteration": step.iteration, "loss": step.loss, "terms": step.terms}
-                made = partial(_pixels_of, step, pixels, masks)
+                made = partial(pixels_of, step, pixels, masks)
                 yield step.iteration, step.iterations, step.loss, step.terms, facts, made
 
         self._work = work
@@ -290,10 +294,6 @@ class Stylizer:
 
 _Stage: TypeAlias = tuple[int, int, float | None, dict[str, float], dict[str, Any], Callable[[], Pixels]]
 """Steps done and planned, loss and terms, what the recipe says of them, and the picture so far."""
-
-
-def _pixels_of(step: Step, photo: Pixels, masks: Sequence[Mask]) -> Pixels:
-    return within(photo, step.pixels, masks) if masks else step.pixels
 
 
 def _style_of(model: TrainedModel[Any], wanted: Wanted, painting: Picture | None) -> Any:

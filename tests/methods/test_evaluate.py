@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nanostyle.methods.evaluate import evaluate
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from tests.support.networks import tiny_vgg
 from tests.support.pictures import ART, OTHER_ART, PHOTO
 

@@ -10,7 +10,8 @@ from nanostyle.autograd.gradcheck import gradcheck
 from nanostyle.autograd.ops import gram, total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.methods.color_transfer import in_colors_of
-from nanostyle.methods.gatys import Diverged, GatysOptions, gatys, perceptual_loss
+from nanostyle.methods.gatys import Diverged, gatys, perceptual_loss
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.grain import DEVIATION, draw_grain
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import loss_network

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nanostyle.io.image_read import Picture
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.masks import composed, guides, mask_of, region_shares
 from nanostyle.models.grain import DEVIATION
 from tests.support.networks import tiny_vgg

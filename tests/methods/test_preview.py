@@ -7,7 +7,8 @@ from PIL import Image
 import nanostyle
 from nanostyle.io.resample import resize
 from nanostyle.methods import preview
-from nanostyle.methods.gatys import GatysOptions, perceptual_loss
+from nanostyle.methods.gatys import perceptual_loss
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.loss_network import loss_network
 from tests.support.paths import ROOT
 

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 from nanostyle.cli import command
 from nanostyle.io.resample import resize
 from nanostyle.methods import speed_up
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.speed_up import SpeedUp, speed_ups
 from tests.support.networks import tiny_vgg
 from tests.support.paths import ROOT

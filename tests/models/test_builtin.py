@@ -8,7 +8,8 @@ from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import load_image
 from nanostyle.io.weights import load_weights
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.importers.vgg import convert
 from nanostyle.models.loss_network import default_loss_network, loss_network
 from nanostyle.models.multistyle import load_multistyle

@@ -28,7 +28,8 @@ from nanostyle.io.pictures import find_pictures
 from nanostyle.io.resample import resize
 from nanostyle.io.weights import load_weights
 from nanostyle.methods.feedforward import train_feedforward
-from nanostyle.methods.gatys import GatysOptions, gatys
+from nanostyle.methods.gatys import gatys
+from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.multistyle import Model
 from nanostyle.models.predictor import Predictor
 from nanostyle.nets.cost import loss_gradient, transformer_pass
