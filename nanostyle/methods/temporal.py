@@ -7,7 +7,7 @@ with its predecessor. At a cut all of that begins anew.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ from nanostyle.backend.types import Pixels
 from nanostyle.io.image_write import to_image
 from nanostyle.io.video.clip import Frame8
 from nanostyle.io.video.motion import BLOCK, Vectors
+from nanostyle.methods.warp import Field, mixed
 from nanostyle.models.shift import STILL, Shift
 
 Stability: TypeAlias = Literal["off", "lock", "on", "high"]
@@ -35,11 +36,17 @@ TOLERANCE = 10 / 255
 CUT = 0.25
 """The mean agreement below which two frames belong to different scenes."""
 
-_Mesh: TypeAlias = list[tuple[tuple[int, int, int, int], tuple[float, ...]]]
-
 # Two differences, in steps of 8 bits, that are alike; and how many times as much is clearly more.
 _NEAR, _MUCH_WORSE = 2, 4
-_RADIUS = 2  # of the box over which differences are averaged
+_RADIUS = 2  # of the box over which differences are summed
+_PIXEL = 3  # numbers that are summed for a pixel, one for each color
+_BOX = _PIXEL * (2 * _RADIUS + 1) ** 2  # and for a box
+
+# By the sum of the differences in a box: how well frames agree, 0 to 255; by that the share of the old result, of 256.
+_AGREEMENT = np.rint(255 * np.exp(-((np.arange(255 * _BOX + 1) / (255 * _BOX * TOLERANCE)) ** 2))).astype(np.uint8)
+_SHARE = np.rint(256 * KEPT / 255 * np.arange(256)).astype(np.uint32)
+
+_Sums: TypeAlias = npt.NDArray[np.int16]
 
 
 @dataclass(eq=False)
@@ -77,18 +84,18 @@ class Planned:
         The frame.
     shift : Shift
         How far the picture has moved since the last cut.
-    agreement : (H, W) or None
-        How well the frame agrees with the one before, 0 to 1; None at a cut, and where it is not followed.
-    mesh : list
-        Rectangles of the frame, and where each was in the frame before.
+    agreement : (H, W) uint8 or None
+        How well the frame agrees with the one before; None at a cut, and where it is not followed.
+    field : Field or None
+        Where each pixel was in the frame before; None where `agreement` is.
     change : float
         How much the frame changed where it agrees with the one before: rms, of 255.
     """
 
     frame: Frame8
     shift: Shift = STILL
-    agreement: npt.NDArray[np.float32] | None = None
-    mesh: _Mesh = field(default_factory=list)
+    agreement: Frame8 | None = None
+    field: Field | None = None
     change: float = 0.0
 
     @property
@@ -148,42 +155,38 @@ class Stabilizer:
             return Planned(frame)
         before, (down, right) = last
         vectors = _smoothed(vectors) if vectors is not None else _whole_or_still(before, frame)
-        mesh = _mesh(vectors)
-        moved = _moved(before, mesh, Image.Resampling.BILINEAR)
-        difference = _box_mean(_apart(frame, moved))
-        agreement = np.exp(-((difference / np.float32(255 * TOLERANCE)) ** 2)) * _inside(vectors, frame.shape)
+        field = Field(vectors, (frame.shape[0], frame.shape[1]))
+        moved = field.soft(before)
+        difference = _box_sum(_apart(frame, moved))
+        agreement = _AGREEMENT[difference] * field.inside
         y, x = (float(value) for value in np.median(vectors.reshape(-1, 2), axis=0))
         agreement[_hidden(vectors, (y, x), difference, before, frame)] = 0
-        if agreement.mean() < CUT:
+        if agreement.mean() < 255 * CUT:
             return Planned(frame)
         shift = Shift(down + y, right + x, subpixel=self.stability == "high")
         self._last = frame, (shift.y, shift.x)
-        return Planned(frame, shift, agreement, mesh, _change(frame, moved, agreement))
+        return Planned(frame, shift, agreement, field, _change(frame, moved, agreement))
 
     def finish(self, planned: Planned, result: Frame8) -> Frame8:
         """The result of a frame that was planned and painted: blended with the one before. In the order of `plan`."""
         last, self.flicker = self.memory, None
-        if planned.agreement is not None and last is not None:
-            moved = _moved(last.result, planned.mesh, Image.Resampling.BICUBIC)
+        if planned.agreement is not None and planned.field is not None and last is not None:
+            moved = planned.field.sharp(last.result)
             if self.stability != "lock":
-                result = _blended(result, moved, planned.agreement)
+                # The new result with the old one, moved with the picture, where frames agree.
+                result = mixed(result, moved, _SHARE[planned.agreement])
             self.flicker = Flicker(planned.change, _change(result, moved, planned.agreement))
         if self.stability != "off":
             self.memory = Memory(planned.frame, result, (planned.shift.y, planned.shift.x))
         return result
 
 
-def _blended(result: Frame8, moved: Frame8, agreement: npt.NDArray[np.float32]) -> Frame8:
-    """The new result with the old one, moved with the picture, where frames agree."""
-    mixed: Pixels = result + (KEPT * agreement)[..., None] * (moved - result.astype(np.float32))
-    rounded: Frame8 = np.clip(np.floor(mixed + np.float32(0.5)), 0, 255).astype(np.uint8)
-    return rounded
-
-
-def _change(now: Frame8, before: Frame8, agreement: npt.NDArray[np.float32]) -> float:
-    """The rms difference of two frames, weighted by their agreement."""
-    squares = ((now.astype(np.float32) - before) ** 2).mean(axis=-1)
-    return float(np.sqrt((agreement * squares).sum() / max(float(agreement.sum()), 1e-6)))
+def _change(now: Frame8, before: Frame8, agreement: Frame8) -> float:
+    """The rms difference of two frames, weighted by their agreement; every other row and column tells enough."""
+    now, before, agreement = (array[::2, ::2] for array in (now, before, agreement))
+    squares = _between(now, before).reshape(-1, _PIXEL).astype(np.float32) ** 2
+    weights = agreement.ravel().astype(np.float32)
+    return float(np.sqrt((weights @ squares).sum() / max(_PIXEL * float(weights.sum()), 1e-6)))
 
 
 # --- motion -------------------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ def _smoothed(vectors: Vectors) -> Vectors:
     rows, columns = vectors.shape[:2]
     around = np.pad(vectors, ((1, 1), (1, 1), (0, 0)), mode="edge")
     nine = [around[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    smoothed: Vectors = np.median(nine, axis=0).astype(np.float32)
+    smoothed: Vectors = np.partition(nine, 4, axis=0)[4]
     return smoothed
 
 
@@ -235,53 +238,10 @@ def whole_shift(before: npt.NDArray[np.float32], now: npt.NDArray[np.float32]) -
     return y, x
 
 
-def _mesh(vectors: Vectors) -> _Mesh:
-    """Rectangles of the frame and the quadrangles that they come from: motion is bilinear between centers of blocks.
-
-    Neighbors in a row that move alike are one rectangle.
-    """
-    around = np.pad(vectors, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    corners = (around[:-1, :-1] + around[1:, :-1] + around[:-1, 1:] + around[1:, 1:]) / 4
-    same = (corners[:-1] == corners[1:]).all(-1)  # from each corner to the one below
-    alike = same[:, :-1] & same[:, 1:] & (corners[:-1, :-1] == corners[:-1, 1:]).all(-1)
-    table = corners.tolist()
-    rows, columns = vectors.shape[:2]
-    mesh: _Mesh = []
-    for i in range(rows):
-        begin = 0
-        for j in range(columns):
-            if j + 1 < columns and alike[i, j] and alike[i, j + 1]:
-                continue
-            top, left, bottom, right = i * BLOCK, begin * BLOCK, (i + 1) * BLOCK, (j + 1) * BLOCK
-            (ay, ax), (by, bx) = table[i][begin], table[i + 1][begin]
-            (cy, cx), (dy, dx) = table[i + 1][j + 1], table[i][j + 1]
-            source = (left + ax, top + ay, left + bx, bottom + by, right + cx, bottom + cy, right + dx, top + dy)
-            mesh.append(((left, top, right, bottom), source))
-            begin = j + 1
-    return mesh
-
-
-def _moved(pixels: Frame8, mesh: _Mesh, how: Image.Resampling) -> Frame8:
-    height, width = pixels.shape[:2]
-    (_, _, right, bottom), _ = mesh[-1]
-    image = Image.fromarray(pixels).transform((right, bottom), Image.Transform.MESH, mesh, how)
-    return np.asarray(image)[:height, :width]
-
-
-def _inside(vectors: Vectors, shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
-    """Where a frame of `shape` comes from within the frame before."""
-    known: npt.NDArray[np.bool_] = np.ones(shape[:2], bool)
-    for axis, length in enumerate(shape[:2]):
-        moved = np.repeat(np.repeat(vectors[..., axis], BLOCK, 0), BLOCK, 1)[: shape[0], : shape[1]]
-        place = np.arange(length, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1)) + moved
-        known &= (place >= 0) & (place <= length - 1)
-    return known
-
-
 def _hidden(
     vectors: Vectors,
     whole: tuple[float, float],
-    difference: npt.NDArray[np.float32],
+    difference: _Sums,
     before: Frame8,
     frame: Frame8,
 ) -> tuple[npt.NDArray[np.intp], ...]:
@@ -294,30 +254,40 @@ def _hidden(
     if (vectors == np.asarray(whole, np.float32)).all():
         return (np.empty(0, np.intp),) * 2
     if whole != (0, 0):
-        how = Image.Transform.AFFINE, (1, 0, whole[1], 0, 1, whole[0]), Image.Resampling.BILINEAR
-        before = np.asarray(Image.fromarray(before).transform((width, height), *how))
+        before = Field(np.full_like(vectors, whole), (height, width)).soft(before)
     still = _apart(frame, before)
-    rows, columns = np.nonzero(_box_mean(still) > _MUCH_WORSE * (difference + _NEAR))
+    limit = (difference.astype(np.int32) + _NEAR * _BOX) * _MUCH_WORSE
+    rows, columns = np.nonzero(_box_sum(still) > limit)
     source = []
     for place, axis, length in ((rows, 0, height), (columns, 1, width)):
         moved = vectors[rows // BLOCK, columns // BLOCK, axis] - whole[axis]
         source.append(np.clip(np.rint(place + moved), 0, length - 1).astype(np.intp))
-    taken = still[source[0], source[1]] <= difference[rows, columns] + _NEAR
+    limit = difference[rows, columns].astype(np.int32) + _NEAR * _BOX
+    taken = still[source[0], source[1]].astype(np.int32) * (_BOX // _PIXEL) <= limit
     return rows[taken], columns[taken]
 
 
-def _apart(one: Frame8, other: Frame8) -> npt.NDArray[np.float32]:
-    """How two frames differ at each place, of 255."""
-    apart: npt.NDArray[np.float32] = np.abs(one.astype(np.int16) - other).mean(axis=-1, dtype=np.float32)
+def _apart(one: Frame8, other: Frame8) -> _Sums:
+    """How two frames differ at each place: the sum over the colors."""
+    difference = _between(one, other)
+    apart: _Sums = difference[..., 0].astype(np.int16)
+    apart += difference[..., 1]
+    apart += difference[..., 2]
     return apart
 
 
-def _box_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The mean over a square around each pixel; edges repeat."""
-    side = 2 * _RADIUS + 1
+def _between(one: Frame8, other: Frame8) -> Frame8:
+    difference: Frame8 = np.maximum(one, other) - np.minimum(one, other)
+    return difference
+
+
+def _box_sum(values: _Sums) -> _Sums:
+    """The sum over a square around each pixel; edges repeat."""
     for axis in (0, 1):
         length = values.shape[axis]
         margin = [(_RADIUS, _RADIUS) if i == axis else (0, 0) for i in (0, 1)]
         padded = np.pad(values, margin, mode="edge")
-        values = sum(np.take(padded, np.arange(k, k + length), axis) for k in range(side)) / np.float32(side)
+        values = np.zeros_like(values)
+        for k in range(2 * _RADIUS + 1):
+            values += padded[k : k + length] if axis == 0 else padded[:, k : k + length]
     return values
