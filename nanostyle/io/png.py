@@ -102,9 +102,9 @@ def write_deep(values: npt.NDArray[np.uint16], others: bytes) -> bytes:
     kind = (_GRAY, _GRAY_ALPHA, _RGB, _RGBA)[samples - 1]
     rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
     packed = zlib.compress(_filtered(rows, 2 * samples), 6)
-    kept = [_chunk(name, data) for name, data in _chunks(others) if name not in (b"IHDR", b"IDAT", b"IEND")]
-    head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    return b"".join([SIGNATURE, head, *kept, _chunk(b"IDAT", packed), _chunk(b"IEND", b"")])
+    kept = [chunk(name, data) for name, data in chunks_of(others) if name not in (b"IHDR", b"IDAT", b"IEND")]
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    return b"".join([SIGNATURE, head, *kept, chunk(b"IDAT", packed), chunk(b"IEND", b"")])
 
 
 def _filtered(rows: npt.NDArray[np.uint8], step: int) -> bytes:
@@ -118,7 +118,8 @@ def _filtered(rows: npt.NDArray[np.uint8], step: int) -> bytes:
     return np.concatenate([best[:, None].astype(np.uint8), chosen], axis=1).tobytes()
 
 
-def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
+def chunks_of(data: bytes) -> list[tuple[bytes, bytes]]:
+    """Name and contents of each chunk of a PNG."""
     found, at = [], len(SIGNATURE)
     while at < len(data):
         size, name = struct.unpack(">I4s", data[at : at + 8])
@@ -127,5 +128,6 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk as it stands in a file."""
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

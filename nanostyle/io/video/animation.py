@@ -1,19 +1,13 @@
-"""Animated GIF, WebP and PNG, by Pillow."""
+"""Reading animated GIF, WebP and PNG, by Pillow."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from nanostyle.io.atomic import replacing
 from nanostyle.io.decoding import check_pixels, decoding, opened
-from nanostyle.io.metadata import KEY
-from nanostyle.io.recipe import add_to_exif
 from nanostyle.io.resample import fitted
 from nanostyle.io.transparency import fill_hidden
 from nanostyle.io.video.clip import Clip, Frame
@@ -23,8 +17,6 @@ SUFFIXES = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 
 # Browsers show a frame of a GIF that tells no time for a tenth of a second.
 _USUAL = 100
-_COLORS = 256
-_SAMPLES, _SAMPLE_SIDE = 24, 160  # what the palette of a GIF is made from
 
 
 def is_animation(path: Path) -> bool:
@@ -89,91 +81,3 @@ class Animation(Clip):
         of_one = np.float32(255)
         filled = fill_hidden(pixels / of_one, alpha / of_one)
         return Frame(np.round(filled * 255).astype(np.uint8), stamp, duration, np.ascontiguousarray(alpha))
-
-
-def write_animation(
-    target: Path,
-    frames: Sequence[Path],
-    durations: Sequence[Fraction],
-    *,
-    loop: int | None,
-    quality: int,
-    recipe: str,
-    overwrite: bool,
-) -> None:
-    """Write the pictures `frames` as an animation; the suffix of `target` says of which kind. The file appears whole.
-
-    `durations` are in seconds; what the format rounds of one is made up for by the next. `loop` is how often it is
-    repeated, 0 or None for ever. A GIF has one palette for the whole of it, and no dithering, which would crawl.
-
-    Raises
-    ------
-    OSError
-        The folder is not writable, or the disk is full.
-    """
-    kind = SUFFIXES[target.suffix.lower()]
-    unit = 100 if kind == "GIF" else 1000
-    options: dict[str, Any] = {"loop": loop or 0, "duration": _rounded(durations, unit)}
-    palette = None
-    if kind == "GIF":
-        palette = _palette(frames)
-        options |= {"comment": f"{KEY} {recipe}".encode(), "disposal": 2, "optimize": False}
-        if loop == 1:
-            del options["loop"]
-    elif kind == "WEBP":
-        exif = Image.Exif()
-        add_to_exif(exif, recipe)
-        options |= {"quality": quality, "method": 4, "exif": exif.tobytes()}
-    else:
-        text = PngInfo()
-        text.add_itxt(KEY, recipe)
-        options |= {"pnginfo": text, "blend": 0, "default_image": False}
-    first, others = _Images(frames[:1], palette), _Images(frames[1:], palette)
-    with replacing(target, overwrite=overwrite) as temporary:
-        next(iter(first)).save(temporary, kind, save_all=True, append_images=others, **options)
-
-
-class _Images:
-    """The pictures of files, opened when their turn comes; Pillow goes through them several times."""
-
-    def __init__(self, paths: Sequence[Path], palette: Image.Image | None) -> None:
-        self._paths, self._palette = paths, palette
-
-    def __iter__(self) -> Iterator[Image.Image]:
-        for path in self._paths:
-            with Image.open(path) as image:
-                image.load()
-                yield image if self._palette is None else _with_palette(image, self._palette)
-
-
-def _rounded(durations: Iterable[Fraction], unit: int) -> list[int]:
-    """Durations in milliseconds, in whole `unit`ths of a second; sums are off by half a unit at most."""
-    ends, time = [0], Fraction(0)
-    for duration in durations:
-        time += duration
-        ends.append(max(ends[-1] + 1, round(time * unit)))
-    return [(after - before) * 1000 // unit for before, after in pairwise(ends)]
-
-
-def _palette(frames: Sequence[Path]) -> Image.Image:
-    """One palette for a whole clip, from small copies of frames at equal distances."""
-    chosen = frames[:: -(-len(frames) // _SAMPLES)]
-    small = []
-    for path in chosen:
-        with Image.open(path) as image:
-            image = image.convert("RGB")
-            image.thumbnail((_SAMPLE_SIDE, _SAMPLE_SIDE))
-            small.append(image)
-    sheet = Image.new("RGB", (small[0].width, sum(image.height for image in small)))
-    for i, image in enumerate(small):
-        sheet.paste(image, (0, i * small[0].height))
-    return sheet.quantize(_COLORS - 1, method=Image.Quantize.MEDIANCUT)
-
-
-def _with_palette(image: Image.Image, palette: Image.Image) -> Image.Image:
-    """The image in that palette; the last color of 256 stands for what is transparent."""
-    made = image.convert("RGB").quantize(palette=palette, dither=Image.Dither.NONE)
-    if image.mode == "RGBA":
-        made.paste(_COLORS - 1, mask=image.getchannel("A").point(lambda value: 255 * (value < 128)))
-        made.info["transparency"] = _COLORS - 1
-    return made

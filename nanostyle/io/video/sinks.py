@@ -17,7 +17,8 @@ from PIL import Image
 from nanostyle.io.atomic import replacing
 from nanostyle.io.image_write import save_image
 from nanostyle.io.metadata import KEY
-from nanostyle.io.video.animation import SUFFIXES, write_animation
+from nanostyle.io.video.animation import SUFFIXES
+from nanostyle.io.video.animation_write import write_animation
 from nanostyle.io.video.clip import Frame, Frame8
 from nanostyle.io.video.encode import CONTAINERS, Encoding, Part, codec_for
 from nanostyle.io.video.join import Source, join
