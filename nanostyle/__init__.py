@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nanostyle.methods.result import Result as Result
     from nanostyle.methods.scoring import EvaluateOptions as EvaluateOptions
     from nanostyle.methods.stylizer import Stylizer as Stylizer
+    from nanostyle.methods.video_file import stylize_video as stylize_video
+    from nanostyle.methods.video_options import VideoOptions as VideoOptions
     from nanostyle.models.base import TrainedModel as TrainedModel
     from nanostyle.models.style import Style as Style
     from nanostyle.training.options import TrainOptions as TrainOptions
@@ -30,12 +32,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "stylize": "api",
     "stylize_iter": "api",
+    "stylize_video": "methods.video_file",
     "load_model": "api",
     "load_style": "api",
     "train": "api",
     "evaluate": "api",
     "Stylizer": "methods.stylizer",
     "StylizeOptions": "methods.request",
+    "VideoOptions": "methods.video_options",
     "GatysOptions": "methods.gatys_options",
     "TrainOptions": "training.options",
     "EvaluateOptions": "methods.scoring",

@@ -27,6 +27,11 @@ QUICK = {
 }
 
 
+def write_gif(path):
+    first, *rest = (Image.fromarray(frame) for frame in panned(3))
+    first.save(path, save_all=True, append_images=rest)
+
+
 def test_the_commands_of_the_readme(tmp_path):
     """In one folder, in order: what one command writes the next one reads."""
     pytest.importorskip("av", reason="PyAV is not installed")
@@ -37,8 +42,7 @@ def test_the_commands_of_the_readme(tmp_path):
         ignore=lambda folder, names: set(names) - few,
     )
     write_video(tmp_path / "holiday.mp4", panned(3), sound="aac")
-    first, *rest = (Image.fromarray(frame) for frame in panned(3))
-    first.save(tmp_path / "cat.gif", save_all=True, append_images=rest)
+    write_gif(tmp_path / "cat.gif")
     (tmp_path / "frames").mkdir()
     for i, frame in enumerate(panned(3), 1):
         Image.fromarray(frame).save(tmp_path / "frames" / f"{i:05d}.png")
@@ -63,11 +67,12 @@ def test_the_commands_of_the_readme(tmp_path):
 def test_the_python_of_the_readme(tmp_path):
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    write_gif(tmp_path / "cat.gif")
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300
     )
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "starry.png").stat().st_size
+    assert (tmp_path / "starry.png").stat().st_size and (tmp_path / "painted.webp").stat().st_size
 
 
 @pytest.mark.parametrize("command", [line for line in COMMANDS if line.startswith("pip ")])

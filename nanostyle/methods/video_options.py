@@ -1,9 +1,13 @@
 """The options of a moving picture: one frozen object for command line and API."""
 
+import dataclasses
+import typing
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 from nanostyle.io.video.read import LARGEST_BY_DEFAULT, RATE
+from nanostyle.methods.request import allowed
 from nanostyle.methods.temporal import Stability
 
 
@@ -84,5 +88,22 @@ class VideoOptions:
     keep_parts: bool = field(default=False, metadata={"help": "Leave the folder OUTPUT.parts there."})
 
     def __post_init__(self) -> None:
+        hints = typing.get_type_hints(VideoOptions)
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
+            if value is None:
+                continue
+            words = allowed(hints[option.name])
+            if words and value not in words:
+                raise ValueError(f"{option.name}: expected {', '.join(words[:-1])} or {words[-1]}, got {value!r}")
+            low, high = option.metadata.get("range", (None, None))
+            if (low is not None and not value >= low) or (high is not None and not value <= high):
+                most = f" to {high:g}" if high is not None else " or more"
+                raise ValueError(f"{option.name}: expected {low:g}{most}, got {value!r}")
         if self.start < 0 or (self.end is not None and self.end <= self.start):
             raise ValueError(f"end: expected a time after the start at {self.start:g} s, got {self.end} s")
+
+    @property
+    def frame_rate(self) -> Fraction | None:
+        """`rate` as a fraction."""
+        return None if self.rate is None else Fraction(self.rate).limit_denominator(1001)
