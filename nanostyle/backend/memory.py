@@ -124,6 +124,13 @@ def scratch(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) 
     return array
 
 
+def release_memory() -> None:
+    """Give back to the system what is kept to be used again: after large work, where small work may follow."""
+    global _buffers
+    _buffers = _Buffers()  # those of all threads: what they are working on stays until they are done
+    _arena.clear()
+
+
 def _after_fork() -> None:
     """A child must not share the lock of its parent's arena: it starts with an arena of its own."""
     global _arena

@@ -17,6 +17,7 @@ import numpy as np
 from nanostyle.autograd import ops
 from nanostyle.autograd.ops.norm import EPS, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.tensor import Tensor, no_grad
+from nanostyle.backend import halfway
 from nanostyle.backend.types import Array
 from nanostyle.nets.contrast import Contrast, logit
 from nanostyle.nets.cost import transformer_pass
@@ -178,6 +179,8 @@ class BandedTransformer:
                     kept.write(start, part)
                 if statistics is not None:
                     statistics.add(part)
+                pixels = len(part) * raw.shape[1] * scale**2
+                halfway.tell(pixels * layer.macs / self.net.macs)
         source: Rows = raw if kept is None else kept
         return _finished(source, layer, _scale(layer, style, statistics), residual), keep
 

@@ -75,7 +75,7 @@ def training_step(net: TransformerNet, network: LossNetwork, layers: Iterable[st
 
 def transformer_flops(net: TransformerNet, H: int, W: int) -> float:
     """Multiplications and additions of `net` for one picture of `H` x `W` pixels."""
-    return 2 * sum(layer.macs for layer in net.layers) * H * W
+    return 2 * net.macs * H * W
 
 
 def vgg_flops(network: LossNetwork, H: int, W: int) -> float:

@@ -37,6 +37,7 @@ import numpy as np
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.tensor import Tensor
+from nanostyle.backend import halfway
 from nanostyle.backend.device import module_of, storage
 from nanostyle.backend.types import Array
 from nanostyle.nets.contrast import Contrast, with_contrast
@@ -147,6 +148,8 @@ class TransformerNet:
         The description, as it stands in a model file.
     layers : list of Layer
         The network, in order. Whoever needs to know what it is made of walks this list.
+    macs : float
+        Multiplications of all layers for each pixel of the picture.
 
     Examples
     --------
@@ -160,6 +163,7 @@ class TransformerNet:
     def __init__(self, config: Mapping[str, Any], rng: np.random.Generator) -> None:
         self.config = transformer_config(**config)
         self.layers = _layers(self.config, rng)
+        self.macs = sum(layer.macs for layer in self.layers)
 
     def named_layers(self) -> Iterator[tuple[str, Conv2d | ConvTranspose2d]]:
         """The layers by the names that their parameters begin with: what a model file holds."""
@@ -243,6 +247,7 @@ class TransformerNet:
                 kept = added = None
             if layer.activation:
                 x = ACTIVATIONS[layer.activation](x)
+            halfway.tell(H * W * layer.macs / self.macs)
         x = ops.cast(x, dtype=photos.dtype)
         return ops.crop(x, top=0, left=0, height=H, width=W) if bottom or right else x
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import secrets
+import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 from urllib.parse import quote
@@ -17,18 +18,15 @@ from starlette.types import Send
 from nanostyle import NanostyleError, Result
 from nanostyle.server.guard import Refused
 from nanostyle.server.jobs import Busy, Job
+from nanostyle.server.results import line_of
 from nanostyle.server.store import NotFound
 from nanostyle.server.store import Result as File
-from nanostyle.server.work import line_of
 
 USER_ERRORS = (Refused, NanostyleError, ValueError, OSError, MemoryError)
 """What a job may fail of and be told of it; all else is a fault of ours."""
 
 QUIET = 10.0
 """Seconds after which a stream without news sends a comment, so that nobody takes it for dead."""
-
-PATIENCE = 5.0
-"""Seconds without a listener after which a tab's job is abandoned."""
 
 _WORDS = {404: "not_found", 405: "method"}
 _log = logging.getLogger("nanostyle.server")
@@ -140,6 +138,7 @@ class Watch:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._job.heard = time.monotonic()
         self._job.listeners.remove(self._wake)
 
     def _wake(self, job: Job[Any]) -> None:
@@ -174,30 +173,20 @@ class EventStream(StreamingResponse):
             await super().stream_response(send)
 
 
-async def events(
-    job: Job[Result], ending: Callable[[], bool], abandon: Callable[[Job[Result]], None]
-) -> AsyncGenerator[str, None]:
-    """The events of a job until it is over: `state` at once, `step` at each change, then its last state; or `bye`.
-
-    A job of a tab (it has a `client`) is abandoned where nobody has listened for some seconds: the tab is gone.
-    """
-    try:
-        async with Watch(job) as watch:
-            yield _event("state", job)
-            while not job.over:
-                if await watch.news(QUIET):
-                    if not job.over:
-                        yield _event("step", job)
-                else:
-                    yield ": still there\n\n"
-            if ending():
-                yield "event: bye\n\n"
+async def events(job: Job[Result], ending: Callable[[], bool]) -> AsyncGenerator[str, None]:
+    """The events of a job until it is over: `state` at once, `step` at each change, then its last state; or `bye`."""
+    async with Watch(job) as watch:
+        yield _event("state", job)
+        while not job.over:
+            if await watch.news(QUIET):
+                if not job.over:
+                    yield _event("step", job)
             else:
-                yield _event(job.state, job)
-    finally:
-        if job.client and not job.over:
-            loop = asyncio.get_running_loop()
-            loop.call_later(PATIENCE, lambda: None if job.listeners else abandon(job))
+                yield ": still there\n\n"
+        if ending():
+            yield "event: bye\n\n"
+        else:
+            yield _event(job.state, job)
 
 
 def _event(kind: str, job: Job[Result]) -> str:

@@ -2,10 +2,10 @@
 
 import asyncio
 import io
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from nanostyle import NanostyleError, Result, TrainedModel, __version__
 from nanostyle.backend.device import Device
-from nanostyle.backend.memory import free_memory
+from nanostyle.backend.memory import free_memory, release_memory
 from nanostyle.backend.threads import thread_count
 from nanostyle.io.decoding import TooLarge
 from nanostyle.io.image_read import decode_image, read_file
@@ -27,17 +27,18 @@ from nanostyle.server.answers import USER_ERRORS, Watch, fault_of, file_response
 from nanostyle.server.form import frame_of, order_of_form
 from nanostyle.server.guard import App, Guard, Refused, Rules
 from nanostyle.server.jobs import Job, Priority, Worker
+from nanostyle.server.results import line_of, shown
 from nanostyle.server.static import fixed, page_files
 from nanostyle.server.store import NotFound, Store, Upload
+from nanostyle.server.told import model_told, upload_told
 from nanostyle.server.wire import Order, bad, from_json, order_of
-from nanostyle.server.work import PRIORITIES, Limits, Studio, Work, line_of, shown
+from nanostyle.server.work import PRIORITIES, Limits, Studio, Work
 
 T = TypeVar("T")
 
 MOST_JSON = 65_536
 MOST_SHOWN = 4096
 _PICTURES_AT_ONCE = 2
-_SMALL_WORDS = {"van", "of", "the", "in", "with", "de", "and"}
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Site:
     def __post_init__(self) -> None:
         self.ending = False
         self.photos: list[Upload] = []
-        self.worker: Worker[Result] = Worker(self._on_fault)
         self.store = Store(self.limits.memory, self.limits.pixels, self._decode)
+        self.worker: Worker[Result] = Worker(self._on_fault, lambda job: self.store.drop_result(job.id), self._on_idle)
         self.studio = Studio(self.store, self.models, self.device, self.limits)
         self._decoding = asyncio.Semaphore(_PICTURES_AT_ONCE)
         self._streams: set[str] = set()
@@ -124,10 +125,10 @@ class Site:
                 "version": __version__,
                 "device": self.device.name,
                 "threads": thread_count(),
-                "models": [_told(id, model) for id, model in self.models.items()],
+                "models": [model_told(id, model) for id, model in self.models.items()],
                 "limits": {**limits, "free": free_memory()},
                 "queue": {"running": running, "waiting": waiting},
-                "photos": [_upload_told(upload) for upload in self.photos],
+                "photos": [upload_told(upload) for upload in self.photos],
             }
         )
 
@@ -144,7 +145,7 @@ class Site:
 
     async def _send_picture(self, request: Request) -> Response:
         name = unquote(request.headers.get("x-name", "picture"), errors="replace")
-        return JSONResponse(_upload_told(await self.keep(await request.body(), name)), 201)
+        return JSONResponse(upload_told(await self.keep(await request.body(), name)), 201)
 
     async def keep(self, data: bytes, name: str) -> Upload:
         """Keep a picture that was sent; 413 or 415 if that cannot be."""
@@ -200,14 +201,14 @@ class Site:
         job = self.worker.jobs.get(request.path_params["id"])
         if job is None:
             raise NotFound
+        job.heard = time.monotonic()
         return job
 
     async def _status(self, request: Request) -> Response:
         return JSONResponse(status_of(self._job(request)))
 
     async def _events(self, request: Request) -> Response:
-        stream = answers.events(self._job(request), lambda: self.ending, self.worker.cancel)
-        return answers.EventStream(stream)
+        return answers.EventStream(answers.events(self._job(request), lambda: self.ending))
 
     async def _cancel(self, request: Request) -> Response:
         job = self._job(request)
@@ -284,6 +285,11 @@ class Site:
         finally:
             self.store.drop_result(job.id)
 
+    def _on_idle(self) -> None:
+        """Keep no memory for work that does not come."""
+        self.store.tidy()
+        release_memory()
+
     def _on_fault(self, job: Job[Result], error: BaseException) -> None:
         if not isinstance(error, USER_ERRORS):
             answers.log_fault(job.id, error)
@@ -295,34 +301,3 @@ def _longest(request: Request) -> int:
     if not word.isdecimal() or not 1 <= int(word[:6]) <= MOST_SHOWN:
         raise bad(f"max: expected a whole number from 1 to {MOST_SHOWN}, got {word[:20]!r}")
     return int(word[:6])
-
-
-def _told(id: str, model: TrainedModel[Any]) -> dict[str, Any]:
-    styles = [{"name": name, "label": _label(name), "thumbnail": name in model.thumbnails} for name in model.paintings]
-    return {
-        "id": id,
-        "name": model.path.name if model.path else id,
-        "kind": model.kind,
-        "sha256": model.sha256,
-        "styles": styles,
-    }
-
-
-def _label(name: str) -> str:
-    """A style's name for people.
-
-    >>> _label("starry_night_van_gogh")
-    'Starry Night van Gogh'
-    """
-    words = name.replace("_", " ").split()
-    return " ".join(word if word in _SMALL_WORDS and i else _capital(word) for i, word in enumerate(words))
-
-
-def _capital(word: str) -> str:
-    """A word with a capital; a Roman number all in capitals."""
-    return word.upper() if word.strip("ivx") == "" else word[:1].upper() + word[1:]
-
-
-def _upload_told(upload: Upload) -> dict[str, Any]:
-    names = ("id", "name", "width", "height", "recipe")
-    return {**{name: getattr(upload, name) for name in names}, "label": _label(PurePath(upload.name).stem)}

@@ -46,7 +46,7 @@ class Forecasts:
 
         Small pictures take more for each pixel, so a small one does not replace what a large one has taught.
         """
-        painted = max(1.0, self._painted(order, size))
+        painted = max(1.0, self.painted(order, size))
         if painted >= self._learned_from / 2:
             self._seconds_a_pixel, self._learned_from = seconds / painted, painted
 
@@ -54,7 +54,7 @@ class Forecasts:
         """The forecast for photos that are painted at `sizes` (height, width), one after another."""
         seconds = None
         if order.kind != "refine" and self._seconds_a_pixel is not None:
-            seconds = self._seconds_a_pixel * sum(self._painted(order, size) for size in sizes)
+            seconds = self._seconds_a_pixel * sum(self.painted(order, size) for size in sizes)
         return Forecast(seconds, max(self._bytes(order, size) for size in sizes))
 
     def check(self, order: Order, sizes: Sequence[Size]) -> None:
@@ -73,7 +73,7 @@ class Forecasts:
                     f" free; a long side of {side} fits",
                 )
 
-    def _painted(self, order: Order, size: Size) -> float:
+    def painted(self, order: Order, size: Size) -> float:
         """The pixels that all passes of an order go over, for one photo."""
         models = {layer.model for layer in order.layers}
         passes = len(order.layers) if order.layers[0].mask is not None else len(models)

@@ -1,7 +1,8 @@
 """Jobs, and the one thread that works on them: a step of the most urgent job at a time.
 
 All computing of the server happens in this thread: previews wait for at most one step of a long job, and no two jobs
-share the processors. A job is a generator of steps; a job that is canceled is closed at its next step.
+share the processors. A job is a generator of steps; a job that is canceled is closed at its next step, or in the
+middle of one where the work tells of its progress.
 """
 
 import itertools
@@ -11,13 +12,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import partial
 from typing import Generic, TypeVar
+
+from nanostyle.backend.halfway import heard_by
 
 T = TypeVar("T")
 
 MOST_WAITING = 64
+MOST_KEPT = 2000
+"""Finished jobs that are kept: beyond it the oldest are forgotten."""
 KEPT = 3600.0
-"""Seconds that a finished job and its result are kept."""
+"""Seconds that a finished job and its result are kept, and that an open one goes on if nobody asks after it."""
+PATIENCE = 30.0
+"""The same for an open job of a tab, which listens as long as it is there: a phone may lose its network for a while."""
+IDLE = 30.0
+"""Seconds without work after which memory is given back."""
 
 
 class Priority(IntEnum):
@@ -32,6 +42,10 @@ class Priority(IntEnum):
 
 class Busy(Exception):
     """Too many jobs are waiting."""
+
+
+class Stopped(Exception):
+    """Raised in the middle of a step of a job that was ended meanwhile."""
 
 
 @dataclass
@@ -58,6 +72,11 @@ class Job(Generic[T]):
         Why it failed.
     keep : bool
         The work is to end with what it has.
+    heard : float
+        When somebody asked after it last.
+    pixels : float
+        The work of its one step, in pixels that pass through a network: its progress is told in parts of it. 0 where
+        the steps say enough.
     """
 
     work: Callable[["Job[T]"], Iterator[Step[T]]]
@@ -71,6 +90,9 @@ class Job(Generic[T]):
     error: BaseException | None = None
     began: float | None = None
     ended: float | None = None
+    heard: float = field(default_factory=time.monotonic)
+    pixels: float = 0.0
+    pixels_done: float = 0.0
     listeners: list[Callable[["Job[T]"], None]] = field(default_factory=list)
     canceled: bool = False
     keep: bool = False
@@ -87,6 +109,19 @@ class Job(Generic[T]):
         if self.state != "running" or self.step is None or self.began is None or self.step.done < 1:
             return None
         return (time.monotonic() - self.began) / self.step.done * (self.step.total - self.step.done)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for it any more."""
+        patience = PATIENCE if self.client else KEPT
+        return not self.listeners and time.monotonic() - self.heard > patience
+
+    def at(self, step: Step[T]) -> None:
+        """It has come to `step`."""
+        before = self.step.picture if self.step is not None else None
+        self.step = step
+        self.n += step.picture is not None and step.picture is not before
+        self.tell()
 
     def end(self, state: str) -> None:
         """Nothing more will happen; pictures of the way there are let go."""
@@ -107,11 +142,20 @@ class Worker(Generic[T]):
     ----------
     on_fault
         Called with a job and the exception that its work raised, for what no caller could foresee.
+    on_forgotten
+        Called with a job that will not be found any more.
+    on_idle
+        Called in the thread, again and again, while there is no work.
     """
 
-    def __init__(self, on_fault: Callable[[Job[T], BaseException], None] = lambda job, error: None) -> None:
+    def __init__(
+        self,
+        on_fault: Callable[[Job[T], BaseException], None] = lambda job, error: None,
+        on_forgotten: Callable[[Job[T]], None] = lambda job: None,
+        on_idle: Callable[[], None] = lambda: None,
+    ) -> None:
         self.jobs: dict[str, Job[T]] = {}
-        self._on_fault = on_fault
+        self._on_fault, self._on_forgotten, self._on_idle = on_fault, on_forgotten, on_idle
         self._turn = threading.Condition()
         self._waiting: list[tuple[int, int, Job[T]]] = []
         self._number = itertools.count()
@@ -128,7 +172,7 @@ class Worker(Generic[T]):
             64 jobs are waiting.
         """
         with self._turn:
-            self._forget()
+            self._tidy()
             if job.priority is Priority.PREVIEW and job.client:
                 for other in self._open_jobs():
                     if other.priority is Priority.PREVIEW and other.client == job.client:
@@ -146,7 +190,7 @@ class Worker(Generic[T]):
         with self._turn:
             if job.over:
                 return
-            if keep and job.step is not None and job.step.picture is not None:
+            if keep and job.n > 0:
                 job.keep = True
                 return
             self._drop(job, "canceled")
@@ -180,20 +224,30 @@ class Worker(Generic[T]):
 
     def _run(self) -> None:
         while True:
-            with self._turn:
-                while not self._waiting and not self._ending:
-                    self._turn.wait()
-                if self._ending and not self._waiting:
-                    return
-                entry = self._waiting.pop(0)
+            entry = self._next()
+            if entry is None:
+                return
             job = entry[2]
             if self._advance(job):
                 with self._turn:
                     self._waiting.append(entry)
                     self._waiting.sort(key=lambda entry: entry[:2])
 
+    def _next(self) -> tuple[int, int, Job[T]] | None:
+        """The most urgent job, as soon as there is one; None at the end."""
+        while True:
+            with self._turn:
+                self._turn.wait_for(lambda: self._waiting or self._ending, IDLE)
+                if self._waiting:
+                    return self._waiting.pop(0)
+                if self._ending:
+                    return None
+                self._tidy()
+            self._on_idle()
+
     def _advance(self, job: Job[T]) -> bool:
         """One step of a job; whether there is more to do."""
+        self._end_if_abandoned(job)
         if job.canceled:
             self._close(job)
             return False
@@ -201,7 +255,11 @@ class Worker(Generic[T]):
             if job._steps is None:
                 job.began, job.state = time.monotonic(), "running"
                 job._steps = job.work(job)
-            step = next(job._steps, None)
+            with heard_by(partial(self._halfway, job)):
+                step = next(job._steps, None)
+        except Stopped:
+            self._finish(job, "canceled")
+            return False
         except BaseException as error:  # a fault of one job must not end the worker
             job.error = error
             self._on_fault(job, error)
@@ -213,10 +271,23 @@ class Worker(Generic[T]):
         if step is None:
             self._finish(job, "done")
             return False
-        job.step = step
-        job.n += step.picture is not None
-        job.tell()
+        job.at(step)
         return True
+
+    def _halfway(self, job: Job[T], pixels: float) -> None:
+        """In the middle of a step: whether to go on, and how far it is."""
+        self._end_if_abandoned(job)
+        if job.canceled or job.keep:
+            raise Stopped
+        if job.pixels:
+            job.pixels_done += pixels
+            percent = min(99, int(100 * job.pixels_done / job.pixels))
+            if job.step is None or percent > job.step.done:
+                job.at(Step(percent, 100))
+
+    def _end_if_abandoned(self, job: Job[T]) -> None:
+        if job.abandoned:
+            self.cancel(job)
 
     def _close(self, job: Job[T]) -> None:
         close = getattr(job._steps, "close", None)
@@ -224,11 +295,11 @@ class Worker(Generic[T]):
             close()
 
     def _finish(self, job: Job[T], state: str) -> None:
+        self._close(job)
         with self._turn:
             if job.over:
                 return
             job.end(state)
-        self._close(job)
         job.tell()
 
     # --- under the lock -----------------------------------------------------------------------------------
@@ -244,9 +315,13 @@ class Worker(Generic[T]):
         job.end(state)
         job.tell()
 
-    def _forget(self) -> None:
-        """Let jobs go that ended long ago."""
-        now = time.monotonic()
-        for job in list(self.jobs.values()):
-            if job.ended is not None and now - job.ended > KEPT:
+    def _tidy(self) -> None:
+        """Let jobs go that ended long ago or are too many, and of those that wait the ones that nobody waits for."""
+        for job in self._open_jobs():
+            if job.state == "queued" and job.abandoned:
+                self._drop(job, "canceled")
+        ended = [job for job in self.jobs.values() if job.ended is not None]
+        for after, job in zip(range(len(ended), 0, -1), ended, strict=True):
+            if after > MOST_KEPT or time.monotonic() - (job.ended or 0) > KEPT:
                 del self.jobs[job.id]
+                self._on_forgotten(job)

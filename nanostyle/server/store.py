@@ -181,6 +181,11 @@ class Store:
             raise NotFound
         return self.result(id)
 
+    def tidy(self) -> None:
+        """Let go what was not used for an hour."""
+        with self._lock:
+            self._make_room()
+
     def taken(self) -> int:
         """The bytes of uploads and results."""
         with self._lock:

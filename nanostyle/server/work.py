@@ -12,18 +12,20 @@ from typing import Any, TypeAlias
 
 from nanostyle import GatysOptions, NanostyleError, Progress, Result, StylizeOptions, Stylizer, TrainedModel
 from nanostyle.backend.device import Device
+from nanostyle.backend.memory import release_memory
 from nanostyle.io.decoding import TooLarge
 from nanostyle.io.image_read import Picture, read_file
-from nanostyle.io.image_write import encode_image, thumbnail_jpeg
-from nanostyle.io.resample import fitted, resize
+from nanostyle.io.image_write import encode_image
+from nanostyle.io.resample import fitted
 from nanostyle.methods.strokes import LARGEST_BY_DEFAULT, SMALLEST
 from nanostyle.server.camera import Cameras
 from nanostyle.server.forecast import Forecast, Forecasts
 from nanostyle.server.guard import Refused
-from nanostyle.server.jobs import Job, Priority, Step
+from nanostyle.server.jobs import Job, Priority, Step, Stopped
+from nanostyle.server.results import PREVIEW_QUALITY, line_of, note, result_file, unique
 from nanostyle.server.store import NotFound, Store
 from nanostyle.server.store import Result as File
-from nanostyle.server.wire import FORMATS, Layer, Order, near, unfit
+from nanostyle.server.wire import Layer, Order, near, unfit
 
 Steps: TypeAlias = Iterator[Step[Result]]
 Work: TypeAlias = Callable[[Job[Result]], Steps]
@@ -38,7 +40,7 @@ DRAFT = 256
 """Previews up to this long side are drafts: strokes are no finer than the draft itself."""
 
 _MOST_STYLIZERS, _MOST_STYLES = 16, 64
-_PREVIEW_QUALITY = 88
+_LARGE = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -133,10 +135,14 @@ class Studio:
         if order.kind == "preview":
             order = _at_preview(order, max(upload.width, upload.height))
         last: Progress | None = None
+        if order.kind == "final":
+            job.pixels = self._forecasts.painted(order, self._size(upload.id, order.size))
+            yield Step(0, 100)
         begin = time.monotonic()
         with closing(self.stylizer(order).steps(photo, name=upload.name)) as steps:
             for last in steps:
-                yield Step(last.done, last.total, _note(last), _picture(last))
+                if order.kind != "final":
+                    yield Step(last.done, last.total, note(last), _picture(last))
                 if job.keep:
                     break
         assert last is not None  # there is always a step
@@ -147,7 +153,8 @@ class Studio:
         if order.kind == "preview":
             self._keep_preview(order, job, result)
         else:
-            self.store.keep(job.id, _file(order, result, upload.name))
+            self.store.keep(job.id, result_file(order, result, upload.name))
+            _tidy(result)
 
     def _keep_preview(self, order: Order, job: Job[Result], result: Result) -> None:
         """Of each client the newest preview alone is kept."""
@@ -158,31 +165,37 @@ class Studio:
         while len(self._previews) > _MOST_STYLES:
             self.store.drop_result(self._previews.pop(next(iter(self._previews))))
         kind, media = ("JPEG", "image/jpeg") if result.alpha is None else ("PNG", "image/png")
-        data = encode_image(kind, result.pixels, alpha=result.alpha, quality=_PREVIEW_QUALITY)
+        data = encode_image(kind, result.pixels, alpha=result.alpha, quality=PREVIEW_QUALITY)
         self.store.keep(job.id, File(data, media, "preview"))
 
     def _batch(self, order: Order, job: Job[Result]) -> Steps:
         zipped, taken, errors = io.BytesIO(), set[str](), []
+        shown: Callable[[], Result] | None = None
         with zipfile.ZipFile(zipped, "w") as archive:
             for done, id in enumerate(order.photos):
-                if job.keep:
-                    break
                 name = "a photo"
                 try:
                     upload = self.upload(id)
                     name = upload.name
+                    yield Step(done, len(order.photos), name, shown)
+                    if job.keep:
+                        break
                     result = self.stylizer(order).stylize(self.picture(id, order.size), name=name)
-                    file = _file(order, result, name)
+                    file = result_file(order, result, name)
                     if zipped.tell() + len(file.data) > self.limits.memory // 2:
                         raise unfit("the zip holds as much as this server keeps; make a smaller batch")
-                    archive.writestr(_unique(file.name, taken), file.data)
+                    archive.writestr(unique(file.name, taken), file.data)
+                    shown = _always(result)
+                    _tidy(result)
+                except Stopped:
+                    if not job.keep:
+                        raise
+                    break  # what is done is kept
                 except (Refused, NanostyleError, ValueError, OSError, MemoryError) as error:
                     errors.append(f"{name}: {line_of(error)}")
-                    result = None
-                shown = None if result is None else (lambda made=result: made)
-                yield Step(done + 1, len(order.photos), name, shown)
             if errors:
-                archive.writestr(_unique("errors.txt", taken), "\n".join(errors) + "\n")
+                archive.writestr(unique("errors.txt", taken), "\n".join(errors) + "\n")
+        yield Step(len(order.photos), len(order.photos), "", shown)
         self.store.keep(job.id, File(zipped.getvalue(), "application/zip", "nanostyle.zip"))
 
     # --- what is kept between orders --------------------------------------------------------------------------------
@@ -260,25 +273,6 @@ def _readable() -> Iterator[None]:
         raise Refused(415, "not_a_picture", line_of(error)) from error
 
 
-def shown(picture: Picture | Result, longest: int) -> tuple[bytes, str]:
-    """A picture for the page, its long side at most `longest`: a JPEG, or a PNG where it has alpha."""
-    pixels, alpha = picture.pixels, picture.alpha
-    if alpha is None:
-        return thumbnail_jpeg(pixels, longest, _PREVIEW_QUALITY), "image/jpeg"
-    size = (pixels.shape[0], pixels.shape[1])
-    if longest < max(size):
-        size = fitted(size, longest)
-        pixels, alpha = resize(pixels, size), resize(alpha[..., None], size)[..., 0]
-    return encode_image("PNG", pixels, alpha=alpha), "image/png"
-
-
-def line_of(error: BaseException) -> str:
-    """What to tell of an error, on one line."""
-    if isinstance(error, MemoryError):
-        return "not enough memory for this picture; ask for a smaller size"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
 def _at_preview(order: Order, long: int) -> Order:
     """Strokes are told for the photo at its own size: a preview has them as the final picture will."""
     strokes = order.strokes or min(long, LARGEST_BY_DEFAULT)
@@ -287,38 +281,16 @@ def _at_preview(order: Order, long: int) -> Order:
     return replace(order, strokes=strokes)
 
 
-def _note(progress: Progress) -> str:
-    total = sum(progress.terms.values())
-    if total <= 0:
-        return ""
-    shares = (f"{name} {100 * value / total:.0f} %" for name, value in progress.terms.items())
-    return f"loss {progress.loss:.4g}: " + ", ".join(shares)
+def _always(result: Result) -> Callable[[], Result]:
+    return lambda: result
+
+
+def _tidy(result: Result) -> None:
+    """After a large picture memory is given back: what follows is small, as a rule."""
+    height, width = result.pixels.shape[:2]
+    if height * width > _LARGE:
+        release_memory()
 
 
 def _picture(progress: Progress) -> Callable[[], Result]:
     return lambda: progress.picture
-
-
-def _file(order: Order, result: Result, photo: str) -> File:
-    kind, media, suffix = FORMATS[order.format]
-    data = encode_image(
-        kind,
-        result.pixels,
-        alpha=result.alpha,
-        recipe=result.recipe,
-        quality=order.quality,
-        bits=result.bits,
-        metadata=result.metadata,
-    )
-    first = PurePath(str(result.recipe["styles"][0])).stem
-    return File(data, media, f"{PurePath(photo).stem}_{first}{suffix}")
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """A name for an entry of a zip that no other has."""
-    path, count, found = PurePath(name), 1, name
-    while found in taken:
-        count += 1
-        found = f"{path.stem} {count}{path.suffix}"
-    taken.add(found)
-    return found

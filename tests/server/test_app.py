@@ -375,7 +375,6 @@ def test_a_fault_of_ours_is_told_without_its_trace_and_the_worker_lives(client, 
     assert status["state"] == "failed" and "division" not in status["error"]
     assert "division by zero" in caplog.text
     with monkeypatch.context() as patched:
-        patched.setattr(site, "_upload_told", None, raising=False)
         patched.setattr(site.store, "remove", lambda id: 1 / 0)
         answer = client.delete("/api/v1/pictures/x")
     refused(answer, 500, "internal")

@@ -1,9 +1,11 @@
 """The queue: the urgent first, canceled at once, and a worker that no job can end."""
 
 import threading
+import time
 
 import pytest
 
+from nanostyle.backend import halfway
 from nanostyle.server import jobs
 from nanostyle.server.jobs import Busy, Job, Priority, Step, Worker
 
@@ -181,6 +183,98 @@ def test_a_full_queue_says_so_and_old_jobs_are_forgotten(worker, monkeypatch):
     worker.add(fresh)
     assert last.id not in worker.jobs and fresh.id in worker.jobs
     assert over.wait(WAIT)
+
+
+def long_step(*pixels, started=None, go=None):
+    """Work of one step, which tells of its pixels on the way."""
+
+    def work(job):
+        job.pixels = sum(pixels)
+        for count in pixels:
+            if started is not None:
+                started.set()
+                assert go.wait(WAIT)
+            halfway.tell(count)
+        yield Step(100, 100, picture=lambda: "done")
+
+    return work
+
+
+def test_a_long_step_tells_how_far_it_is(worker):
+    job, over = watched(long_step(10, 30, 60))
+    seen = []
+    job.listeners.append(lambda job: seen.append((job.step.done, job.n)))
+    worker.add(job)
+    assert over.wait(WAIT)
+    assert seen[:4] == [(10, 0), (40, 0), (99, 0), (100, 1)]
+
+
+def test_a_job_is_ended_in_the_middle_of_a_step(worker):
+    started, go = threading.Event(), threading.Event()
+    job, over = watched(long_step(*[1] * 1000, started=started, go=go))
+    worker.add(job)
+    assert started.wait(WAIT)
+    worker.cancel(job)
+    assert over.is_set()
+    go.set()
+    last, over = watched(steps(1))
+    worker.add(last)
+    assert over.wait(WAIT) and job.state == "canceled" and job.step is None
+
+
+def test_a_job_of_a_tab_that_nobody_follows_is_ended(worker, monkeypatch):
+    monkeypatch.setattr(jobs, "PATIENCE", 0.05)
+    gone = worker.add(Job(steps(10**9), Priority.REFINE, client="a tab that was closed"))
+    until = time.monotonic() + WAIT
+    while not gone.over and time.monotonic() < until:
+        time.sleep(0.01)
+    assert gone.state == "canceled"
+    kept, over = watched(steps(20), client="a tab")  # it has a listener
+    script = worker.add(Job(steps(1), Priority.BATCH))  # it has no tab, and an hour
+    worker.add(kept)
+    assert over.wait(WAIT) and kept.state == "done"
+    while not script.over and time.monotonic() < until:
+        time.sleep(0.01)
+    assert script.state == "done"
+
+
+def test_what_nobody_waits_for_takes_no_place_in_the_queue(worker, monkeypatch):
+    gate = Gate()
+    worker.add(watched(gate)[0])
+    assert gate.arrived.acquire(timeout=WAIT)
+    monkeypatch.setattr(jobs, "MOST_WAITING", 1)
+    left = worker.add(Job(steps(1), Priority.FINAL, client="a tab that was closed"))
+    with pytest.raises(Busy):
+        worker.add(watched(steps(1))[0])
+    left.heard -= 2 * jobs.PATIENCE
+    next_one, over = watched(steps(1))
+    worker.add(next_one)
+    assert left.state == "canceled"
+    gate.go.release(100)
+    assert over.wait(WAIT)
+
+
+def test_only_so_many_finished_jobs_are_kept(monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_KEPT", 2)
+    forgotten = []
+    worker = Worker(on_forgotten=forgotten.append)
+    made = [watched(steps(1)) for _ in range(4)]
+    for job, over in made:
+        worker.add(job)
+        assert over.wait(WAIT)
+    worker.close()
+    assert forgotten == [made[0][0]] and list(worker.jobs.values()) == [job for job, _ in made[1:]]
+
+
+def test_memory_is_given_back_when_there_is_no_work(monkeypatch):
+    monkeypatch.setattr(jobs, "IDLE", 0.01)
+    idle = threading.Event()
+    worker = Worker(on_idle=idle.set)
+    assert idle.wait(WAIT)
+    job, over = watched(steps(1))
+    worker.add(job)
+    assert over.wait(WAIT)
+    worker.close()
 
 
 def test_closing_with_work_under_way_ends_the_thread():
