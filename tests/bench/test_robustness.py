@@ -1,6 +1,8 @@
 """The programs that try the robustness, with little work."""
 
-from bench.robustness import kill_writing, two_workers
+import pytest
+
+from bench.robustness import kill_writing, server, two_workers
 
 
 def test_two_processes_do_each_photo_once(capsys):
@@ -11,3 +13,9 @@ def test_two_processes_do_each_photo_once(capsys):
 def test_a_kill_while_writing_leaves_a_whole_file(tmp_path, capfd):
     assert kill_writing.killed(tmp_path, 3, 0) == []
     assert "3 kills" in capfd.readouterr().out
+
+
+def test_a_server_outlives_load_broken_input_and_a_crowd(capsys):
+    pytest.importorskip("uvicorn")
+    assert server.tried(8, 64, 60, 40, 66, 0.2, 0, kill=False) == []
+    assert "Ctrl-C: exit status 0" in capsys.readouterr().out

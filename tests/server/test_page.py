@@ -188,7 +188,7 @@ def test_the_handle_moves_by_keys_and_shows_the_photo(opened):
     style(opened, "Starry")
     settled(opened)
     opened.focus("#handle")
-    steps = ("ArrowLeft", 99), ("Shift+ArrowLeft", 89), ("Home", 0), ("ArrowRight", 1), ("End", 100)
+    steps = ("ArrowLeft", 49), ("Shift+ArrowLeft", 39), ("Home", 0), ("ArrowRight", 1), ("End", 100)
     for key, value in (*steps, *(("Shift+ArrowLeft", 90 - 10 * i) for i in range(5))):
         opened.keyboard.press(key)
         assert opened.get_attribute("#handle", "aria-valuenow") == str(value)
@@ -283,6 +283,41 @@ def test_a_photo_of_a_phone_is_upright_and_downloaded_whole(opened, tmp_path):
     assert name == "IMG_0001_wheat_field_van_gogh.jpg" and pixels_of(data).shape == (1600, 1200, 3)
 
 
+class Fingers:
+    """Fingers on the screen of a phone."""
+
+    def __init__(self, opened):
+        self.session = opened.context.new_cdp_session(opened)
+
+    def _send(self, kind, places):
+        points = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+        self.session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def move(self, *ways, steps=6):
+        """From the first place of each way to the last, all at once; they touch the screen one after another."""
+        for count in range(1, len(ways) + 1):
+            self._send("touchStart", [way[0] for way in ways[:count]])
+        for step in range(1, steps + 1):
+            at = [[a + (b - a) * step / steps for a, b in zip(*way, strict=True)] for way in ways]
+            self._send("touchMove", at)
+        self._send("touchEnd", [])
+
+
+def view_of(opened):
+    return opened.evaluate("() => [window.nanostyle.viewer.x, window.nanostyle.viewer.scale]")
+
+
+def veil(opened):
+    """How many pixels of the mask are set."""
+    return opened.evaluate(
+        """() => {
+          const [mask] = window.nanostyle.state.masks.values();
+          const { data } = mask.pen.getImageData(0, 0, mask.canvas.width, mask.canvas.height);
+          return data.filter((value, i) => i % 4 === 0 && value > 0).length;
+        }"""
+    )
+
+
 def test_on_a_phone(chrome, site, small):
     with page(chrome, f"{site.address}#{TOKEN}", **PHONE) as opened:
         opened.wait_for_selector("#styles button img[src]")
@@ -291,16 +326,93 @@ def test_on_a_phone(chrome, site, small):
         settled(opened)
         opened.tap("#tabs button[data-tab='mask']")
         opened.tap("#mask-paint")
-        box = opened.locator("#view").bounding_box()
-        before = opened.evaluate("() => [window.nanostyle.viewer.x, window.nanostyle.viewer.scale]")
-        opened.touchscreen.tap(box["x"] + box["width"] / 3, box["y"] + box["height"] / 2)
+        box, fingers = opened.locator("#view").bounding_box(), Fingers(opened)
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        before = view_of(opened)
+        fingers.move(((x - 80, y), (x - 20, y)))
         settled(opened)
-        assert opened.evaluate("() => [window.nanostyle.viewer.x, window.nanostyle.viewer.scale]") == before
+        painted = veil(opened)
+        assert view_of(opened) == before and painted > 100
+        # Two fingers move and zoom; what the first began is taken back.
+        fingers.move(((x - 20, y), (x - 60, y)), ((x + 20, y), (x + 60, y)))
+        assert view_of(opened)[1] == pytest.approx(3 * before[1], rel=0.1) and veil(opened) == painted
+        opened.tap("#fit")
         opened.tap("#tabs button[data-tab='more']")
         assert opened.evaluate("() => document.documentElement.scrollWidth") <= 390
         name, data = saved(opened, "#download")
         assert name == "cat_great_wave_hokusai.jpg" and pixels_of(data).shape == (170, 256, 3)
         assert recipe_in(data)["masks"]
+
+
+def test_on_a_phone_all_can_be_hit_and_nothing_jumps(chrome, site, small):
+    with page(chrome, f"{site.address}#{TOKEN}", **PHONE) as opened:
+        opened.wait_for_selector("#styles button img[src]")
+        add(opened, small, ART)
+        opened.evaluate(
+            """() => {
+              window.jumps = 0;
+              new PerformanceObserver((list) => {
+                for (const entry of list.getEntries()) window.jumps += entry.value;
+              }).observe({ type: "layout-shift" });
+            }"""
+        )
+        opened.tap("#styles button[title^='Great']")
+        settled(opened)
+        assert opened.evaluate("() => window.jumps") < 0.01
+        unfold(opened)
+        for tab in ("styles", "adjust", "mask", "more"):
+            opened.tap(f"#tabs button[data-tab='{tab}']")
+            small_ones = """() => [...document.querySelectorAll("button, select, input, summary")].filter((e) => {
+              const box = (e.labels?.length && e.type === "radio" ? e.labels[0] : e).getBoundingClientRect();
+              return e.offsetParent && !e.hidden && (box.height < 43.9 || box.width < 43.9);
+            }).map((e) => e.id || e.outerHTML)"""
+            assert opened.evaluate(small_ones) == []
+
+
+def test_all_is_reached_by_keys(opened, small):
+    add(opened, small)
+    opened.focus("#styles button[title^='Starry']")
+    opened.keyboard.press("Enter")
+    assert opened.evaluate("() => document.activeElement.title") == "Starry Night van Gogh"
+    opened.keyboard.press("Tab")
+    opened.keyboard.press("Control+Enter")
+    assert opened.locator("#chosen li").count() == 2
+    settled(opened)
+    unfold(opened)
+    reached = """() => [...document.querySelectorAll("a, button, input, select, summary, [tabindex='0']")]
+      .filter((e) => e.offsetParent && !e.disabled && e.tabIndex >= 0 && !e.matches(":focus, .reached"))
+      .filter((e) => e.type !== "radio" || e.checked).map((e) => e.id || e.outerHTML)"""
+    for _ in range(90):
+        opened.keyboard.press("Tab")
+        opened.evaluate("() => document.activeElement.classList.add('reached')")
+    assert opened.evaluate(reached) == []
+
+
+def test_a_stream_that_breaks_off_is_taken_up_again(chrome, site, small):
+    with page(chrome, f"{site.address}#{TOKEN}", allow=("ERR_",)) as opened:
+        opened.wait_for_selector("#styles button img[src]")
+        add(opened, small)
+        broken = []
+
+        def once(route):
+            if broken:
+                route.continue_()
+            else:
+                broken.append(route.request.url)
+                route.abort()
+
+        opened.route("**/events", once)
+        style(opened, "Scream")
+        opened.wait_for_selector("#message:has-text('Preview at')")
+        assert len(broken) == 1
+
+
+def test_without_https_the_camera_is_not_offered(chrome, site):
+    with page(chrome, "about:blank") as opened:
+        opened.add_init_script("Object.defineProperty(window, 'isSecureContext', { value: false })")
+        opened.goto(f"{site.address}#{TOKEN}")
+        unfold(opened)
+        assert "over HTTPS" in opened.text_content("#camera-hint") and opened.is_hidden("#camera")
 
 
 @pytest.mark.parametrize("width", [320, 820, 1280])

@@ -2,6 +2,8 @@
 // session storage at once, and travels in a header alone.
 
 const KEY = "nanostyle-token";
+const OFFLINE = "The server does not answer. Is nanostyle still running?";
+const [RETRIES, RETRY_AFTER] = [10, 2000]; // ms
 
 export class Failed extends Error {
   constructor(status, code, text) {
@@ -32,7 +34,7 @@ export async function request(path, options = {}) {
     answer = await fetch(path, { ...options, headers, credentials: "omit", cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Failed(0, "offline", "The server does not answer. Is nanostyle still running?");
+    throw new Failed(0, "offline", OFFLINE);
   }
   if (answer.ok) return answer;
   let said = {};
@@ -77,15 +79,30 @@ export async function events(id, on, signal) {
   }
 }
 
-// Starts a job and follows it to its end; the answer is its last state.
+// Starts a job and follows it to its end; the answer is its last state. A stream that breaks off, as on a phone whose
+// network is gone for a moment, is taken up again: the server waits that long before it gives a tab up.
 export async function follow(job, on, signal) {
   const made = await json("/api/v1/jobs", { client, ...job }, { signal });
   let last = null;
   on("made", made);
-  await events(made.id, (kind, data) => {
-    if (kind !== "bye") last = data;
-    on(kind, data, made.id);
-  }, signal);
-  if (last && last.state === "failed") throw new Failed(500, "failed", last.error);
+  for (let tries = 0; !isOver(last); ) {
+    let ending = false;
+    try {
+      await events(made.id, (kind, data) => {
+        tries = 0;
+        if (kind === "bye") ending = true;
+        else last = data;
+        on(kind, data, made.id);
+      }, signal);
+    } catch (error) {
+      const broken = error instanceof TypeError || error.code === "offline";
+      if (!broken || ++tries > RETRIES) throw error.code ? error : new Failed(0, "offline", OFFLINE);
+    }
+    if (ending) throw new Failed(503, "ending", "nanostyle was ended.");
+    if (!isOver(last)) await new Promise((done) => setTimeout(done, tries ? RETRY_AFTER : 0));
+  }
+  if (last.state === "failed") throw new Failed(500, "failed", last.error);
   return { id: made.id, ...last };
 }
+
+const isOver = (status) => status !== null && !["queued", "running"].includes(status.state);

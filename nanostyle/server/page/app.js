@@ -1,10 +1,11 @@
 // The page: what is chosen, and what follows from each change.
 
-import { Failed, client, events, json, picture, setToken, upload } from "./api.js";
+import { Failed, client, events, json, picture, request, setToken, upload } from "./api.js";
 import { Camera, available } from "./camera.js";
-import { $, STROKES, failed, guarded, hideImage, make, on, showImage, showResult, state, tell, viewer } from "./core.js";
-import { Painter } from "./mask.js";
-import { command, job, maskOf, outputSize } from "./order.js";
+import { $, STROKES, failed, guarded, hideImage, make, on, saveBlob, showImage, showResult, state, tell, viewer } from "./core.js";
+import { listenForDrops } from "./drops.js";
+import { command, job, maskName, maskOf, outputSize } from "./order.js";
+import { startPainting, stopPainting, withMask } from "./paint.js";
 import { offerRecipe } from "./recipe.js";
 import { preview } from "./preview.js";
 import { batch, clock, download, endWork, refine } from "./work.js";
@@ -39,7 +40,8 @@ async function choosePhoto(photo) {
   $("photo").alt = `The photo ${photo.name}`;
   viewer.setSize(photo.width, photo.height);
   viewer.fit();
-  viewer.compare(1);
+  viewer.only(true);
+  state.compared = false;
   $("subject").textContent = `${photo.name}, ${photo.width} × ${photo.height}`;
   tell(state.chosen.length ? "" : "Now choose a style.");
   $("size").placeholder = Math.max(photo.width, photo.height);
@@ -48,7 +50,7 @@ async function choosePhoto(photo) {
   $("offer").hidden = true;
   if (photo.recipe) offerRecipe(photo.recipe, (chosen) => {
     state.chosen = chosen;
-    drawStyles();
+    markStyles();
     drawChosen();
     changed();
   });
@@ -64,9 +66,19 @@ function drawStrip() {
     button.setAttribute("aria-pressed", String(photo === state.photo));
     return make("li", {}, button);
   }));
+  $("remove-photo").hidden = state.photos.length < 2;
   const many = state.photos.length;
   $("batch").disabled = many < 2 || !state.chosen.length;
   $("batch-hint").textContent = many < 2 ? "Add two photos or more." : `${many} photos with these settings.`;
+}
+
+async function removePhoto() {
+  const gone = state.photo;
+  const at = state.photos.indexOf(gone);
+  state.photos = state.photos.filter((photo) => photo !== gone);
+  await choosePhoto(state.photos[Math.min(at, state.photos.length - 1)]);
+  drawStrip();
+  await request(`/api/v1/pictures/${gone.id}`, { method: "DELETE" });
 }
 
 // --- styles ---------------------------------------------------------------------------------------------------
@@ -87,9 +99,9 @@ async function addPaintings(files) {
     const thumbnail = picture(`/api/v1/pictures/${painting.id}?max=192`);
     const style = { key: `painting/${painting.id}`, name: painting.name, label: painting.label, painting: painting.id, thumbnail };
     if (!state.styles.some((known) => known.key === style.key)) state.styles.unshift(style);
+    drawStyles();
     choose(style, false);
   }
-  drawStyles();
 }
 
 function choose(style, add) {
@@ -97,9 +109,15 @@ function choose(style, add) {
   if (add && known >= 0) state.chosen.splice(known, 1);
   else if (add && state.chosen.length < 8) state.chosen.push({ ...style, weight: 1 });
   else if (!add) state.chosen = [{ ...style, weight: 1 }];
-  drawStyles();
+  markStyles();
   drawChosen();
   changed();
+}
+
+function markStyles() {
+  $("styles").querySelectorAll("button").forEach((button, i) => {
+    button.setAttribute("aria-pressed", String(state.chosen.some((chosen) => chosen.key === state.styles[i].key)));
+  });
 }
 
 function drawStyles() {
@@ -107,7 +125,6 @@ function drawStyles() {
     const image = make("img", { alt: "" });
     style.thumbnail.then((url) => (image.src = url)).catch(failed);
     const button = make("button", { type: "button", title: style.label }, image, make("span", { textContent: style.label }));
-    button.setAttribute("aria-pressed", String(state.chosen.some((chosen) => chosen.key === style.key)));
     let held = null;
     let long = false;
     button.onpointerdown = () => {
@@ -116,9 +133,10 @@ function drawStyles() {
     };
     button.onpointerup = button.onpointerleave = button.onpointercancel = () => clearTimeout(held);
     button.oncontextmenu = (event) => event.preventDefault();
-    button.onclick = (event) => { if (!long) choose(style, event.ctrlKey || event.metaKey); };
+    button.onclick = (event) => { if (!long) choose(style, event.ctrlKey || event.metaKey || event.shiftKey); };
     return make("li", {}, button);
   }));
+  markStyles();
 }
 
 function drawChosen() {
@@ -132,7 +150,10 @@ function drawChosen() {
       $("chosen").querySelectorAll("output").forEach((output, i) => (output.textContent = shareOf(state.chosen[i])));
       changed();
     };
-    const out = make("button", { type: "button", textContent: "×", onclick: () => choose(style, true) });
+    const out = make("button", { type: "button", textContent: "×", onclick: () => {
+      choose(style, true);
+      $("styles").children[state.styles.findIndex((known) => known.key === style.key)]?.firstChild.focus();
+    } });
     out.setAttribute("aria-label", `Without ${style.label}`);
     return make("li", {}, make("span", { textContent: style.label }), share, out, slider);
   }));
@@ -149,42 +170,6 @@ function drawChosen() {
 function shareOf(style) {
   const total = state.chosen.reduce((sum, chosen) => sum + chosen.weight, 0);
   return `${Math.round((100 * style.weight) / total)} %`;
-}
-
-// --- masks ----------------------------------------------------------------------------------------------------
-
-function startPainting() {
-  if (!state.photo || !state.chosen.length) return;
-  const mask = maskOf($("mask-style").value);
-  const brush = () => ({
-    size: (Number($("brush-size").value) / 600) * Math.max(mask.canvas.width, mask.canvas.height),
-    edge: Number($("brush-edge").value),
-    white: document.querySelector("input[name=tool]:checked").value === "brush",
-  });
-  viewer.painter = new Painter(mask, brush, (over) => {
-    mask.show($("veil"));
-    if (over) changed();
-  });
-  mask.show($("veil"));
-  $("veil").hidden = false;
-  $("view").classList.add("painting");
-  $("mask-paint").setAttribute("aria-pressed", "true");
-}
-
-function stopPainting() {
-  viewer.painter = null;
-  $("veil").hidden = true;
-  $("view").classList.remove("painting");
-  $("mask-paint").setAttribute("aria-pressed", "false");
-}
-
-function withMask(action) {
-  return () => {
-    if (!state.photo || !state.chosen.length) return;
-    action(maskOf($("mask-style").value));
-    startPainting();
-    changed();
-  };
 }
 
 function changed() {
@@ -233,7 +218,7 @@ async function toggleCamera() {
     }).catch(() => {});
   }, (error) => { stopCamera(); failed(error); });
   hideImage("photo");
-  viewer.compare(1);
+  viewer.only(true);
   await state.camera.start();
   $("camera").textContent = "Stop the camera";
   $("take").hidden = false;
@@ -266,15 +251,30 @@ function listen() {
   document.querySelectorAll("input[name=colors]").forEach((radio) => radio.addEventListener("change", changed));
   on("fit", "click", () => viewer.fit());
   on("actual", "click", () => viewer.actual());
-  for (const [kind, at] of [["pointerdown", 0], ["pointerup", 1], ["pointerleave", 1]]) on("hold", kind, () => viewer.compare(at));
-  on("hold", "keydown", (event) => { if (event.key === " " || event.key === "Enter") viewer.compare(0); });
-  on("hold", "keyup", () => viewer.compare(1));
+  on("swap", "click", () => viewer.swap());
+  let before = null; // where the handle was
+  const hold = () => {
+    before ??= viewer.at;
+    viewer.only(false);
+  };
+  const release = () => {
+    if (before !== null) viewer.compare(before);
+    before = null;
+  };
+  on("hold", "pointerdown", hold);
+  on("hold", "keydown", (event) => { if (event.key === " " || event.key === "Enter") hold(); });
+  for (const kind of ["pointerup", "pointerleave", "pointercancel", "keyup", "blur"]) on("hold", kind, release);
+  on("remove-photo", "click", removePhoto);
   on("mask-paint", "click", () => (viewer.painter ? stopPainting() : startPainting()));
   on("mask-style", "change", () => { if (viewer.painter) startPainting(); });
   on("mask-undo", "click", withMask((mask) => mask.undo()));
   on("mask-fill", "click", withMask((mask) => mask.fill(255)));
   on("mask-invert", "click", withMask((mask) => mask.invert()));
   on("mask-clear", "click", () => { state.masks.clear(); stopPainting(); changed(); });
+  on("mask-save", "click", async () => {
+    const style = state.chosen.find(({ key }) => key === $("mask-style").value);
+    saveBlob(await maskOf(style.key).blob(), maskName(style));
+  });
   on("download", "click", download);
   on("refine", "click", refine);
   on("batch", "click", batch);
@@ -283,8 +283,20 @@ function listen() {
   on("camera", "click", toggleCamera);
   on("take", "click", take);
   on("copy", "click", async () => { await navigator.clipboard.writeText($("command").textContent); tell("Copied."); });
-  for (const id of ["command-kind", "format"]) on(id, "change", () => { $("command").textContent = command(); });
-  preview.shown = guarded(showForecast);
+  for (const id of ["command-kind", "format"]) {
+    $(id).value = localStorage.getItem(`nanostyle-${id}`) ?? $(id).value;
+    if (!$(id).value) $(id).selectedIndex = 0; // of another version
+    on(id, "change", () => {
+      localStorage.setItem(`nanostyle-${id}`, $(id).value);
+      $("command").textContent = command();
+    });
+  }
+  preview.shown = guarded(() => {
+    // The first result of a photo is beside it at once; after that the handle stays where it is put.
+    if (!state.compared) viewer.compare(0.5);
+    state.compared = true;
+    return showForecast();
+  });
   $("token-dialog").addEventListener("close", guarded(async () => { setToken($("token").value); await begin(); }));
   document.querySelectorAll("#tabs button").forEach((tab) => tab.addEventListener("click", () => {
     document.querySelectorAll("#tabs button").forEach((other) => other.setAttribute("aria-pressed", String(other === tab)));
@@ -292,26 +304,7 @@ function listen() {
     if (tab.dataset.tab === "mask") $("mask-box").open = true;
     document.querySelector("main").scrollTo(0, 0);
   }));
-  listenForDrops();
-}
-
-function listenForDrops() {
-  let depth = 0;
-  const shown = (open) => { $("drop").hidden = !open; };
-  addEventListener("dragenter", (event) => { event.preventDefault(); depth++; shown(true); });
-  addEventListener("dragover", (event) => event.preventDefault());
-  addEventListener("dragleave", () => { if (--depth <= 0) shown(false); });
-  addEventListener("drop", guarded(async (event) => {
-    event.preventDefault();
-    depth = 0;
-    shown(false);
-    const files = [...event.dataTransfer.files];
-    await (event.target.closest?.("#panel-styles") ? addPaintings(files) : addPhotos(files));
-  }));
-  addEventListener("paste", guarded((event) => {
-    const files = [...event.clipboardData.files];
-    return files.length ? addPhotos(files) : undefined;
-  }));
+  listenForDrops(addPhotos, addPaintings);
 }
 
 async function begin() {

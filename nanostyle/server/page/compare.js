@@ -1,6 +1,7 @@
 // The picture on the stage: result over photo with a handle between them, zoom and pan for both at once.
 
 const KNOB = 22; // px: half the width of the handle
+const LABEL_ROOM = 90; // px
 const $ = (id) => document.getElementById(id);
 
 export class Viewer {
@@ -9,6 +10,7 @@ export class Viewer {
     this.layers = $("layers");
     this.handle = $("handle");
     this.at = 1; // how far from the left the result reaches
+    this.swapped = false; // the result is to the right of the handle
     this.scale = 1;
     this.x = this.y = 0;
     this.fitted = true;
@@ -68,11 +70,37 @@ export class Viewer {
     const left = Math.min(Math.max(this.x, 0), this.view.clientWidth);
     const right = Math.min(Math.max(this.x + this.width * this.scale, 0), this.view.clientWidth);
     const line = left + (right - left) * this.at;
+    for (const id of ["handle", "swap", "hold"]) $(id).hidden = $("result").hidden;
     // At either end the knob stays whole.
     this.handle.style.left = Math.min(Math.max(line, KNOB), this.view.clientWidth - KNOB) + "px";
     this.handle.classList.toggle("end", this.at === 0 || this.at === 1);
     const shown = ((line - this.x) / (this.width * this.scale)) * 100;
-    $("result").style.clipPath = `inset(0 ${100 - shown}% 0 0)`;
+    $("result").style.clipPath = this.swapped ? `inset(0 0 0 ${shown}%)` : `inset(0 ${100 - shown}% 0 0)`;
+    this.label(left, line, right);
+  }
+
+  // What is on which side, above the picture, as long as there are two sides.
+  label(left, line, right) {
+    const both = !$("result").hidden && this.at > 0 && this.at < 1;
+    const names = this.swapped ? ["Photo", "Result"] : ["Result", "Photo"];
+    [[$("label-left"), line - left], [$("label-right"), right - line]].forEach(([label, room], i) => {
+      label.textContent = names[i];
+      label.hidden = !both || room < LABEL_ROOM;
+    });
+    const top = Math.max(this.y, 0) + "px";
+    Object.assign($("label-left").style, { left: left + "px", top });
+    Object.assign($("label-right").style, { right: this.view.clientWidth - right + "px", top });
+  }
+
+  swap() {
+    this.swapped = !this.swapped;
+    this.handle.setAttribute("aria-label", this.swapped ? "Compare: left the photo, right the result" : "Compare: left the result, right the photo");
+    this.compare(1 - this.at);
+  }
+
+  // The whole result, or the whole photo, whichever side they are on.
+  only(result) {
+    this.compare(result === this.swapped ? 0 : 1);
   }
 
   // From a place in the window to a place in the picture, both axes in 0..1.

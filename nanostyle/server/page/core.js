@@ -6,8 +6,9 @@ import { Viewer } from "./compare.js";
 export const $ = (id) => document.getElementById(id);
 export const STROKES = [["automatic", null], ["fine", 2048], ["small", 1024], ["medium", 768], ["large", 512], ["huge", 320]];
 
-// work: the long job under way, { id, stop }. changed: called after each change of the settings.
-export const state = { info: null, photos: [], photo: null, styles: [], chosen: [], masks: new Map(), work: null, camera: null, changed: () => {} };
+// work: the long job under way, { id, stop }. changed: called after each change of the settings. compared: whether the
+// photo was shown beside its result.
+export const state = { info: null, photos: [], photo: null, styles: [], chosen: [], masks: new Map(), work: null, camera: null, compared: false, changed: () => {} };
 export const viewer = new Viewer();
 
 export function make(tag, properties = {}, ...children) {
@@ -37,8 +38,8 @@ export function on(id, kind, action) {
 
 export function busy(fraction, canKeep = false) {
   $("progress").hidden = fraction === null;
-  if (fraction === null) $("progress").value = 0;
-  else $("progress").value = fraction;
+  if (fraction === undefined) $("progress").removeAttribute("value"); // under way, nobody knows how far
+  else $("progress").value = fraction ?? 0;
   $("cancel").hidden = fraction === null;
   $("keep").hidden = fraction === null || !canKeep;
 }
@@ -51,6 +52,12 @@ export function showImage(id, url) {
   if (old.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(old), 1000);
 }
 
+export function saveBlob(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 export function hideImage(id) {
   $(id).removeAttribute("src");
   $(id).hidden = true;
@@ -59,4 +66,5 @@ export function hideImage(id) {
 export function showResult(url) {
   showImage("result", url);
   $("result").style.opacity = 1;
+  viewer.draw();
 }

@@ -13,7 +13,7 @@ export function maskOf(key) {
 async function maskId(style) {
   const mask = maskOf(style.key);
   if (mask.sent !== mask.changed) {
-    const file = new File([await mask.blob()], `mask ${style.label}.png`);
+    const file = new File([await mask.blob()], maskName(style));
     mask.id = (await upload(file)).id;
     mask.sent = mask.changed;
   }
@@ -22,7 +22,7 @@ async function maskId(style) {
 
 export async function layers(only = () => true) {
   const chosen = state.chosen.filter(only);
-  const masked = chosen.some((style) => state.masks.has(style.key));
+  const masked = isMasked(chosen);
   return Promise.all(chosen.map(async (style) => {
     if (masked && !state.masks.has(style.key)) maskOf(style.key).fill(255);
     return {
@@ -50,6 +50,12 @@ export function outputSize() {
   return [width, height].map((n) => Math.max(1, Math.round((n * side) / Math.max(width, height))));
 }
 
+export function isMasked(chosen = state.chosen) {
+  return chosen.some((style) => state.masks.has(style.key));
+}
+
+export const maskName = (style) => `mask ${style.label}.png`;
+
 export function command() {
   if (!state.photo || !state.chosen.length) return "Choose a photo and a style.";
   const chosen = [...state.chosen].sort((a, b) => Boolean(b.painting) - Boolean(a.painting)); // paintings first, as stylize has them
@@ -71,7 +77,8 @@ function settings() {
 function shell(chosen) {
   const parts = ["nanostyle stylize", quote(state.photo.name)];
   for (const style of chosen) parts.push(style.painting ? "--style-image" : "--style", quote(style.name));
-  if (chosen.length > 1) for (const style of chosen) parts.push("--weight", String(style.weight));
+  if (isMasked()) for (const style of chosen) parts.push("--mask", quote(maskName(style)));
+  else if (chosen.length > 1) for (const style of chosen) parts.push("--weight", String(style.weight));
   for (const [name, value] of settings()) parts.push(`--${name}`, value);
   return parts.join(" ");
 }
@@ -81,7 +88,8 @@ function curl(chosen) {
   const parts = ['curl -H "Authorization: Bearer $NANOSTYLE_TOKEN"', `-F ${quote(`file=@${state.photo.name}`)}`];
   const ordered = [...chosen].sort((a, b) => Boolean(a.painting) - Boolean(b.painting));
   for (const style of ordered) parts.push(`-F ${quote(style.painting ? `style_image=@${style.name}` : `style=${style.name}`)}`);
-  if (chosen.length > 1) for (const style of ordered) parts.push(`-F weight=${style.weight}`);
+  if (isMasked()) for (const style of ordered) parts.push(`-F ${quote(`mask=@${maskName(style)}`)}`);
+  else if (chosen.length > 1) for (const style of ordered) parts.push(`-F weight=${style.weight}`);
   for (const [name, value] of settings()) parts.push(`-F ${name}=${value}`);
   const format = $("format").value;
   parts.push(`-F format=${format}`, `${location.origin}/stylize`, `-o result.${format === "jpeg" ? "jpg" : format}`);

@@ -1,11 +1,12 @@
 // Previews: a small draft at once, larger ones when the settings rest. A newer wish always takes the place of an older one.
 
 import { Failed, follow, picture } from "./api.js";
-import { busy, showResult, tell } from "./core.js";
+import { busy, showResult, state, tell } from "./core.js";
 import { job } from "./order.js";
 
 // Long side, and the milliseconds of rest before it is asked for.
 const STAGES = [[256, 0], [512, 200], [1024, 600]];
+const SHOW_AFTER = 400; // ms: a quicker one needs no bar
 const LONGEST = 1.0; // seconds that the largest preview may be expected to take
 
 class Preview {
@@ -34,10 +35,8 @@ class Preview {
     this.timers = [];
     this.under?.abort();
     this.under = null;
-    if (told) {
-      busy(null);
-      tell("Canceled.");
-    }
+    if (!state.work) busy(null);
+    if (told) tell("Canceled.");
   }
 
   async ask(run, side, photo) {
@@ -54,13 +53,21 @@ class Preview {
       if (!gone && run === this.run) tell(error.message, !(error instanceof Failed && error.code === "busy"));
     } finally {
       over();
-      if (run === this.run) busy(null);
+      if (run === this.run) {
+        this.under = null;
+        busy(null);
+      }
     }
   }
 
   async make(run, side, pixels) {
     const stop = (this.under = new AbortController());
     const begin = performance.now();
+    setTimeout(() => {
+      if (this.under !== stop) return;
+      busy(undefined);
+      tell("Painting a preview …");
+    }, SHOW_AFTER);
     const wanted = await job("preview", { size: side });
     if (run !== this.run) return;
     const last = await follow(wanted, () => {}, stop.signal);

@@ -16,18 +16,25 @@ export async function long(wanted, canKeep, shown) {
       if (kind === "made") {
         work.id = data.id;
         const seconds = data.forecast.seconds;
-        tell(seconds ? `Under way, about ${clock(seconds)} …` : "Under way …");
+        const before = data.position ? `Waiting for ${data.position} other job${data.position > 1 ? "s" : ""}` : "Under way";
+        tell(seconds ? `${before}, about ${clock(seconds)} …` : `${before} …`);
       }
       if (kind !== "step") return;
       busy(data.total ? data.done / data.total : 0, canKeep && data.n > 0);
-      const left = data.seconds_left === null || data.done === data.total ? "" : `${clock(data.seconds_left)} left`;
-      tell([`Step ${data.done} of ${data.total}`, left, data.note].filter(Boolean).join(" · "));
+      tellStep(data);
       await shown(id, data);
     }, stop.signal);
   } finally {
     state.work = null;
     busy(null);
   }
+}
+
+// How far a job is; the losses of a refinement are for screens with room.
+function tellStep({ kind, done, total, seconds_left: seconds, note }) {
+  const far = { final: `${done} %`, batch: `Photo ${Math.min(done + 1, total)} of ${total}: ${note}` }[kind] ?? `Step ${done} of ${total}`;
+  tell([far, seconds === null || done === total ? "" : `${clock(seconds)} left`].filter(Boolean).join(" · "));
+  if (kind === "refine" && note) $("message").append(make("span", { className: "wide-only", textContent: ` · ${note}` }));
 }
 
 export function clock(seconds) {
@@ -44,7 +51,7 @@ export async function download() {
   const last = await long(job("final", { size, format: $("format").value }), false, () => {});
   if (last.state !== "done") return tell("Canceled.");
   await save(last.id);
-  tell("Saved: see the browser's downloads.");
+  tell("Saved: it is among the browser's downloads.");
 }
 
 export async function refine() {
@@ -66,7 +73,7 @@ export async function refine() {
   }
   await show(last.id);
   const button = make("button", { type: "button", className: "primary", textContent: "Save it", onclick: guarded(() => save(last.id)) });
-  $("message").replaceChildren("Refined. ", button);
+  $("message").replaceChildren("Refined: ", button);
 }
 
 export async function batch() {
@@ -74,7 +81,7 @@ export async function batch() {
   const last = await long(job("batch", { photos, format: $("format").value, size: Number($("size").value) || null }), true, () => {});
   if (last.state !== "done") return tell("Canceled.");
   await save(last.id);
-  tell("Saved: see the browser's downloads.");
+  tell("Saved: it is among the browser's downloads.");
 }
 
 export async function endWork(keep) {
