@@ -24,6 +24,7 @@ from nanostyle.models.registry import TRAINED, find
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 PAGE = ("index.html", "style.css", "page.mjs", "worker.mjs", "network.mjs")
+COLORS = ROOT / "nanostyle" / "server" / "page" / "colors.css"
 EXAMPLES = ("photo.jpg", "painting.jpg")
 
 PACKAGE = "onnxruntime-web@1.30.0"
@@ -36,6 +37,7 @@ def build(folder: Path) -> None:
     (folder / "ort").mkdir(parents=True, exist_ok=True)
     for name in PAGE:
         shutil.copy(HERE / name, folder / name)
+    shutil.copy(COLORS, folder / COLORS.name)
     for name in EXAMPLES:
         shutil.copy(ROOT / "docs" / "pictures" / name, folder / name)
     # The built-in weights are float16: nothing is lost.

@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import time
 import zipfile
 
@@ -13,6 +14,7 @@ pytest.importorskip("starlette")
 
 from starlette.testclient import TestClient
 
+from nanostyle.backend import halfway
 from nanostyle.io.recipe import recipe_in
 from nanostyle.server import jobs
 from nanostyle.server.store import NotFound
@@ -267,6 +269,36 @@ def test_a_batch_with_a_damaged_photo_is_a_zip_with_the_others(client):
     assert archive.namelist() == [f"same_{NAME}.png", f"same_{NAME} 2.png", "errors.txt"]
     assert archive.read("errors.txt").decode().startswith("bad.png: ")
     assert pixels_of(archive.read(f"same_{NAME}.png")).shape == (30, 40, 3)
+
+
+def test_a_batch_that_is_stopped_is_a_zip_of_what_is_done(client, site, monkeypatch):
+    photos = [send(client, picture_file((40, 30), i), f"{i}.png")["id"] for i in (1, 2, 3)]
+    words = order(client, kind="batch", photos=photos, format="png", size=None)
+    words.pop("photo")
+    begun, real, made = threading.Event(), site.studio.stylizer, []
+
+    class Second:
+        """Stylizes the first photo; works on the second until that is stopped in the middle."""
+
+        def __init__(self, order):
+            self.real = real(order)
+
+        def stylize(self, photo, *, name):
+            made.append(name)
+            while len(made) > 1:
+                begun.set()
+                halfway.tell(1)
+            return self.real.stylize(photo, name=name)
+
+    monkeypatch.setattr(site.studio, "stylizer", Second)
+    id = client.post("/api/v1/jobs", json=words).json()["id"]
+    assert begun.wait(30)
+    status = client.get(f"/api/v1/jobs/{id}").json()
+    assert (status["done"], status["total"], status["note"], status["n"]) == (1, 3, "2.png", 1)
+    client.delete(f"/api/v1/jobs/{id}?keep=1")
+    assert ended(client, id)["state"] == "done"
+    archive = zipfile.ZipFile(io.BytesIO(client.get(f"/api/v1/jobs/{id}/result").content))
+    assert archive.namelist() == [f"1_{NAME}.png"]
 
 
 def test_events_tell_the_state_to_the_end(client):

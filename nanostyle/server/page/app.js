@@ -8,6 +8,7 @@ import { command, job, maskName, maskOf, outputSize } from "./order.js";
 import { startPainting, stopPainting, withMask } from "./paint.js";
 import { offerRecipe } from "./recipe.js";
 import { preview } from "./preview.js";
+import { listStyles, shareOf } from "./styles.js";
 import { batch, clock, download, endWork, refine } from "./work.js";
 
 // --- photos ---------------------------------------------------------------------------------------------------
@@ -83,16 +84,6 @@ async function removePhoto() {
 
 // --- styles ---------------------------------------------------------------------------------------------------
 
-function listStyles(info) {
-  for (const model of info.models) {
-    for (const style of model.styles) {
-      const url = `/api/v1/models/${model.id}/styles/${encodeURIComponent(style.name)}/thumbnail`;
-      const thumbnail = style.thumbnail ? picture(url) : Promise.resolve("/icon.svg");
-      state.styles.push({ key: `${model.id}/${style.name}`, name: style.name, label: style.label, model: model.id, thumbnail });
-    }
-  }
-}
-
 async function addPaintings(files) {
   for (const file of files) {
     const painting = await upload(file);
@@ -134,6 +125,11 @@ function drawStyles() {
     button.onpointerup = button.onpointerleave = button.onpointercancel = () => clearTimeout(held);
     button.oncontextmenu = (event) => event.preventDefault();
     button.onclick = (event) => { if (!long) choose(style, event.ctrlKey || event.metaKey || event.shiftKey); };
+    button.onkeydown = (event) => {
+      if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return; // which is no click
+      event.preventDefault();
+      choose(style, true);
+    };
     return make("li", {}, button);
   }));
   markStyles();
@@ -165,11 +161,6 @@ function drawChosen() {
   if (!state.chosen.length) stopPainting();
   $("refine").disabled = !state.chosen.some((style) => style.painting);
   drawStrip();
-}
-
-function shareOf(style) {
-  const total = state.chosen.reduce((sum, chosen) => sum + chosen.weight, 0);
-  return `${Math.round((100 * style.weight) / total)} %`;
 }
 
 function changed() {
