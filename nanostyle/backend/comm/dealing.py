@@ -1,32 +1,41 @@
 """Jobs dealt out to ranks by an executor: who is free gets the next ones, and no rank only manages."""
 
+import _thread
 import math
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Generic, NamedTuple
 
 from nanostyle.backend.comm.launch import RanksLost
 from nanostyle.backend.types import Item, R
 
-# Lots that wait for each rank, so that none is idle between two.
-_WINDOW = 2
+WINDOW = 2
+"""Lots that wait for each rank, so that none is idle between two."""
 
-# Seconds that a lot of small jobs is to last, so that a thousand ranks do not ask too often.
-_LOT = 0.2
+# Seconds that a lot of small jobs is to last, so that a thousand ranks do not ask too often: between two lots a rank is
+# idle for some milliseconds.
+_LOT = 0.5
 
 # A rank that leaves a lot to the others looks again after so many seconds.
 _PAUSE = 0.005
 
 
 class _Own:
-    """What this rank does with a job, and how long it takes."""
+    """What this rank does with a job, and how it is interrupted."""
 
     work: Callable[[Any], Any]
+    breakable: Callable[[], AbstractContextManager[None]]
+
+
+class _Took(threading.local):
+    """How many jobs this rank has done, and the seconds they took; in a test each thread is a rank."""
+
     count = 0
     seconds = 0.0
 
@@ -34,23 +43,32 @@ class _Own:
         return self.seconds / self.count if self.count else 0.0
 
 
-_own = _Own()
+_own, _took = _Own(), _Took()
 
 
-def prepare(work: Callable[[Any], Any]) -> None:
-    """Say what this rank does with a job, before it takes any."""
-    _own.work, _own.count, _own.seconds = work, 0, 0.0
+def prepare(
+    work: Callable[[Any], Any], breakable: Callable[[], AbstractContextManager[None]] = nullcontext[None]
+) -> None:
+    """Say what this rank does with a job, before it takes any; within `breakable()` it may be interrupted."""
+    _own.work, _own.breakable = work, breakable
+    _took.count, _took.seconds = 0, 0.0
+
+
+def do_one(job: Any) -> Any:
+    """What this rank makes of a job."""
+    with _own.breakable():
+        return _own.work(job)
 
 
 class Pace(NamedTuple):
-    """How the work goes on: seconds that a job takes, on average, and seconds until the other ranks have done all."""
+    """How the work goes on: seconds that a job takes a rank, and seconds until all are done."""
 
     each: float
     left: float
 
     def leaves(self) -> bool:
-        """Whether this rank is so slow that the others have done all before it has done one job."""
-        return _own.mean() > max(2 * self.each, self.left)
+        """Whether this rank is so slow that the others will have done all before it has done one job."""
+        return _took.mean() > max(2 * self.each, self.left)
 
 
 def _do(lot: Sequence[Any], pace: Pace) -> tuple[list[Any], float]:
@@ -58,13 +76,15 @@ def _do(lot: Sequence[Any], pace: Pace) -> tuple[list[Any], float]:
     if pace.leaves():
         time.sleep(_PAUSE)
         return [], 0.0
+    if len(lot) > 1 and _took.mean() > _LOT:
+        return [], 0.0  # it would hold the rest up while it is at the first
     begun, results = time.monotonic(), []
     for job in lot:
-        results.append(_own.work(job))
+        results.append(do_one(job))
         if time.monotonic() - begun > _LOT:
             break
     seconds = time.monotonic() - begun
-    _own.count, _own.seconds = _own.count + len(results), _own.seconds + seconds
+    _took.count, _took.seconds = _took.count + len(results), _took.seconds + seconds
     return results, seconds
 
 
@@ -77,10 +97,15 @@ class Dealer(Generic[Item, R]):
 
     def __init__(self, pool: Executor, ranks: int, jobs: Sequence[Item], patience: Callable[[], float]) -> None:
         self._pool, self._ranks, self._patience = pool, ranks, patience
-        self._left = deque(jobs)
+        self._left, self._jobs = deque(jobs), len(jobs)
+        self._begun = time.monotonic()
         self._lock = threading.Lock()
         self._active = self._untold = 0  # lots under way, and those whose results have not been yielded
-        self._done, self._seconds, self._longest = 0, 0.0, 0.0
+        self._at_own = self._idle = False  # whether this rank does a job, or would if there were one
+        self._closed = False  # no lot may begin any more
+        self._done, self._longest = 0, 0.0
+        self._singles = 0  # lots of one job to come, for ranks that have left a longer one
+        self._given: list[Future[tuple[list[R], float]]] = []  # to the pool, the latest last
         self._finished: queue.SimpleQueue[tuple[list[Item], Future[tuple[list[R], float]]]] = queue.SimpleQueue()
 
     def results(self) -> Iterator[tuple[Item, R]]:
@@ -91,67 +116,96 @@ class Dealer(Generic[Item, R]):
         RanksLost
             No result has come for longer than patience lasts, and for ten times as long as the longest lot took.
         """
-        self._fill()
         try:
-            while True:
+            self._fill()
+            yield from self._results()
+        finally:
+            with self._lock:
+                self._closed = True
+
+    def _results(self) -> Iterator[tuple[Item, R]]:
+        while True:
+            pace = self._pace()
+            if not self._left and not pace.leaves():
+                self._recall()
+            with self._lock:
+                own = [] if pace.leaves() and self._untold else self._take(1)
+                self._at_own, self._idle = bool(own), not (own or pace.leaves())
+            self._fill()
+            if own:
+                (result,), seconds = _do(own, Pace(pace.each, math.inf))
                 with self._lock:
-                    pace = self._pace()
-                    own = [] if pace.leaves() and self._untold else self._take(1)
-                if own:
-                    (result,), seconds = _do(own, Pace(pace.each, math.inf))
-                    self._note(1, seconds)
-                    yield own[0], result
-                while self._untold and not (own and self._finished.empty()):
-                    lot, future = self._next()
-                    with self._lock:
-                        self._untold -= 1
-                    done, _ = future.result()
-                    yield from zip(lot, done, strict=False)
-                    if not own and self._left:
-                        break
-                if not own and not self._untold and not self._left:
-                    return
-        except BaseException:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            raise
+                    self._at_own = False
+                self._note(1, seconds)
+                yield own[0], result
+            while self._untold and not (own and self._finished.empty()):
+                lot, future = self._next()
+                with self._lock:
+                    self._untold -= 1
+                done = [] if future.cancelled() else future.result()[0]
+                yield from zip(lot, done, strict=False)
+                if not own and self._left:
+                    break
+            if not own and not self._untold and not self._left:
+                return
 
     def _fill(self) -> None:
         while True:
             with self._lock:
-                lot = self._take() if self._active < _WINDOW * (self._ranks - 1) else []
+                has_room = self._active < WINDOW * (self._ranks - 1) and not self._closed
+                lot = self._take(1 if self._singles else 0) if has_room else []
                 if not lot:
                     return
+                self._singles -= bool(self._singles)
                 self._active += 1
                 self._untold += 1
                 pace = self._pace()
-            self._pool.submit(_do, lot, pace).add_done_callback(partial(self._back, lot))
+            future = self._pool.submit(_do, lot, pace)
+            with self._lock:
+                self._given = [*(other for other in self._given if not other.done()), future]
+            future.add_done_callback(partial(self._back, lot))
+
+    def _recall(self) -> None:
+        """Take back the last lot that no rank has begun, if there is one: this rank has nothing to do."""
+        with self._lock:
+            given = self._given[::-1]
+        next((future for future in given if future.cancel()), None)
 
     def _take(self, count: int = 0) -> list[Item]:
         """The next jobs: so many, or as many as last long enough and leave enough for the others."""
         if not count:
-            each = self._seconds / self._done if self._done else _LOT
-            count = max(1, min(int(_LOT / max(each, 1e-6)), len(self._left) // (4 * self._ranks)))
+            each = self._pace().each
+            count = max(1, min(int(_LOT / max(each, 1e-6)), len(self._left) // (2 * self._ranks)))
         return [self._left.popleft() for _ in range(min(count, len(self._left)))]
 
     def _pace(self) -> Pace:
-        each = self._seconds / self._done if self._done else math.inf
-        return Pace(each, (len(self._left) + 1) * each / max(1, self._ranks - 1))
+        """By what all ranks have done so far: one that is slow does not count for more than it does."""
+        each = (time.monotonic() - self._begun) / self._done if self._done else math.inf
+        return Pace(each * self._ranks, (self._jobs - self._done) * each)
 
     def _back(self, lot: list[Item], future: Future[tuple[list[R], float]]) -> None:
         """A lot has come back: in the pool's thread, so that what rank 0 does meanwhile holds nobody up."""
+        error = CancelledError() if future.cancelled() else future.exception()
         with self._lock:
             self._active -= 1
-            if not future.cancelled() and future.exception() is None:
+            if error is None:
                 results, seconds = future.result()
                 self._left.extendleft(reversed(lot[len(results) :]))
-        if not future.cancelled() and future.exception() is None:
+                refused = len(lot) > 1 and not results
+                self._singles = min(self._singles + refused, self._ranks)
+            elif future.cancelled():
+                self._left.extendleft(reversed(lot))
+            elif self._at_own and isinstance(error, KeyboardInterrupt):
+                _thread.interrupt_main()  # a rank has been asked to end: so is this one, which may be long at its job
+        if error is None:
             self._note(len(results), seconds)
-            self._fill()
+            if not (self._idle and self._left):
+                self._fill()
         self._finished.put((lot, future))
 
     def _note(self, count: int, seconds: float) -> None:
         with self._lock:
-            self._done, self._seconds = self._done + count, self._seconds + seconds
+            self._done += count
             self._longest = max(self._longest, seconds)
 
     def _next(self) -> tuple[list[Item], Future[tuple[list[R], float]]]:
@@ -162,8 +216,4 @@ class Dealer(Generic[Item, R]):
             except queue.Empty:
                 waited = time.monotonic() - begun
                 if waited > self._patience() and waited > 10 * self._longest > 0:
-                    raise RanksLost(
-                        f"rank 0 of {self._ranks} has waited {waited:.0f} s for the others, one of which has died,"
-                        " hangs or is far too slow",
-                        hint="{resume} or {skip_existing} goes on",
-                    ) from None
+                    raise RanksLost.after(waited, 0, self._ranks) from None

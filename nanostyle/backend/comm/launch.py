@@ -17,6 +17,15 @@ _LAUNCHERS = (
 class RanksLost(NanostyleError):
     """The other ranks have not come for too long: one has died, hangs or is far too slow."""
 
+    @classmethod
+    def after(cls, seconds: float, rank: int, size: int) -> "RanksLost":
+        """The error of a `rank` among `size` that has waited for so long."""
+        return cls(
+            f"rank {rank} of {size} has waited {seconds:.0f} s for the others, one of which has died, hangs or is far"
+            " too slow",
+            hint="{resume} or {skip_existing} goes on",
+        )
+
 
 class Launch(NamedTuple):
     """How many processes a launcher has started together, and which of them this is. 0 processes: MPI is to say."""

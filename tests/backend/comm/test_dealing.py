@@ -64,6 +64,21 @@ def test_small_jobs_go_in_lots_and_what_a_rank_does_not_reach_goes_back(monkeypa
     assert max(lots) > 50
 
 
+def test_jobs_that_nobody_has_begun_come_back_to_a_rank_that_is_free():
+    begun = threading.Event()
+
+    def work(job):
+        if threading.current_thread() is not MAIN:
+            begun.set()
+            time.sleep(0.3)
+        else:
+            begun.wait(10)
+        return threading.current_thread() is MAIN
+
+    done = dealt(2, list(range(4)), work)
+    assert sum(of_main for _, of_main in done) == 3
+
+
 def test_an_exception_of_a_job_comes_to_rank_0():
     def work(job):
         if job == 5:
