@@ -11,10 +11,34 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from itertools import islice
 from queue import SimpleQueue
-from typing import Generic
+from typing import Generic, Protocol, TypeVar
 
 from nanostyle.backend.threads import thread_count, with_quota
 from nanostyle.backend.types import Item, R
+
+# Seconds after which it is asked again whether those elsewhere are lost.
+_CHECK = 0.5
+
+_Item = TypeVar("_Item", contravariant=True)
+_R = TypeVar("_R")
+
+
+class Others(Protocol[_Item, _R]):
+    """Who else works on items: ranks on other machines.
+
+    Attributes
+    ----------
+    most : int
+        How many items may be begun there and not be yielded.
+    """
+
+    most: int
+
+    def begin(self, item: _Item) -> "Future[_R] | None":
+        """Have `item` worked on; None where enough waits there."""
+
+    def check(self) -> None:
+        """Raise where they seem to be lost."""
 
 
 class Stopped(BaseException):
@@ -27,6 +51,8 @@ def in_order(
     *,
     size: Callable[[Item], float] = lambda item: 0,
     memory: float | None = None,
+    at_once: bool = True,
+    elsewhere: Others[Item, R] | None = None,
 ) -> Generator[Future[R], None, None]:
     """`work(item)` for every item, several at once; yields their futures, each of them done, in the order of the items.
 
@@ -41,41 +67,58 @@ def in_order(
         The bytes that a work takes, about.
     memory
         The bytes that all works together may take; one that takes more is done alone, by all threads. None: no limit.
+    at_once
+        Whether several works are done at once; otherwise one after the other, in the calling thread.
+    elsewhere
+        Who else works on items, if there is anybody. They take none of the memory.
 
     Examples
     --------
     >>> [future.result() for future in in_order(len, ["one", "three"])]
     [3, 5]
     """
-    workers = _Workers(work, thread_count())
+    workers = _Workers(work, thread_count(), at_once=at_once)
+    here = 2 * workers.threads + 1 if at_once else 1
+    most = here + (elsewhere.most if elsewhere else 0)
     source = iter(items)
-    begun: deque[tuple[Future[R], float]] = deque()
-    coming = [(item, size(item)) for item in islice(source, 1)]
+    begun: deque[Future[R]] = deque()
+    own: list[tuple[Future[R], float]] = []  # those of `begun` that this process does, and their sizes
+    coming = list(islice(source, 1))
     try:
         while coming or begun:
-            while coming and len(begun) <= 2 * workers.threads and _fits(coming[0][1], begun, memory):
-                begun.append((workers.begin(coming[0][0]), coming[0][1]))
-                coming = [(item, size(item)) for item in islice(source, 1)]
-            if begun[0][0].done():
-                yield begun.popleft()[0]
+            while coming and len(begun) < most:
+                future = elsewhere.begin(coming[0]) if elsewhere else None
+                if future is None:
+                    own = [(future, taken) for future, taken in own if not future.done()]
+                    taken = size(coming[0])
+                    if len(own) >= here or not _fits(taken, own, memory):
+                        break
+                    future = workers.begin(coming[0])
+                    own.append((future, taken))
+                begun.append(future)
+                coming = list(islice(source, 1))
+            if begun[0].done():
+                yield begun.popleft()
             else:
-                wait([future for future, _ in begun if not future.done()], return_when=FIRST_COMPLETED)
+                wait([future for future in begun if not future.done()], _CHECK, FIRST_COMPLETED)
+                if elsewhere:
+                    elsewhere.check()
     finally:
         workers.end()
 
 
-def _fits(size: float, begun: Iterable[tuple[Future[R], float]], memory: float | None) -> bool:
-    """Whether a work of this size may begin beside those that are not done."""
-    others = [taken for future, taken in begun if not future.done()]
-    return memory is None or not others or sum(others) + size <= memory
+def _fits(size: float, others: Iterable[tuple[object, float]], memory: float | None) -> bool:
+    """Whether a work of this size may begin beside others."""
+    sizes = [taken for _, taken in others]
+    return memory is None or not sizes or sum(sizes) + size <= memory
 
 
 class _Workers(Generic[Item, R]):
     """Threads that work, and what each of them may use of the threads of `parallel`."""
 
-    def __init__(self, work: Callable[[Item], R], threads: int) -> None:
+    def __init__(self, work: Callable[[Item], R], threads: int, *, at_once: bool) -> None:
         self._work, self.threads = work, threads
-        self._most = threads + 1
+        self._most = threads + 1 if at_once else 0
         self._started: list[threading.Thread] = []
         self._todo: SimpleQueue[tuple[Future[R], Item] | None] = SimpleQueue()
         self._lock, self._at_work, self._stopped = threading.Lock(), 0, False

@@ -1,6 +1,7 @@
 """One photo or many, from file to result: claims, progress over all, and what failed while the rest went on."""
 
 import sys
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
@@ -114,21 +115,28 @@ class Batch:
 
     def _run_dealt(self) -> None:
         """Stylize all photos, each on the rank that is free; rank 0 tells of them."""
+        if not world().is_first:
+            deque(world().deal((), self._made), maxlen=0)
+        if world().first(self._deal):
+            raise click.exceptions.Exit(1)
+
+    def _deal(self) -> bool:
+        """Deal the photos out, as rank 0; whether one has failed."""
         count = len(self.work)
         progress = Progress(f"{count} photos", quiet=self.runtime.quiet)
         try:
-            for done, ((path, _), (lines, failure)) in enumerate(world().deal(self.work, self._made), 1):
-                if failure:
-                    lines = [f"{path}: {failure}"]
-                    self.failures.append(f"  {path}: {failure}")
-                for line in lines:
-                    progress.say(line)
-                progress.show(done, count, path.name)
+            with closing(world().deal(self.work, self._made)) as made:
+                for done, ((path, _), (lines, failure)) in enumerate(made, 1):
+                    if failure:
+                        lines = [f"{path}: {failure}"]
+                        self.failures.append(f"  {path}: {failure}")
+                    for line in lines:
+                        progress.say(line)
+                    progress.show(done, count, path.name)
         finally:
             progress.close()
             self._tell_failures()
-        if world().share(bool(self.failures)):
-            raise click.exceptions.Exit(1)
+        return bool(self.failures)
 
     def _made(self, work: Work) -> tuple[list[str], str]:
         """Stylize a photo and save the result; returns what to tell of it, and what went wrong."""

@@ -10,7 +10,7 @@ from nanostyle.backend.comm.launch import RanksLost, launch, stay_alone
 from nanostyle.cli.terminal import fail
 
 # The commands that ranks do together. Of others rank 0 does all.
-TOGETHER = {"train", "add-style", "stylize"}
+TOGETHER = {"train", "add-style", "stylize", "video"}
 
 # Seconds in which the other ranks meet the same error, if they do.
 _SAME = 2.0

@@ -3,18 +3,22 @@
 import json
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
+from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import Progress, clock
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.claim import claimed
+from nanostyle.io.video.clip import Clip
 from nanostyle.io.video.read import open_clip
+from nanostyle.methods.frame_passes import paint_for_first
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.video import MaskTrack, VideoRun
@@ -87,31 +91,71 @@ def video(
     nanostyle video cat.gif --style scream_munch --strength 0.8 -o cat.webp
     nanostyle video frames/%05d.png --rate 24 --style udnie_picabia -o film.mkv
     """
-    options = take(VideoOptions, values)
-    check_files(source, output, overwrite=overwrite, resume=options.resume)
-    if report is not None:
-        check_target(report, overwrite=overwrite)
-    clip = open_clip(source, size=options.size, rate=options.frame_rate)
-    tracks = [mask_track(mask, clip, options) for mask in masks]
-    stylizer = Stylizer([*style_images, *styles], model=model, options=_stylize_options(values, runtime, tracks))
-    plan = plan_of(clip, [*style_images, *styles, *masks], stylizer, options)
-    with claimed(output) as claim:
-        check_claim(output, claim)
-        run = VideoRun(stylizer, clip, output, options, masks=tracks, plan=plan, overwrite=overwrite)
-        _follow(run, runtime, claim)
-    if report is not None:
-        write(report, json.dumps(run.report(), indent=1), overwrite=overwrite)
-    if clip.skipped:
-        click.echo(f"{source}: {clip.skipped} frames could not be read; {output} has the others", err=True)
+    film = _Film(source, output, take(VideoOptions, values), report, overwrite=overwrite)
+    check_method(values["method"])
+    # Rank 0 alone reads and writes; what it meets all meet.
+    firsts = world().first(lambda: film.open(masks))
+    where = {"device": runtime.device.name, "precision": runtime.device.precision}
+    stylizer = Stylizer(
+        [*style_images, *styles], model=model, options=take(StylizeOptions, values, masks=firsts, **where)
+    )
+    with ExitStack() as held:
+        world().first(lambda: film.begin(stylizer, [*style_images, *styles, *masks], held))
+        if not world().is_first:
+            paint_for_first(stylizer, world())
+        skipped = world().first(lambda: film.make(runtime))
+    if skipped:
         raise click.exceptions.Exit(1)
 
 
-def _stylize_options(values: dict[str, Any], runtime: Runtime, tracks: Sequence[MaskTrack]) -> StylizeOptions:
-    """The options of each frame; of a mask that moves, its first frame stands for it."""
-    check_method(values["method"])
-    firsts = tuple(map(first_of, tracks))
-    where = {"device": runtime.device.name, "precision": runtime.device.precision}
-    return take(StylizeOptions, values, masks=firsts, **where)
+@dataclass
+class _Film:
+    """A source on its way to a result, as rank 0 has it."""
+
+    source: Path
+    output: Path
+    options: VideoOptions
+    report: Path | None
+    overwrite: bool
+    clip: Clip = field(init=False)
+    tracks: Sequence[MaskTrack] = field(init=False)
+    run: VideoRun = field(init=False)
+    claim: Path | None = field(init=False)
+
+    def open(self, masks: Sequence[Path]) -> tuple[Any, ...]:
+        """Look at source, masks and output. Of a mask that moves, its first frame stands for it in the options."""
+        check_files(self.source, self.output, overwrite=self.overwrite, resume=self.options.resume)
+        if self.report is not None:
+            check_target(self.report, overwrite=self.overwrite)
+        self.clip = open_clip(self.source, size=self.options.size, rate=self.options.frame_rate)
+        self.tracks = [mask_track(mask, self.clip, self.options) for mask in masks]
+        return tuple(map(first_of, self.tracks))
+
+    def begin(self, stylizer: Stylizer, read: Sequence[Any], held: ExitStack) -> None:
+        """Claim the result for as long as `held` is, and take up what an earlier run has left."""
+        plan = plan_of(self.clip, read, stylizer, self.options)
+        self.claim = held.enter_context(claimed(self.output))
+        check_claim(self.output, self.claim)
+        self.run = VideoRun(
+            stylizer,
+            self.clip,
+            self.output,
+            self.options,
+            masks=self.tracks,
+            plan=plan,
+            overwrite=self.overwrite,
+            ranks=world(),
+        )
+
+    def make(self, runtime: Runtime) -> bool:
+        """Make the result and the report; whether frames could not be read."""
+        _follow(self.run, runtime, self.claim)
+        if self.report is not None:
+            write(self.report, json.dumps(self.run.report(), indent=1), overwrite=self.overwrite)
+        skipped = self.clip.skipped
+        if skipped:
+            click.echo(f"{self.source}: {skipped} frames could not be read; {self.output} has the others", err=True)
+        return skipped > 0
 
 
 def _follow(run: VideoRun, runtime: Runtime, claim: Path | None) -> None:

@@ -1,6 +1,7 @@
 """Stylizing a moving picture: frame after frame, in parts, so that a run that was killed can go on."""
 
 import dataclasses
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from nanostyle.backend.ordered import in_order
+from nanostyle.backend.comm.world import World
 from nanostyle.backend.pipeline import Behind, ahead
 from nanostyle.backend.threads import thread_count
 from nanostyle.io.image_read import Picture
@@ -21,6 +22,7 @@ from nanostyle.io.video.motion import Vectors, tracked
 from nanostyle.io.video.parts import LENGTH, Parts
 from nanostyle.io.video.selection import Selection, selected
 from nanostyle.io.video.sinks import Sink, Whole, sink_of
+from nanostyle.methods.frame_passes import Pass, painted
 from nanostyle.methods.masks import Mask, fitted_masks
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.temporal import Flicker, Memory, Planned, Stabilizer
@@ -89,6 +91,8 @@ class VideoRun:
         Where each style goes, in place of the stylizer's.
     plan
         What has to be the same when a run goes on, in values that JSON can hold.
+    ranks
+        Who paints frames, as this process does; the others call `paint_for_first` meanwhile. None: nobody else.
 
     Attributes
     ----------
@@ -113,10 +117,11 @@ class VideoRun:
         masks: Sequence[MaskTrack] = (),
         plan: dict[str, Any],
         overwrite: bool = False,
+        ranks: World | None = None,
     ) -> None:
         self.stylizer, self.clip, self.output, self.options = stylizer, clip, output, options
         _check_masks(masks, clip)
-        self._masks, self._overwrite = masks, overwrite
+        self._masks, self._overwrite, self._ranks = masks, overwrite, ranks or World()
         self.notes: list[str] = []
         self.tally = Tally()
         self._parts = Parts.of(output)
@@ -183,27 +188,19 @@ class VideoRun:
         self._finish()
 
     def _painted(self, moving: Iterator[_Moving]) -> Generator[_Painted, None, None]:
-        """Each frame as it was planned, and painted: several at once, where that is quicker."""
+        """Each frame as it was planned, and painted: several at once, where that is quicker, and by all ranks."""
 
-        def planned() -> Iterator[tuple[Frame, Planned, Sequence[Mask] | None]]:
+        waiting: deque[tuple[Frame, Planned]] = deque()
+
+        def passes() -> Iterator[Pass]:
             for (frame, vectors), masks in moving:
-                yield frame, self._stabilizer.plan(frame.pixels, vectors), masks
+                planned = self._stabilizer.plan(frame.pixels, vectors)
+                waiting.append((frame, planned))
+                yield Pass(planned.frame, planned.shift, masks)
 
-        def work(item: tuple[Frame, Planned, Sequence[Mask] | None]) -> _Painted:
-            frame, plan, masks = item
-            return (
-                frame,
-                plan,
-                plan.render(lambda pixels, shift: self.stylizer.render(pixels, shift=shift, masks=masks)),
-            )
-
-        memory = self.stylizer.memory_for(self.clip.size)
-        if memory is None:
-            yield from map(work, planned())
-            return
-        with closing(in_order(work, planned(), size=lambda _: memory, memory=self.stylizer.options.memory)) as futures:
-            for future in futures:
-                yield future.result()
+        with closing(painted(self.stylizer, passes(), self.clip.size, self._ranks)) as results:
+            for result in results:
+                yield *waiting.popleft(), result
 
     def _moving(self, first: int) -> Iterator[_Moving]:
         """From the frame `first` on: each frame with its motion and its masks."""

@@ -6,22 +6,15 @@ step has not been taken. While the weights move, it waits until all of them have
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
-from nanostyle.backend.comm.world import world
+from nanostyle.backend.comm.wish import SIGNALS
 from nanostyle.backend.types import Array
 from nanostyle.errors import with_hint
 from nanostyle.nn.module import buffers
-
-# Windows has no SIGHUP.
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-
-# Seconds within which a second signal is the first one's double.
-_PAIR = 1.0
 
 
 def stopped(step: int) -> KeyboardInterrupt:
@@ -75,57 +68,6 @@ class WholeStep:
             answer()
 
 
-class StopWish:
-    """Ctrl-C and its kin as a wish to end, for ranks: they must all end at the same place, or the others wait for ever.
-
-    The first signal is noted. It interrupts this rank only within `breakable()`, where nothing is lost. A later one
-    ends the process at once, but for one within a second: signals often come in pairs.
-    """
-
-    def __init__(self) -> None:
-        self._told_at: float | None = None
-        self._breakable = False
-
-    @contextmanager
-    def heeded(self) -> Iterator[None]:
-        """Within the block signals are taken as wishes, where more than one rank works and this is the main thread."""
-        if world().size == 1 or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.getsignal(number) for number in _SIGNALS}
-        for number in _SIGNALS:
-            if callable(before[number]):  # otherwise it ends the process or is ignored
-                signal.signal(number, self._note)
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def breakable(self) -> Iterator[None]:
-        """Within the block a wish, also one that has come before, raises KeyboardInterrupt."""
-        self._breakable = True
-        try:
-            if self._told_at is not None:
-                raise KeyboardInterrupt
-            yield
-        finally:
-            self._breakable = False
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        if self._told_at is None:
-            self._told_at = now
-            world().hurry()
-        elif now - self._told_at > _PAIR:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        if self._breakable:
-            self._breakable = False
-            raise KeyboardInterrupt
-
-
 class _Held:
     """From here to `release` interrupts are kept, with the handlers that are to answer them."""
 
@@ -133,7 +75,7 @@ class _Held:
         self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
         self._received: list[tuple[int, FrameType | None]] = []
         if threading.current_thread() is threading.main_thread():  # which alone gets them
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 handler = signal.getsignal(number)
                 if callable(handler):  # otherwise it ends the process or is ignored
                     self._handlers[number] = handler

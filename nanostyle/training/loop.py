@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nanostyle.backend.comm.wish import StopWish
 from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import CPU, Device, ahead, precision
 from nanostyle.backend.memory import check_memory
@@ -23,7 +24,7 @@ from nanostyle.training.agreement import check_same_work, settle
 from nanostyle.training.batches import Pictures, decoders
 from nanostyle.training.checkpoint import CHECKPOINT, Position, options_as_json, shards_in
 from nanostyle.training.files import TrainingFiles
-from nanostyle.training.interrupt import StopWish, WholeStep, stopped, uninterrupted
+from nanostyle.training.interrupt import WholeStep, stopped, uninterrupted
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.preview import hold_out
 from nanostyle.training.shards import Shards, check_shards, numbers_from
@@ -165,7 +166,7 @@ class _Loop:
         self.log = self.files.log
         self.elsewhere: dict[Path, str] = {}  # what other ranks have skipped
         self.computing = 0.0  # seconds of this rank since the last checkpoint
-        self.wish = StopWish()
+        self.wish = StopWish(world())
         self.whole = WholeStep(task.net)
         self.batch = self.new_batch()
         self.stopped = False

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from nanostyle.backend.comm.tree import Block, add_block, block_lengths, shards_of
+from nanostyle.backend.comm.wish import StopWish
 from nanostyle.backend.comm.world import Spent, World, world
 from nanostyle.backend.device import Device, module_of, repeated, to_staging
 from nanostyle.backend.types import Array, Number
 from nanostyle.errors import with_hint
 from nanostyle.nn.module import buffers
 from nanostyle.optim.optimizer import Optimizer
-from nanostyle.training.interrupt import StopWish, WholeStep
+from nanostyle.training.interrupt import WholeStep
 from nanostyle.training.objective import TERMS
 from nanostyle.training.options import TrainOptions
 from nanostyle.training.steps import Measured

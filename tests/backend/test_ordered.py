@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -133,3 +134,50 @@ def test_without_threads_the_calling_thread_works(monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", refused)
     assert results(in_order(lambda _: threading.current_thread(), range(3))) == [threading.main_thread()] * 3
+
+
+class Elsewhere:
+    """Somebody who does two items at a time, in a thread, and checks that nothing is asked of it in vain."""
+
+    most, checks = 4, 0
+
+    def __init__(self, pool):
+        self.pool, self.begun = pool, []
+
+    def begin(self, item):
+        self.begun = [future for future in self.begun if not future.done()]
+        if len(self.begun) == 2:
+            return None
+        self.begun.append(self.pool.submit(lambda: (time.sleep(0.01), ("there", item))[1]))
+        return self.begun[-1]
+
+    def check(self):
+        Elsewhere.checks += 1
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_others_work_too_and_the_order_stays(at_once):
+    def work(item):
+        time.sleep(0.01)
+        return "here", item
+
+    with ThreadPoolExecutor(2) as pool:
+        found = results(in_order(work, range(40), at_once=at_once, elsewhere=Elsewhere(pool)))
+    assert [item for _, item in found] == list(range(40))
+    assert {where for where, _ in found} == {"here", "there"} and Elsewhere.checks
+
+
+def test_of_others_no_more_is_begun_than_may_wait():
+    free, begun = threading.Event(), []
+
+    def items():
+        for item in range(100):
+            begun.append(item)
+            yield item
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = in_order(lambda item: free.wait(5), items(), elsewhere=Elsewhere(pool))
+        threading.Timer(0.3, free.set).start()
+        next(futures)
+        assert len(begun) <= 2 * thread_count() + 1 + Elsewhere.most + 1
+        futures.close()

@@ -1,13 +1,17 @@
-"""Photos dealt out to several ranks: the bytes of one process, each photo once, also after a death."""
+"""Photos and frames dealt out to several ranks: the bytes of one process, each photo once, also after a death."""
 
 import os
 import signal
 import time
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.support import tiny
-from tests.support.ranks import ended, mpiexec, ours, pid_of, run, start
+from tests.support.clips import panned, write_video
+from tests.support.killed import PROGRAM
+from tests.support.ranks import ended, mpiexec, ours, pid_of, run, start, start_each
 
 STYLE = ["--style", "scream_munch", "--threads", "1"]
 
@@ -20,6 +24,14 @@ def folder(tmp_path_factory):
     status, lines, _ = run(0, "stylize", "photos", *STYLE, "-o", "one", "--quiet", cwd=folder)
     assert (status, lines) == (0, [])
     return folder
+
+
+def until(process, is_so, within=60):
+    end = time.monotonic() + within
+    while not is_so():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def results(folder):
@@ -46,10 +58,7 @@ def test_a_bad_photo_is_told_and_the_others_go_on(folder):
 
 def test_after_a_death_fewer_ranks_do_the_rest(folder):
     process = start(3, "stylize", "photos", *STYLE, "-o", "killed", "--quiet", cwd=folder)
-    end = time.monotonic() + 60
-    while not (folder / "killed").exists() or not [p for p in (folder / "killed").iterdir() if p.suffix == ".png"]:
-        assert process.poll() is None and time.monotonic() < end
-        time.sleep(0.01)
+    until(process, lambda: any((folder / "killed").glob("[0-9]*.png")))
     os.kill(pid_of(process, 1), signal.SIGKILL)
     status, _, seconds = ended(process)
     assert status != 0 and seconds < 3
@@ -74,3 +83,91 @@ def test_bad_input_is_one_line(folder, words, line):
     status, lines, _ = run(2, "stylize", *words, "--quiet", cwd=folder)
     assert status == 2 and len(lines) == 1, lines
     assert ours(lines) == lines and line in lines[0]
+
+
+def test_a_rank_that_is_asked_to_end_ends_all_with_one_line(folder):
+    process = start(3, "stylize", "photos", *STYLE, "--size", "400", "-o", "ended", "--quiet", cwd=folder)
+    until(process, lambda: any((folder / "ended").glob("[0-9]*.png")))
+    os.kill(pid_of(process, 1), signal.SIGTERM)
+    status, lines, seconds = ended(process)
+    assert (status, seconds < 8) == (130, True), lines
+    assert len(ours(lines)) == 1 and ours(lines)[0].endswith("Interrupted")
+
+
+# --- frames -------------------------------------------------------------------------------------------------------
+
+FILM = ["video", "film.mp4", *STYLE, "--quiet"]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    mpiexec()
+    pytest.importorskip("av", reason="PyAV is not installed")
+    folder = tmp_path_factory.mktemp("films")
+    write_video(folder / "film.mp4", panned(9, 72, 96) + panned(9, 72, 96, 2)[::-1], sound="aac")
+    for i in range(18):
+        edge = np.where(np.arange(96) < 4 * i, 255, 0).astype(np.uint8)
+        Image.fromarray(np.tile(edge, (72, 1))).save(folder / f"mask{i:02d}.png")
+    status, lines, _ = ended(start_film(0, "-o", "one", cwd=folder))
+    assert (status, lines) == (0, [])
+    return folder
+
+
+def start_film(ranks, *words, cwd, **env):
+    """Start a film in parts of a few frames."""
+    return start_each([(ranks, [*FILM, *words])], cwd=cwd, program=("-c", PROGRAM), **env)
+
+
+def has_part(folder, output):
+    return lambda: (folder / f"{output}.parts" / "000000.npz").exists()
+
+
+def test_a_film_has_the_same_bytes_on_any_number_of_ranks(films):
+    made = []
+    for ranks in (0, 3):
+        words = [*FILM, "--mask", "mask%02d.png", "-o", f"{ranks}.mp4", "--json", f"{ranks}.json"]
+        status, lines, _ = run(ranks, *words, cwd=films)
+        assert (status, lines) == (0, [])
+        made.append([(films / f"{ranks}{suffix}").read_bytes() for suffix in (".mp4", ".json")])
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted"])
+def test_a_film_that_was_ended_goes_on_to_the_same_bytes(films, how):
+    process = start_film(3, "-o", how, cwd=films)
+    until(process, has_part(films, how))
+    if how == "killed":
+        os.kill(pid_of(process, 1), signal.SIGKILL)
+    else:
+        process.send_signal(signal.SIGINT)
+    status, lines, seconds = ended(process)
+    assert status != 0 and seconds < 5
+    if how == "interrupted":
+        assert status == 130 and len(ours(lines)) == 1, lines
+        assert ours(lines)[0].endswith("frames are kept; --resume goes on from there")
+    status, lines, _ = ended(start_film(2, "-o", how, "--resume", cwd=films))
+    assert (status, lines) == (0, [])
+    assert results(films / how) == results(films / "one")
+
+
+def test_a_film_does_not_wait_for_ever_for_a_rank_that_hangs(films):
+    process = start_film(2, "-o", "hangs.mp4", cwd=films, NANOSTYLE_PATIENCE="2")
+    until(process, has_part(films, "hangs.mp4"))
+    os.kill(pid_of(process, 1), signal.SIGSTOP)
+    status, lines, seconds = ended(process)
+    assert status == 1 and seconds < 6
+    assert len(ours(lines)) == 1 and "Error: rank 0 of 2 has waited 2 s for the others" in ours(lines)[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["none.mp4", *STYLE, "-o", "x.mp4"], "there is no file none.mp4"),
+        (["film.mp4", *STYLE, "-o", "x.mp4", "--start", "100"], "has no frame from 100 s on"),
+        (["film.mp4", *STYLE, "-o", "x.mp4", "--mask", "mask0%1d.png"], "ends before the video does"),
+    ],
+)
+def test_bad_input_to_a_film_is_one_line(films, words, line):
+    status, lines, _ = run(2, "video", *words, "--quiet", cwd=films)
+    assert status == 2 and len(lines) == 1 and line in lines[0], lines
+    assert ours(lines) == lines

@@ -10,13 +10,14 @@ from tests.support.command import environment
 PART = 5
 """The frames of a part in these runs."""
 
-_PROGRAM = f"import nanostyle.methods.video as v; v.LENGTH = {PART}; from nanostyle.__main__ import main; main()"
+PROGRAM = f"import nanostyle.methods.video as v; v.LENGTH = {PART}; from nanostyle.__main__ import main; main()"
+"""Python's -c for nanostyle with short parts."""
 
 
 def start(folder, *args):
     """The command in a process of its own, with short parts."""
     return subprocess.Popen(
-        [sys.executable, "-c", _PROGRAM, "video", *map(str, args)],
+        [sys.executable, "-c", PROGRAM, "video", *map(str, args)],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -9,17 +9,21 @@ import pickle
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from nanostyle.backend.comm.dealing import Dealer, prepare
+from nanostyle.backend.comm.elsewhere import Elsewhere
 from nanostyle.backend.comm.launch import RanksLost
 from nanostyle.backend.comm.tree import Block, sum_over_ranks
+from nanostyle.backend.comm.wish import StopWish
 from nanostyle.backend.comm.world import World
+from nanostyle.backend.ordered import in_order
 from nanostyle.backend.types import Array, Item, R
 from nanostyle.errors import NanostyleError
 
@@ -79,23 +83,45 @@ class MpiWorld(World):
         self._wait(self._all.Ibarrier())
         return sum_over_ranks(self, blocks, shards)
 
-    def deal(self, jobs: Sequence[Item], work: Callable[[Item], R]) -> Iterator[tuple[Item, R]]:
+    def deal(self, jobs: Sequence[Item], work: Callable[[Item], R]) -> Generator[tuple[Item, R], None, None]:
         """See `World.deal`."""
         if self.size == 1:
             yield from super().deal(jobs, work)
             return
+        with self._pool(work) as pool:
+            if pool is not None:
+                yield from Dealer(pool, self.size, jobs, lambda: self.patience).results()
+
+    def in_order(
+        self, work: Callable[[Item], R], items: Iterable[Item], **limits: Any
+    ) -> Generator[Future[R], None, None]:
+        """See `World.in_order`."""
+        if self.size == 1:
+            yield from super().in_order(work, items, **limits)
+            return
+        with self._pool(work) as pool:
+            if pool is not None:
+                others = Elsewhere[Item, R](pool, self.size, lambda: self.patience)
+                yield from in_order(work, items, elsewhere=others, **limits)
+
+    @contextmanager
+    def _pool(self, work: Callable[[Any], Any]) -> Iterator[Executor | None]:
+        """An executor that has `work` done by all ranks but the first; None on those, when they have done all."""
         from mpi4py.futures import MPICommExecutor
 
-        prepare(work)
+        wish = StopWish(self)
+        prepare(work, wish.breakable)
         with ExitStack() as stack:
+            if not self.is_first:
+                stack.enter_context(wish.heeded())  # rank 0 learns of it by the next job
             pool: Any = stack.enter_context(MPICommExecutor(self._all, root=0))
-            if pool is None:
-                return  # this rank has worked for rank 0 until there was nothing left
-            dealer: Dealer[Item, R] = Dealer(pool, self.size, jobs, lambda: self.patience)
             try:
-                yield from dealer.results()
-            except RanksLost:
-                stack.pop_all()  # the pool would wait for them at its end
+                yield pool
+            except BaseException as error:
+                if pool is not None:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(error, RanksLost):
+                    stack.pop_all()  # the pool would wait for them at its end
                 raise
 
     # --- the two movements of a sum -----------------------------------------------------------------------
@@ -128,11 +154,7 @@ class MpiWorld(World):
         while not request.Test():
             waited = time.monotonic() - begun
             if waited > self.patience:
-                raise RanksLost(
-                    f"rank {self.rank} of {self.size} has waited {waited:.0f} s for the others, one of which has died,"
-                    " hangs or is far too slow",
-                    hint="{resume} or {skip_existing} goes on",
-                )
+                raise RanksLost.after(waited, self.rank, self.size)
             if moving:
                 _yield_processor()
             else:

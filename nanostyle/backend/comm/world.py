@@ -6,12 +6,14 @@ otherwise: all ranks call it, in the same order.
 
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from nanostyle.backend.comm.launch import launch
+from nanostyle.backend.comm.launch import RanksLost, launch
 from nanostyle.backend.comm.tree import Block, folded
+from nanostyle.backend.ordered import in_order
 from nanostyle.backend.types import Array, Item, R
 
 T = TypeVar("T")
@@ -65,11 +67,13 @@ class World:
         """What `work()` returns or raises on rank 0, which alone calls it, on every rank."""
         if self.size == 1:
             return work()
-        done: tuple[Any, Exception | None] = None, None
+        done: tuple[Any, BaseException | None] = None, None
         if self.is_first:
             try:
                 done = work(), None
-            except Exception as error:
+            except RanksLost:  # nobody is there to be told
+                raise
+            except (Exception, KeyboardInterrupt) as error:
                 done = None, error
         value, failure = self.share(done)
         if failure is not None:
@@ -85,12 +89,28 @@ class World:
         """The sum over all `shards`, on every rank; each gives the blocks of its own (`tree.py`), which are used up."""
         return folded(blocks)
 
-    def deal(self, jobs: Sequence[Item], work: Callable[[Item], R]) -> Iterator[tuple[Item, R]]:
+    def deal(self, jobs: Sequence[Item], work: Callable[[Item], R]) -> Generator[tuple[Item, R], None, None]:
         """Have each of the `jobs` of rank 0 done once, by whichever rank is free.
 
         Rank 0 yields the jobs with their results as they are done; the other ranks work until there is nothing left.
         """
-        return ((job, work(job)) for job in jobs)
+        for job in jobs:
+            yield job, work(job)
+
+    def in_order(
+        self,
+        work: Callable[[Item], R],
+        items: Iterable[Item],
+        *,
+        size: Callable[[Item], float] = lambda item: 0,
+        memory: float | None = None,
+        at_once: bool = True,
+    ) -> Generator[Future[R], None, None]:
+        """`backend/ordered.py`'s `in_order` of the `items` of rank 0, on which all ranks work.
+
+        Rank 0 yields the futures; the other ranks work until there is nothing left.
+        """
+        return in_order(work, items, size=size, memory=memory, at_once=at_once)
 
     def meet(self, seconds: float) -> bool:
         """Whether all ranks come here within so many seconds. Nothing collective may follow if they do not."""
