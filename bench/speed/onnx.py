@@ -49,8 +49,13 @@ def models(folder: Path) -> Iterator[tuple[str, str | Path]]:
         net = TransformerNet(transformer_config(width=0.1, **config), np.random.default_rng(0))
         styles = ["photo", "a", "b", "c"][: net.styles]
         rng = np.random.default_rng(1)
-        for parameter in parameters(net).values():  # gammas and betas that are not at their start
-            parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape).astype(np.float32)
+        for parameter_name, parameter in parameters(net).items():
+            if parameter_name.endswith(("gamma", "beta")):  # not at their start, as if trained
+                parameter.data = parameter.data + 0.3 * rng.standard_normal(parameter.shape).astype(np.float32)
+        if config.get("norm") == "batch":
+            with no_grad():
+                for _ in range(60):  # the averages of pictures: any others make a picture of one color
+                    net(Tensor(rng.random((1, 48, 48, 3), np.float32)), training=True)
         save_model(folder / f"{name}.h5", Model(net, styles))
         yield name, folder / f"{name}.h5"
     yield "styles", "styles"

@@ -4,6 +4,8 @@ A network paints strokes of a fixed number of pixels: on a photo of a phone they
 what the full size does not keep. So the photo is painted at a size at which strokes are large, and brought back to its
 own: enlarged, with the detail that the small photo lacked, and through the network once more with part of the strength,
 which makes paint of that detail and leaves the large strokes. More than twice the size takes several such steps.
+
+A network for any painting guesses its palette: what is painted first is brought nearer to the painting's.
 """
 
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from nanostyle.backend.types import Pixels
 from nanostyle.io.resample import fitted, resize
 from nanostyle.models.base import Render as Painter
 from nanostyle.models.base import TrainedModel
+from nanostyle.models.palette import Palette, between, nearer, palette_of
 from nanostyle.models.shift import STILL, Shift
 
 LARGEST_BY_DEFAULT = 768
@@ -46,6 +49,8 @@ def stroked(
         As `model.renderer` and `paint` do.
     """
     check_strokes(strokes)
+    style = model.style(style)
+    palette = model.palette(style)
     # A strength is settled once: on a GPU that is a recording.
     at = cache(lambda part: model.renderer(style, strength=part, memory=memory))
     at(strength)
@@ -54,16 +59,24 @@ def stroked(
         def level(pixels: Pixels, part: float) -> Pixels:
             return at(part)(pixels, shift.scaled(photo.shape, pixels.shape))
 
-        return paint(photo, level, strength=strength, strokes=strokes)
+        return paint(photo, level, strength=strength, strokes=strokes, palette=palette)
 
     return painted
 
 
-def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int | None = None) -> Pixels:
+def paint(
+    photo: Pixels,
+    render: Render,
+    *,
+    strength: float = 1.0,
+    strokes: int | None = None,
+    palette: Palette | None = None,
+) -> Pixels:
     """`photo` `(H, W, 3)`, RGB in 0..1, painted as if its long side were `strokes` pixels; a picture of the same size.
 
     Below the long side strokes become larger, above it finer. By default they are those of the photo's own size up to
-    a long side of 768 pixels, and of that size above. A `strength` of 0 is the photo itself.
+    a long side of 768 pixels, and of that size above. A `strength` of 0 is the photo itself. The colors are brought
+    nearer to `palette`, if there is one; with a lower strength to one between it and the photo's.
 
     Raises
     ------
@@ -74,10 +87,14 @@ def paint(photo: Pixels, render: Render, *, strength: float = 1.0, strokes: int 
     size = photo.shape[0], photo.shape[1]
     long = max(size)
     first, *larger_sides = _sides(long, strokes)
-    if first == long or strength == 0:
+    if strength == 0:
         return render(photo, strength)
-    small = resize(photo, fitted(size, first))
+    small = photo if first == long else resize(photo, fitted(size, first))
     painted = render(small, strength)
+    if palette:
+        painted = nearer(painted, palette if strength == 1 else between(palette_of(small), palette, strength))
+    if first == long:
+        return painted
     if first > long:
         return resize(painted, size)
     for side in larger_sides:

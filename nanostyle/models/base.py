@@ -14,6 +14,7 @@ from nanostyle.backend.memory import check_memory
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import sha256
 from nanostyle.models.grain import with_grain
+from nanostyle.models.palette import Palette
 from nanostyle.models.shift import STILL, Shift
 from nanostyle.nets.banded import ArrayRows, Rows
 from nanostyle.nn.losses import normalized
@@ -141,6 +142,10 @@ class TrainedModel(ABC, Generic[S]):
         found = [self.style(wanted) for wanted in styles]
         shares = normalized(weights, len(found))
         return found[0] if len(found) == 1 else self._mixed(found, shares)
+
+    def palette(self, style: S) -> Palette | None:
+        """The palette that pictures in `style`, one of this model, are brought nearer to. None: they are left as is."""
+        return None
 
     # --- pictures ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from nanostyle.io.weights import Storage, WeightFile, load_weights, save_weights
 from nanostyle.models.base import Render, TrainedModel
 from nanostyle.models.loss_network import load_features
 from nanostyle.models.multistyle import storage_of
+from nanostyle.models.palette import Palette, mixed, palette_of
 from nanostyle.models.registry import find
 from nanostyle.models.style import Embedding, Style, load_style
 from nanostyle.nets.banded import BandedTransformer, Rows
@@ -95,7 +96,9 @@ class Predictor(TrainedModel[Style]):
         if wanted is None:
             raise ValueError("style: this model takes any painting, got none")
         if isinstance(wanted, np.ndarray):
-            return Style(name, self._embedding(wanted), self.fingerprint, thumbnail_jpeg(wanted))
+            # A network of another program paints as it does there.
+            palette = palette_of(self._seen(wanted)) if self.grain else None
+            return Style(name, self._embedding(wanted), self.fingerprint, thumbnail_jpeg(wanted), palette=palette)
         if not isinstance(wanted, Style):
             if not Path(wanted).exists():
                 raise NanostyleError(
@@ -145,6 +148,10 @@ class Predictor(TrainedModel[Style]):
 
         return repeated(forward, self.device)
 
+    def palette(self, style: Style) -> Palette | None:
+        """The painting's palette. See `TrainedModel.palette`."""
+        return style.palette
+
     def _painter(self) -> Callable[[Pixels, Style], Pixels]:
         return lambda photo, style: to_host(self._forward(photo[None], style.embedding[None]))[0]
 
@@ -158,7 +165,9 @@ class Predictor(TrainedModel[Style]):
 
     def _mixed(self, styles: Sequence[Style], shares: Sequence[float]) -> Style:
         embedding = np.array(shares, np.float32) @ np.stack([style.embedding for style in styles])
-        return Style(" + ".join(style.name for style in styles), embedding, self.fingerprint)
+        known = [style.palette for style in styles if style.palette]
+        palette = mixed(known, shares) if len(known) == len(styles) else None
+        return Style(" + ".join(style.name for style in styles), embedding, self.fingerprint, palette=palette)
 
     def _between(self, own: Style, style: Style, strength: float) -> Style:
         embedding = own.embedding + np.float32(strength) * (style.embedding - own.embedding)
@@ -167,12 +176,16 @@ class Predictor(TrainedModel[Style]):
     def _bytes_per_pixel(self) -> float:
         return transformer_pass(self.net.transformer)
 
-    def _embedding(self, pixels: Pixels) -> Embedding:
+    def _seen(self, pixels: Pixels) -> Pixels:
+        """A painting in the size at which the network looks at it."""
         pixels = _middle(pixels)
         scale = self.style_size / min(pixels.shape[:2])
         height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
+        return resize(pixels, (height, width))
+
+    def _embedding(self, pixels: Pixels) -> Embedding:
         with no_grad():
-            x = to_device(resize(pixels, (height, width))[None], self.device)
+            x = to_device(self._seen(pixels)[None], self.device)
             embedding: Embedding = to_host(self.net.predictor.embed(Tensor(x)).data)[0]
         return embedding
 

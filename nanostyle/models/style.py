@@ -2,18 +2,20 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nanostyle.io.atomic import check_target
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from nanostyle.models.palette import Palette
 from nanostyle.nets.predictor import EMBEDDING
 
 Embedding = npt.NDArray[np.float32]
 
 _KIND = "style"
-_THUMBNAIL = "thumbnail"
+_THUMBNAIL, _PALETTE = "thumbnail", "palette"
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Style:
         A small JPEG file of the painting; empty if there is none.
     license : str
         Terms of the painting, in words.
+    palette : Palette or None
+        The painting's, which results are brought nearer to. None: they keep the colors that the network gives them.
 
     Examples
     --------
@@ -47,6 +51,7 @@ class Style:
     model: str
     thumbnail: bytes = b""
     license: str = "not stated"
+    palette: Palette | None = None
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the style to `path`, atomically: a few kilobytes. A file is replaced with `overwrite` only.
@@ -65,7 +70,9 @@ class Style:
 def save_style(path: str | os.PathLike[str], style: Style) -> None:
     """Write `style` to `path`, atomically: a few kilobytes. Raises as `save_weights` does."""
     config = {"name": style.name, "model": style.model}
-    extras = {_THUMBNAIL: np.frombuffer(style.thumbnail, np.uint8)}
+    extras: dict[str, Any] = {_THUMBNAIL: np.frombuffer(style.thumbnail, np.uint8)}
+    if style.palette:
+        extras[_PALETTE] = np.vstack(style.palette)
     file = WeightFile(_KIND, config, {"embedding": style.embedding}, "nanostyle", style.license, extras)
     save_weights(path, file)
 
@@ -86,4 +93,13 @@ def load_style(path: str | os.PathLike[str]) -> Style:
     if embedding is None or embedding.shape != (EMBEDDING,) or not (isinstance(name, str) and isinstance(model, str)):
         raise ValueError(f"cannot read {path}: expected a name, a model and an embedding of {EMBEDDING} numbers")
     thumbnail = file.extras.get(_THUMBNAIL, np.zeros(0, np.uint8)).tobytes()
-    return Style(name, embedding.astype(np.float32, copy=False), model, thumbnail, file.license)
+    return Style(name, embedding.astype(np.float32, copy=False), model, thumbnail, file.license, _palette(path, file))
+
+
+def _palette(path: str | os.PathLike[str], file: WeightFile) -> Palette | None:
+    rows = file.extras.get(_PALETTE)
+    if rows is None:  # of an earlier version
+        return None
+    if rows.shape != (4, 3) or not np.isfinite(rows).all():
+        raise ValueError(f"cannot read {path}: expected a palette of 4 x 3 finite numbers, got {rows.shape}")
+    return Palette(rows[0].astype(np.float64), rows[1:].astype(np.float64))

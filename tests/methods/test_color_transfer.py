@@ -2,40 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from nanostyle.methods.color_transfer import MOST_GAIN, in_colors_of, mixed, statistics, transport
-
-
-def colored(seed, spread=0.05, size=(40, 50)):
-    """A picture whose colors stay away from black and white, so that nothing is cut off."""
-    rng = np.random.default_rng(seed)
-    mix = rng.normal(size=(3, 3)) * spread
-    pixels = rng.uniform(0.4, 0.6, 3) + rng.normal(size=(*size, 3)).clip(-2, 2) @ mix.T
-    return pixels.clip(0.01, 0.99).astype(np.float32)
-
-
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 1000), st.integers(0, 1000))
-def test_mean_and_covariance_are_the_paintings(a, b):
-    photo, painting = colored(a), colored(b + 5000)
-    (source, A), (target, B) = statistics(photo), statistics(painting)
-    T = transport(A, B, most_gain=np.inf)
-    rounding = np.eye(3) / 255**2  # added to both, so that what varies by rounding alone counts for nothing
-    np.testing.assert_allclose(T @ (A + rounding) @ T, B + rounding, rtol=1e-9, atol=1e-15)
-    mean, covariance = statistics((photo - source) @ T + target)
-    np.testing.assert_allclose(mean, target, atol=1e-6)
-    np.testing.assert_allclose(covariance, T @ A @ T, atol=1e-8)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 1000), st.integers(0, 1000), st.floats(1e-6, 10))
-def test_no_direction_is_stretched_by_more_than_the_limit(a, b, spread):
-    T = transport(statistics(colored(a, 0.001))[1], spread * statistics(colored(b))[1])
-    np.testing.assert_allclose(T, T.T, atol=1e-12)
-    gains = np.linalg.eigvalsh(T)
-    assert gains.min() > 0 and gains.max() <= MOST_GAIN + 1e-9
+from nanostyle.methods.color_transfer import in_colors_of
+from tests.support.pictures import colored
 
 
 def test_a_picture_in_its_own_colors_is_itself():
@@ -58,14 +27,6 @@ def test_a_photo_of_one_color_becomes_the_mean_of_the_painting():
     painting = colored(4)
     moved = in_colors_of(np.full((5, 5, 3), 0.9, np.float32), [painting], [1.0])
     np.testing.assert_allclose(moved, np.broadcast_to(painting.mean(axis=(0, 1)), moved.shape), atol=1e-5)
-
-
-def test_several_paintings_count_together():
-    a, b = colored(5), colored(6)
-    mean, covariance = mixed([statistics(a), statistics(b)], [0.25, 0.75])
-    together = np.concatenate([a.reshape(-1, 3), *[b.reshape(-1, 3)] * 3]).reshape(-1, 1, 3)
-    np.testing.assert_allclose(mean, statistics(together)[0], atol=1e-9)
-    np.testing.assert_allclose(covariance, statistics(together)[1], atol=1e-9)
 
 
 def test_each_region_has_its_own_paintings_colors_and_the_rest_its_own():
