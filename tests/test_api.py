@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import save_image
 from nanostyle.io.recipe import read_recipe
 from nanostyle.io.weights import WeightFile, save_weights
+from nanostyle.models.palette import between, nearer, palette_of
 from tests.support.command import run
 from tests.support.networks import vgg_parts
 from tests.support.paths import ROOT
@@ -69,47 +71,12 @@ def test_every_public_name_is_there_and_is_told_of():
         nanostyle.style  # noqa: B018
 
 
-def test_a_picture_may_be_a_path_a_pil_image_or_an_array(folder):
-    path = folder / "photos" / "photo.png"
-    image = Image.open(path)
-    bytes_ = np.asarray(image)
-    sources = [path, str(path), image, bytes_, load_image(path).pixels, load_image(path).pixels.astype(np.float64)]
-    results = [nanostyle.stylize(source, folder / "art.png").pixels for source in sources]
-    for pixels in results[1:]:
-        np.testing.assert_array_equal(pixels, results[0])
-    assert results[0].shape == (40, 48, 3) and results[0].dtype == np.float32
-    art = np.asarray(Image.open(folder / "art.png"))
-    np.testing.assert_array_equal(nanostyle.stylize(bytes_, art).pixels, results[0])
-    image.load()
-    assert image.size == (48, 40)  # the caller's own is as it was
-
-
-def test_gray_pictures_and_alpha(folder):
-    gray = (np.mgrid[0:30, 0:40][1] / 40).astype(np.float32)
-    assert nanostyle.stylize(gray, "scream_munch").pixels.shape == (30, 40, 3)
-    alpha = np.tile(np.linspace(0, 1, 40, dtype=np.float32), (30, 1))
-    result = nanostyle.stylize(np.dstack([gray, gray, gray, alpha]), "scream_munch")
-    np.testing.assert_array_equal(result.alpha, alpha)
-    assert result.image.mode == "RGBA"
-    small = nanostyle.stylize(np.dstack([gray, gray, gray, alpha]), "scream_munch", size=20)
-    assert small.pixels.shape == (15, 20, 3) and small.alpha.shape == (15, 20)
-
-
-@pytest.mark.parametrize(
-    ("photo", "error", "message"),
-    [
-        (np.zeros((4, 4, 2), np.uint8), ValueError, r"expected an array \(H, W\).*got one of shape \(4, 4, 2\)"),
-        (np.zeros((0, 4, 3), np.uint8), ValueError, "shape"),
-        (np.full((4, 4, 3), 200.0), ValueError, "expected floats from 0 to 1, got 200 to 200"),
-        (np.full((4, 4), np.nan), ValueError, "expected floats from 0 to 1, got nan"),
-        (np.zeros((4, 4), np.int32), ValueError, "expected an array of uint8"),
-        (7, TypeError, "expected a path, a PIL image or an array, got int"),
-        ("nowhere.png", FileNotFoundError, "nowhere.png"),
-    ],
-)
-def test_what_is_no_photo_is_refused(photo, error, message):
-    with pytest.raises(error, match=message):
-        nanostyle.stylize(photo, "scream_munch")
+def test_threads_get_the_bytes_that_one_gets():
+    stylizer, photo = nanostyle.Stylizer(picture(30, 30)), picture(20, 24)
+    want = stylizer.stylize(photo).pixels
+    with ThreadPoolExecutor(8) as pool:
+        for pixels in pool.map(lambda _: stylizer.stylize(photo).pixels, range(40)):
+            np.testing.assert_array_equal(pixels, want)
 
 
 # --- what it gives ----------------------------------------------------------------------------------------
@@ -211,6 +178,8 @@ def test_a_model_is_one_thing_whatever_its_kind(folder, one):
         made = model.render(photo, style, strength=0.7)
         assert made.shape == photo.shape and 0 <= made.min() <= made.max() <= 1
         np.testing.assert_array_equal(model.renderer(model.style(style), strength=0.7)(photo), made)
+        if palette := model.palette(model.style(style)):
+            made = nearer(made, between(palette_of(photo), palette, 0.7))
         np.testing.assert_array_equal(nanostyle.stylize(photo, style, model=model, strength=0.7).pixels, made)
     assert model.styles == ["art"] and model.thumbnails.keys() == {"art"}
 
@@ -220,6 +189,7 @@ def test_a_model_is_one_thing_whatever_its_kind(folder, one):
 
 def test_gatys_tells_of_each_step_and_closing_cancels(folder):
     photo, art = folder / "photos" / "photo.png", folder / "art.png"
+    nanostyle.stylize_iter(photo, art, **loss(folder)).close()  # before its first step
     steps = list(nanostyle.stylize_iter(photo, art, **loss(folder)))
     assert [step.done for step in steps] == [0, 1, 2, 3] and {step.total for step in steps} == {3}
     assert all(step.loss == pytest.approx(sum(step.terms.values()), rel=1e-5) for step in steps)

@@ -1,6 +1,7 @@
 """Pictures as a program hands them over: files, PIL images and arrays."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,7 +16,15 @@ from nanostyle.io.resample import fitted
 from nanostyle.io.transparency import fill_hidden
 
 Source: TypeAlias = str | os.PathLike[str] | Image.Image | npt.NDArray[Any]
-"""A path, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`: uint8, or floats in 0..1, RGB in sRGB."""
+"""A path, a PIL image, or an array `(H, W)`, `(H, W, 3)` or `(H, W, 4)`: 8 or 16 bits, or floats in 0..1; sRGB."""
+
+
+def as_list(given: Any) -> list[Any]:
+    """What is given for one thing or several, as a list: empty for None, of one for a single picture or name."""
+    if given is None:
+        return []
+    one = isinstance(given, str | bytes | os.PathLike | Image.Image | np.ndarray) or not isinstance(given, Iterable)
+    return [given] if one else list(given)
 
 
 def read_source(source: Source | Picture, *, size: int | None = None) -> Picture:
@@ -78,12 +87,12 @@ def _checked(array: npt.NDArray[Any]) -> Pixels:
     """The array in float32, 0..1."""
     if array.size == 0 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] in (3, 4))):
         raise ValueError(f"picture: expected an array (H, W), (H, W, 3) or (H, W, 4), got one of shape {array.shape}")
-    if array.dtype == np.uint8:
-        pixels: Pixels = array.astype(np.float32) / np.float32(255)
+    if array.dtype in (np.uint8, np.uint16):
+        pixels: Pixels = array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
         return pixels
     if array.dtype == np.bool_ or np.issubdtype(array.dtype, np.floating):
         values = array.astype(np.float32)
         if not (values.min() >= 0 and values.max() <= 1):
             raise ValueError(f"picture: expected floats from 0 to 1, got {values.min():.4g} to {values.max():.4g}")
         return values
-    raise ValueError(f"picture: expected an array of uint8, or of floats from 0 to 1, got {array.dtype}")
+    raise ValueError(f"picture: expected an array of uint8 or uint16, or of floats from 0 to 1, got {array.dtype}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from nanostyle.backend.memory import bytes_of, free_memory
 from nanostyle.errors import NanostyleError
-from nanostyle.io.sources import Source
+from nanostyle.io.sources import Source, as_list
 from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.strokes import LARGEST, LARGEST_BY_DEFAULT, SMALLEST, check_strokes
 
@@ -153,8 +153,7 @@ class StylizeOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", tuple(self.weights))
-        masks = self.masks if isinstance(self.masks, list | tuple) else (self.masks,)
-        object.__setattr__(self, "masks", tuple(masks))
+        object.__setattr__(self, "masks", tuple(as_list(self.masks)))
         for name, hint in typing.get_type_hints(StylizeOptions).items():
             words = allowed(hint)
             value = getattr(self, name)

@@ -15,7 +15,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import Picture
 from nanostyle.io.resample import resize
-from nanostyle.io.sources import Source, name_of, read_source, recorded_name
+from nanostyle.io.sources import Source, as_list, name_of, read_source, recorded_name
 from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
@@ -23,7 +23,7 @@ from nanostyle.methods.one_pass import Paint, blends, painter
 from nanostyle.methods.preview import preview_of
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import Progress, Result
-from nanostyle.methods.wanted import Wanted, as_list, kind_of, recorded
+from nanostyle.methods.wanted import Wanted, kind_of, recorded
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.loss_network import default_loss_network, loss_network
 from nanostyle.models.registry import LOSS_NETWORKS, find

@@ -1,8 +1,7 @@
 """The ways in which a caller may give a style: by name, as a painting, or as a saved style."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -13,13 +12,6 @@ from nanostyle.models.style import Style
 
 Wanted: TypeAlias = Source | Style
 """The name of a style of a model; a painting: a path, a PIL image or an array; a saved style or the file of one."""
-
-
-def as_list(style: Wanted | Sequence[Wanted] | None) -> list[Any]:
-    """A list of the styles: empty for None, of one for a single style."""
-    if style is None:
-        return []
-    return list(style) if isinstance(style, list | tuple) else [style]
 
 
 def kind_of(style: Wanted) -> Literal["name", "painting", "saved"]:

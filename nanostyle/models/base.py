@@ -162,7 +162,8 @@ class TrainedModel(ABC, Generic[S]):
         A `strength` below 1 mixes in the photo's own style, and gives back, in its part, what the network loses of the
         photo in that style: so 0 is the photo itself (Dumoulin 2017, section 3.4; Ghiasi 2017, section 4.4). Where the
         network knows no style that gives the photo back, result and photo are mixed pixel by pixel. A network that
-        was trained here sees the photo with faint grain: see `grain.py`.
+        was trained here sees the photo with faint grain: see `grain.py`. This is one pass; the size of strokes and the
+        palette are `stylize`'s to set.
 
         Parameters
         ----------
