@@ -12,7 +12,7 @@ from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import check_target, sha256
 from nanostyle.io.claim import claimed
 from nanostyle.io.formats import READABLE
-from nanostyle.io.sources import Source, read_source
+from nanostyle.io.sources import Source, as_list, read_source
 from nanostyle.io.video import library
 from nanostyle.io.video.animation import SUFFIXES, is_animation
 from nanostyle.io.video.clip import Clip
@@ -26,7 +26,7 @@ from nanostyle.methods.masks import mask_of
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.video import MaskTrack, VideoRun, VideoStep
 from nanostyle.methods.video_options import VideoOptions
-from nanostyle.methods.wanted import Wanted, as_list
+from nanostyle.methods.wanted import Wanted
 
 PathLike = str | os.PathLike[str]
 
