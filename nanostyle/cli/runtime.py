@@ -88,11 +88,17 @@ def _device(wish: str, precision: str, share: Share) -> Device:
     ranks = world()
     if ranks.size > 1 and wish != "cpu":
         take_gpu(share.place)
-    device = pick_device(wish, precision).use()
-    with_gpu = sum(ranks.gather(device.is_gpu))
+    found: Device | NanostyleError
+    try:
+        found = pick_device(wish, precision).use()
+    except NanostyleError as error:  # of this rank; all are to know how many have a GPU
+        found = error
+    with_gpu = sum(ranks.gather(isinstance(found, Device) and found.is_gpu))
     if with_gpu not in (0, ranks.size):
         raise NanostyleError(
             f"device: {with_gpu} of {ranks.size} ranks find a GPU of their own",
             hint="use one rank a GPU, or {device} cpu",
         )
-    return device
+    if isinstance(found, NanostyleError):
+        raise found
+    return found

@@ -1,14 +1,18 @@
 """nanostyle with a fault: `python rank_faults.py FAULT WORDS...`, under mpiexec or alone.
 
-nan: one shard's loss is NaN, once. On rank 1 alone: `bit`, a weight changes in its last bit; `fault`, an exception.
+nan: one shard's loss is NaN, once. gpu: rank 0 alone finds a GPU. On rank 1 alone: `bit`, a weight changes in its last
+bit; `fault`, an exception; `slow`, it takes a second longer for each shard.
 """
 
 import sys
+import time
 
 import numpy as np
 
+from nanostyle.backend import device
 from nanostyle.backend.comm.launch import launch
-from nanostyle.cli import main
+from nanostyle.cli import main, runtime
+from nanostyle.errors import NanostyleError
 from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.predict_task import PredictTask
 from nanostyle.training.style_task import StyleTask
@@ -48,15 +52,35 @@ def bit_of_a_weight():
     Optimizer.count = changed
 
 
-def exception_at(number):
+def exception():
     inputs = StyleTask.inputs
 
     def failing(self, step, count):
-        if step >= number:
+        if step >= SHARD:
             raise RuntimeError("planted")
         return inputs(self, step, count)
 
     StyleTask.inputs = failing
+
+
+def slow():
+    inputs = StyleTask.inputs
+
+    def late(self, step, count):
+        time.sleep(1)
+        return inputs(self, step, count)
+
+    StyleTask.inputs = late
+
+
+def gpu_of_rank_0():
+    def picked(wish, precision):
+        if launch().rank:
+            raise NanostyleError("device: no GPU here")
+        return device.CPU
+
+    runtime.pick_device = picked
+    device.Device.is_gpu = property(lambda self: True)
 
 
 if __name__ == "__main__":
@@ -64,6 +88,8 @@ if __name__ == "__main__":
     if fault == "nan":
         for task in (StyleTask, PredictTask):
             nan_at((SHARD, LATER), task)
+    elif fault == "gpu":
+        gpu_of_rank_0()
     elif launch().rank == 1:
-        bit_of_a_weight() if fault == "bit" else exception_at(SHARD)
+        {"bit": bit_of_a_weight, "fault": exception, "slow": slow}[fault]()
     main()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -143,6 +144,14 @@ def test_an_exception_on_one_rank_ends_all(folder):
     ]
 
 
+def test_the_log_names_a_slow_rank(folder):
+    words = ["slow", *CIN, "--steps", "2", "-o", "slow.h5"]
+    status, lines, _ = ended(start_each([(3, words)], cwd=folder, program=FAULTS))
+    assert status == 0, lines
+    (event,) = [record["event"] for record in log(folder / "slow.h5") if "event" in record]
+    assert re.fullmatch(r"rank 1 computes [0-9.]+ times as long as the median rank", event)
+
+
 # --- bad input ----------------------------------------------------------------------------------------------------
 
 
@@ -197,6 +206,13 @@ def test_every_rank_needs_the_same_command_and_the_same_photos(folder):
         2,
         ["Error: rank 1 has other photos than rank 0 (2 and 6); every machine needs the same folders"],
     )
+
+
+def test_ranks_need_a_gpu_each(folder):
+    process = start_each([(2, ["gpu", *CIN, "--device", "cuda", "-o", "bad.h5"])], cwd=folder, program=FAULTS)
+    status, lines, _ = ended(process)
+    line = "Error: device: 1 of 2 ranks find a GPU of their own; use one rank a GPU, or --device cpu"
+    assert (status, lines) == (2, [line])
 
 
 def test_the_launcher_of_another_mpi_is_refused(folder):
