@@ -11,6 +11,7 @@ from nanostyle import __version__
 from nanostyle.errors import NanostyleError, with_hint
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import Picture
+from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.recipe import read_recipe
 from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.request import StylizeOptions
@@ -203,7 +204,7 @@ class Again:
                 found.append(f"{self.result} was made with {key} {then!s:.40}, this is {value}: bytes may differ")
         return found
 
-    def photo_name(self, photo: Picture) -> str:
+    def photo_name(self, photo: Picture | RowPicture) -> str:
         """What the recipe calls a photo, if it is the result's."""
         return self._text("photo") if photo.sha256 and photo.sha256 == self._text("photo_sha256") else ""
 

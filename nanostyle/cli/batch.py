@@ -13,13 +13,14 @@ import click
 
 from nanostyle.backend.comm.world import world
 from nanostyle.backend.ordered import in_order
+from nanostyle.backend.rows import keeping_in
 from nanostyle.cli.again import Again
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.targets import STANDARD
 from nanostyle.cli.terminal import Progress, explained, one_line, shares
 from nanostyle.io.claim import claimed, renew
 from nanostyle.io.image_read import Picture, load_image, read_file, size_of
-from nanostyle.io.image_write import encode_image
+from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.sources import recorded_name
 from nanostyle.methods.result import Progress as Step
 from nanostyle.methods.result import Result
@@ -50,11 +51,7 @@ class Saving:
     def save(self, result: Result, target: Path) -> None:
         """Write a result to its file, or to the standard output."""
         if target == STANDARD:
-            kept = None if self.strip else result.metadata
-            data = encode_image(
-                "PNG", result.pixels, alpha=result.alpha, recipe=result.recipe, bits=result.bits, metadata=kept
-            )
-            sys.stdout.buffer.write(data)
+            result.write_png(sys.stdout.buffer, strip=self.strip)
         else:
             result.save(target, overwrite=self.overwrite, quality=self.quality, strip=self.strip)
 
@@ -64,6 +61,11 @@ def read_photo(path: Path, size: int | None) -> Picture:
     if path == STANDARD:
         return read_file(sys.stdin.buffer, "the standard input", size)
     return load_image(path, size=size)
+
+
+def _folder_of(target: Path) -> Path | None:
+    """Where temporary files belong: beside the result."""
+    return None if target == STANDARD else target.parent
 
 
 @dataclass
@@ -165,10 +167,10 @@ class Batch:
 
     def _stylize(self, path: Path, target: Path, progress: Progress, place: tuple[int, int] | None) -> None:
         """Stylize a photo and save the result; after Ctrl-C or divergence, the last picture there was."""
-        with self.saving.claim(target) as claim:
+        with keeping_in(_folder_of(target)), self.saving.claim(target) as claim:
             if claim is None:
                 return
-            photo = self.alone or read_photo(path, self.stylizer.options.size)
+            photo = self.alone or self._read(path)
             for note in photo.notes:
                 progress.say(f"{path}: {note}")
             step: Step | None = None
@@ -189,14 +191,20 @@ class Batch:
     def _make(self, work: Work) -> list[str]:
         """Stylize a photo in one pass and save the result; returns what to tell of it."""
         path, target = work
-        with self.saving.claim(target) as claim:
+        with keeping_in(_folder_of(target)), self.saving.claim(target) as claim:
             if claim is None:
                 return []
-            photo = self.alone or read_photo(path, self.stylizer.options.size)
+            photo = self.alone or self._read(path)
             result = self.stylizer.stylize(photo, name=self._name(path, photo))
             return [*(f"{path}: {note}" for note in photo.notes), self._saved(result, target)]
 
-    def _name(self, path: Path, photo: Picture) -> str:
+    def _read(self, path: Path) -> Picture | RowPicture:
+        """The photo in a file or on the standard input."""
+        if path == STANDARD:
+            return read_photo(path, self.stylizer.options.size)
+        return self.stylizer.read(path)
+
+    def _name(self, path: Path, photo: Picture | RowPicture) -> str:
         """What the recipe calls a photo."""
         return (self.again.photo_name(photo) if self.again else "") or recorded_name(path)
 
@@ -220,5 +228,5 @@ class Batch:
             if not self.saving.skip_existing:
                 raise
             return f"{target}: {one_line(error)}: another program was quicker"
-        height, width = result.pixels.shape[:2]
+        height, width = result.size
         return f"{target}  ({width}x{height})"

@@ -14,12 +14,16 @@ from nanostyle.cli.options import model_option, options_of, overwrite_option, st
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
 from nanostyle.io.atomic import check_target
+from nanostyle.io.image_read import MAX_PIXELS, Picture
 from nanostyle.io.image_write import check_writable
+from nanostyle.io.picture_rows import size_in_rows
 from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.request import StylizeOptions
 from nanostyle.methods.result import QUALITY
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.models.style import Style
+
+_LEAST = 100  # bytes of memory that any way takes for each pixel of a photo, at the least
 
 
 @click.command()
@@ -117,7 +121,7 @@ def stylize(
         return
     options = _options(values, runtime)
     # An error in the only photo comes before all work.
-    alone = world().first(lambda: read_photo(work[0][0], options.size) if count == 1 else None)
+    alone = world().first(lambda: _read_first(work[0][0], options) if count == 1 else None)
     stylizer = Stylizer([*style_images, *styles], model=model, options=options)
     if again is not None:
         for note in again.compare(stylizer, photos, alone):
@@ -130,6 +134,14 @@ def stylize(
     runtime.say(f"{stylizer.title}, device {runtime.device}, {runtime.device.precision}")
     if count:
         Batch(stylizer, work, alone, runtime, Saving(quality, strip, overwrite, skip_existing), again).run()
+
+
+def _read_first(photo: Path, options: StylizeOptions) -> Picture | None:
+    """The photo, unless it is so large that it may be read in rows: the model knows that."""
+    size = None if photo == STANDARD else size_in_rows(photo, size=options.size)
+    if size is not None and size[0] * size[1] > min(MAX_PIXELS, (options.memory or MAX_PIXELS * _LEAST) // _LEAST):
+        return None
+    return read_photo(photo, options.size)
 
 
 def _check_targets(work: Sequence[Work], *, overwrite: bool) -> None:

@@ -108,6 +108,13 @@ def write(path: str | os.PathLike[str], data: bytes | memoryview | str, *, overw
         temporary.write_bytes(data.encode(errors="backslashreplace") if isinstance(data, str) else data)
 
 
+@contextmanager
+def writing(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[BinaryIO]:
+    """Yield a file to write; when the block ends well, it is the file `path`. Raises as `replacing` does."""
+    with replacing(path, overwrite=overwrite) as temporary, _telling(Path(path)), temporary.open("wb") as file:
+        yield file
+
+
 def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
     """Raise now what `write(path, …)` would raise after the work is done; leaves no trace.
 

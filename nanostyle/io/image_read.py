@@ -120,7 +120,7 @@ def _read(found: PictureFile, name: str, size: int | None, max_pixels: int) -> P
         )
     with decoding(name):
         decoded = found.decode(None if size is None else (2 * target[1], 2 * target[0]))
-        pixels, alpha = _at_size(decoded, found.space, target)
+        pixels, alpha = at_size(decoded, found.space, target)
         if alpha is not None and alpha.min() >= 1:
             alpha = None
         if alpha is not None:
@@ -136,7 +136,7 @@ def _read(found: PictureFile, name: str, size: int | None, max_pixels: int) -> P
         )
 
 
-def _at_size(decoded: Decoded, space: Space, size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
+def at_size(decoded: Decoded, space: Space, size: tuple[int, int]) -> tuple[Pixels, Pixels | None]:
     """The pixels in sRGB and the alpha of a decoded picture, at `size` (height, width)."""
     image, alpha = decoded
     if isinstance(image, Deep):

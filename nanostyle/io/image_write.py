@@ -3,7 +3,8 @@
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,34 +114,52 @@ def encode_image(
         raise ValueError(
             f"alpha of shape {alpha.shape} does not fit a picture of shape {pixels.shape[:2]}; resize it first"
         )
-    text = None if recipe is None else json.dumps(dict(recipe))
-    options = _options(kind, metadata or Metadata(), text, pixels.shape[:2])
-    try:
-        if kind in HOLDS_DEEP and (bits > 8 or _has_blocks(kind, options)):
-            return _unlike_pillow(kind, _samples(pixels, alpha, 16 if bits > 8 else 8), options)
-        image = to_image(pixels, alpha)
-        if alpha is not None and kind not in HOLDS_ALPHA:
+    options = options_for(kind, metadata, recipe, pixels.shape[:2])
+    if kind in HOLDS_DEEP and (bits > 8 or _has_blocks(kind, options)):
+        with _told(name, kind, pixels.shape):
+            return _unlike_pillow(kind, samples_of(pixels, alpha, 16 if bits > 8 else 8), options)
+    return encode_bytes(kind, to_image(pixels, alpha), options, quality=quality, name=name)
+
+
+def encode_bytes(kind: str, image: Image.Image, options: dict[str, Any], *, quality: int, name: str) -> bytes:
+    """The file of an RGB or RGBA image of 8 bits, with what `options_for` gives."""
+    with _told(name, kind, (image.height, image.width)):
+        if image.mode == "RGBA" and kind not in HOLDS_ALPHA:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
         if kind == "GIF":
             image = image.quantize(256, method=Image.Quantize.MEDIANCUT)
         if kind == "HEIF":
             register(name)
         if kind in HAS_QUALITY:
-            options["quality"] = quality
+            options = {**options, "quality": quality}
         data = io.BytesIO()
         image.save(data, kind, **options)
+        return data.getvalue()
+
+
+@contextmanager
+def _told(name: str, kind: str, shape: tuple[int, ...]) -> Iterator[None]:
+    """Say of what an encoder refuses which picture it is, and what to do."""
+    try:
+        yield
     except (OSError, ValueError) as error:
         if "holds NaN" in str(error):
             raise
         raise ValueError(
-            f"cannot write {name}: {pixels.shape[1]} x {pixels.shape[0]} pixels and the recipe are too much for {kind} "
+            f"cannot write {name}: {shape[1]} x {shape[0]} pixels and the recipe are too much for {kind} "
             f"({error}); choose .png"
         ) from error
-    return data.getvalue()
+
+
+def options_for(
+    kind: str, metadata: Metadata | None, recipe: Mapping[str, Any] | None, size: tuple[int, ...]
+) -> dict[str, Any]:
+    """What Pillow's `save` needs to write a recipe and what is taken over into a picture of `size` (height, width)."""
+    text = None if recipe is None else json.dumps(dict(recipe))
+    return _options(kind, metadata or Metadata(), text, (size[0], size[1]))
 
 
 def _options(kind: str, metadata: Metadata, recipe: str | None, size: tuple[int, int]) -> dict[str, Any]:
-    """What Pillow's `save` needs to write a recipe and what is taken over."""
     options: dict[str, Any] = {}
     exif = usable(exif_of(metadata, size), kind)
     if metadata.dpi and kind in ("JPEG", "PNG", "TIFF", "BMP"):
@@ -172,7 +191,7 @@ def _has_blocks(kind: str, options: dict[str, Any]) -> bool:
     return kind == "TIFF" and any(exif.get_ifd(block) for block in (EXIF_BLOCK, GPS_BLOCK))
 
 
-def _samples(pixels: npt.NDArray[Any], alpha: npt.NDArray[Any] | None, bits: int) -> npt.NDArray[Any]:
+def samples_of(pixels: npt.NDArray[Any], alpha: npt.NDArray[Any] | None, bits: int) -> npt.NDArray[Any]:
     """(H, W, 3), or 4 with alpha, of 8 or 16 bits."""
     both = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=-1)
     return _steps(both, 2**bits - 1).astype(np.uint16 if bits == 16 else np.uint8)
@@ -181,9 +200,19 @@ def _samples(pixels: npt.NDArray[Any], alpha: npt.NDArray[Any] | None, bits: int
 def _unlike_pillow(kind: str, values: npt.NDArray[Any], options: dict[str, Any]) -> bytes:
     """A PNG or TIFF that Pillow does not write."""
     if kind == "PNG":
-        others = io.BytesIO()
-        Image.new("L", (1, 1)).save(others, "PNG", **options)
-        return png.write_deep(values, others.getvalue())
+        return png.write_deep(values, other_chunks(options))
+    return tiff.write_tiff(values, tags_of(options))
+
+
+def other_chunks(options: dict[str, Any]) -> bytes:
+    """A PNG of one pixel with all that is not pixels."""
+    others = io.BytesIO()
+    Image.new("L", (1, 1)).save(others, "PNG", **options)
+    return others.getvalue()
+
+
+def tags_of(options: dict[str, Any]) -> Directory:
+    """The tags of a TIFF that do not describe its pixels."""
     tags = Directory(b"II*\0\0\0\0\0")
     exif: Image.Exif = options.get("exif", Image.Exif())
     for tag, value in exif.items():
@@ -193,7 +222,7 @@ def _unlike_pillow(kind: str, values: npt.NDArray[Any], options: dict[str, Any])
             tags[block] = inner
     if "dpi" in options:
         (tags[282], tags[283]), tags[296] = options["dpi"], 2  # in inches
-    return tiff.write_tiff(values, tags)
+    return tags
 
 
 def thumbnail_jpeg(pixels: Pixels, side: int = 128, quality: int = 85) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from nanostyle.backend.types import Pixels
 from nanostyle.io import jpeg, png, tiff
@@ -79,7 +79,7 @@ def open_picture(file: BinaryIO, name: str, max_pixels: int) -> PictureFile:
         if is_heif(start):
             return of_image(open_heif(file, name), file, name, max_pixels)
         if tiff.is_tiff(start):
-            return _of_tiff(file.read(), name, max_pixels)
+            return of_tiff(file, name, max_pixels)
         if kind := kind_of(start):
             raise ValueError(f"{name} is not a picture that can be read: it is {kind}; save it as PNG or JPEG")
         return of_image(Image.open(file, formats=list(READERS)), file, name, max_pixels)
@@ -132,8 +132,9 @@ def _decoded(
     return deep
 
 
-def _of_tiff(data: bytes, name: str, max_pixels: int) -> PictureFile:
-    found = tiff.pages(data)
+def of_tiff(file: BinaryIO, name: str, max_pixels: int) -> PictureFile:
+    """Look at a TIFF. Raises as `open_picture` does."""
+    found = tiff.pages(file)
     if not found:
         raise ValueError("it has no page")
     suffix = PurePath(name).suffix.lower()
@@ -142,26 +143,38 @@ def _of_tiff(data: bytes, name: str, max_pixels: int) -> PictureFile:
         raise raw_error(name)
     page = tiff.full_page(found)
     if page is not found[0]:
-        data = tiff.beginning_with(data, page)
+        file = io.BytesIO(tiff.beginning_with(_contents(file), page))
     count = sum(not p.is_reduced for p in found)
     notes = (f"the first of {count} pages is used",) if count > 1 and page is found[0] else ()
     if not tiff.is_beyond_pillow(page):
-        image = Image.open(io.BytesIO(data), formats=["TIFF"])
-        return replace(of_image(image, io.BytesIO(data), name, max_pixels), notes=notes)
+        return replace(of_image(_opened_tiff(file, max_pixels), file, name, max_pixels), notes=notes)
     size = (page.tags[256], page.tags[257])
     check_pixels(size, name, max_pixels)
     profile = tiff.first(page.tags.get(34675))
     space = space_of_profile(profile if isinstance(profile, bytes) else None)
     exif = Image.Exif()
-    exif.load_from_fp(io.BytesIO(data))
+    file.seek(0)
+    exif.load_from_fp(file)
     metadata = metadata_of(exif, {"xmp": tiff.first(page.tags.get(700, b"")), "dpi": _dpi(page.tags)})
 
     def decode(_: tuple[int, int] | None) -> Decoded:
         with muted:
-            return picture_of(tiff.samples(data, page), name)
+            return picture_of(tiff.samples(_contents(file), page), name)
 
     orientation = _orientation(exif)
     return PictureFile(size, orientation, orientation, space, metadata, notes, decode)
+
+
+def _contents(file: BinaryIO) -> bytes:
+    file.seek(0)
+    return file.read()
+
+
+def _opened_tiff(file: BinaryIO, max_pixels: int) -> Image.Image:
+    file.seek(0)
+    if max_pixels > (Image.MAX_IMAGE_PIXELS or 0) * 2:  # more than Pillow opens: it is read in parts
+        return TiffImagePlugin.TiffImageFile(file)
+    return Image.open(file, formats=["TIFF"])
 
 
 def _dpi(tags: Mapping[int, Any]) -> tuple[float, float] | None:

@@ -17,6 +17,8 @@ from nanostyle.io.rgb_space import RGBSpace, from_code_points, from_gamma
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GRAY, _RGB, _GRAY_ALPHA, _RGBA = 0, 2, 4, 6
+KINDS = (_GRAY, _GRAY_ALPHA, _RGB, _RGBA)
+"""The kind of a picture of 1, 2, 3 and 4 samples a pixel."""
 
 
 def chunks_before_pixels(file: BinaryIO) -> dict[bytes, bytes]:
@@ -96,22 +98,37 @@ def _decoded(file: BinaryIO, raw_mode: str | None) -> Image.Image:
     return image
 
 
+def raw_bytes(data: bytes, kind: int, bits: int) -> npt.NDArray[np.uint8]:
+    """The bytes of all pixels of a PNG of 8 bits a sample, or of RGB with 16, without their filters."""
+    file = io.BytesIO(data)
+    if bits == 8:
+        return np.asarray(_decoded(file, None))
+    mode = "RGB" if kind == _RGB else "RGBA"
+    halves = [np.asarray(_decoded(file, f"{mode};16{order}")) for order in "BL"]
+    return np.stack(halves, axis=-1)
+
+
 def write_deep(values: npt.NDArray[np.uint16], others: bytes) -> bytes:
     """A PNG of 16 bits a sample: `values` (H, W, 1 to 4), and all other chunks as in the PNG `others`."""
     height, width, samples = values.shape
-    kind = (_GRAY, _GRAY_ALPHA, _RGB, _RGBA)[samples - 1]
+    kind = KINDS[samples - 1]
     rows = values.astype(">u2").view(np.uint8).reshape(height, -1)
-    packed = zlib.compress(_filtered(rows, 2 * samples), 6)
+    packed = zlib.compress(filtered(rows, 2 * samples), 6)
     kept = [chunk(name, data) for name, data in chunks_of(others) if name not in (b"IHDR", b"IDAT", b"IEND")]
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
     return b"".join([SIGNATURE, head, *kept, chunk(b"IDAT", packed), chunk(b"IEND", b"")])
 
 
-def _filtered(rows: npt.NDArray[np.uint8], step: int) -> bytes:
-    """The rows of bytes, each with the filter (none, left, up) whose result is smallest; `step` bytes are a pixel."""
+def filtered(rows: npt.NDArray[np.uint8], step: int, above: npt.NDArray[np.uint8] | None = None) -> bytes:
+    """The rows of bytes, each with the filter (none, left, up) whose result is smallest; `step` bytes are a pixel.
+
+    `above` is the row before the first.
+    """
     left, up = rows.copy(), rows.copy()
     left[:, step:] -= rows[:, :-step]
     up[1:] -= rows[:-1]
+    if above is not None:
+        up[0] -= above
     each = np.stack([rows, left, up])
     best = np.abs(each.view(np.int8).astype(np.int16)).sum(axis=2).argmin(axis=0)
     chosen = np.take_along_axis(each, best[None, :, None], axis=0)[0]

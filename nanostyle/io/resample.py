@@ -48,6 +48,10 @@ def resize(pixels: npt.NDArray[Any], size: tuple[int, int]) -> Pixels:
 
 
 def _resample(plane: Pixels, size: tuple[int, int]) -> Pixels:
-    resized = np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS))
-    clipped: Pixels = np.clip(resized, plane.min(), plane.max())
+    clipped: Pixels = np.clip(resampled(plane, size), plane.min(), plane.max())
     return clipped
+
+
+def resampled(plane: Pixels, size: tuple[int, int]) -> Pixels:
+    """A plane (H, W) at `size` (width, height): Lanczos with antialiasing, which may overshoot."""
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.LANCZOS))

@@ -9,8 +9,9 @@ Source: TIFF Revision 6.0 (1992); Adobe Photoshop TIFF Technical Note 3 (2005) f
 import io
 import struct
 import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,13 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 _SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 255, 256, 257, 258, 259, 262
 _OFFSETS, _SAMPLES, _ROWS, _COUNTS, _PLANAR, _PREDICTOR, _EXTRA, _FORMAT = 273, 277, 278, 279, 284, 317, 338, 339
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_COUNTS, _SUB_IFDS, _FILL_ORDER = 322, 323, 324, 325, 330, 266
-# The compressions that lose nothing, with how many times its size the packed data can be at the most.
-_NO_LOSS = {1: 1, 5: 1400, 8: 1100, 32946: 1100, 32773: 64, 34925: 8000, 50000: 20000}
+NO_LOSS = {1: 1, 5: 1400, 8: 1100, 32946: 1100, 32773: 64, 34925: 8000, 50000: 20000}
+"""The compressions that lose nothing, with how many times its size the packed data can be at the most."""
+
 _MOST_BYTES = 1 << 30
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _MAX_PAGES = 10_000
+_LONG = 4
 
 
 @dataclass(frozen=True)
@@ -50,25 +53,27 @@ def is_tiff(start: bytes) -> bool:
     return start[:4] in (b"II*\0", b"MM\0*", b"II+\0")
 
 
-def pages(data: bytes) -> list[Page]:
+def pages(file: BinaryIO) -> list[Page]:
     """The pages of a TIFF, in order, and last those that stand in directories below its first page."""
-    head = data[: 16 if data[2:4] == b"+\0" else 8]
+    file.seek(0)
+    head = file.read(16)
+    head = head if head[2:4] == b"+\0" else head[:8]
+    size = file.seek(0, io.SEEK_END)
     found: list[Page] = []
     offset = Directory(head, prefix=head[:2]).next
     while offset and offset not in [page.offset for page in found] and len(found) < _MAX_PAGES:
-        directory = _directory(data, head, offset)
+        directory = _directory(file, head, offset)
         found.append(Page(offset, directory))
         offset = directory.next
     below = found[0].tags.get(_SUB_IFDS, ()) if found else ()
     for offset in (below if isinstance(below, tuple) else (below,))[:50]:
-        if isinstance(offset, int) and 0 < offset < len(data):
-            found.append(Page(offset, _directory(data, head, offset)))
+        if isinstance(offset, int) and 0 < offset < size:
+            found.append(Page(offset, _directory(file, head, offset)))
     return found
 
 
-def _directory(data: bytes, head: bytes, offset: int) -> Directory:
+def _directory(file: BinaryIO, head: bytes, offset: int) -> Directory:
     directory = Directory(head, prefix=head[:2])
-    file = io.BytesIO(data)
     file.seek(offset)
     directory.load(file)
     return directory
@@ -106,7 +111,7 @@ def is_beyond_pillow(page: Page) -> bool:
     tags = page.tags
     bits, count = first(tags.get(_BITS, 1)), first(tags.get(_SAMPLES, 1))
     photometric = first(tags.get(_PHOTOMETRIC, 1))
-    if first(tags.get(_COMPRESSION, 1)) not in _NO_LOSS or photometric not in (0, 1, 2, 5, 8) or bits % 8:
+    if first(tags.get(_COMPRESSION, 1)) not in NO_LOSS or photometric not in (0, 1, 2, 5, 8) or bits % 8:
         return False
     extra = count - {2: 3, 5: 4, 8: 3}.get(photometric, 1)
     if bits == 8:
@@ -124,7 +129,7 @@ def samples(data: bytes, page: Page) -> Samples:
     """
     tags = page.tags
     width, height, count = (int(first(tags[tag])) for tag in (_WIDTH, _HEIGHT, _SAMPLES))
-    bits, kinds = _all(tags[_BITS]), _all(tags.get(_FORMAT, (1,)))
+    bits, kinds = every_of(tags[_BITS]), every_of(tags.get(_FORMAT, (1,)))
     kind = _KINDS.get(kinds[0])
     if len({*bits}) > 1 or len({*kinds}) > 1 or kind is None or bits[0] not in (8, 16, 32, 64):
         raise ValueError(f"samples of {bits} bits and format {kinds} are not read")
@@ -133,13 +138,13 @@ def samples(data: bytes, page: Page) -> Samples:
     total = width * height * count * dtype.itemsize
     if min(width, height, count) < 1 or total > _MOST_BYTES:
         raise ValueError(f"{width} x {height} pixels of {count} samples of {bits[0]} bits are too many")
-    if total > _NO_LOSS[int(first(tags.get(_COMPRESSION, 1)))] * len(data) + (1 << 16):
+    if total > NO_LOSS[int(first(tags.get(_COMPRESSION, 1)))] * len(data) + (1 << 16):
         raise ValueError("it is shorter than its pixels")
     planar = first(tags.get(_PLANAR, 1)) == 2 and count > 1
     planes = range(count) if planar else (None,)
     parts = [_plane(data, tags, dtype, width, 1 if planar else count, plane) for plane in planes]
     values = np.concatenate(parts, axis=-1)
-    return Samples(values, int(first(tags.get(_PHOTOMETRIC, 1))), _all(tags.get(_EXTRA, ())))
+    return Samples(values, int(first(tags.get(_PHOTOMETRIC, 1))), every_of(tags.get(_EXTRA, ())))
 
 
 def _plane(
@@ -154,22 +159,22 @@ def _plane(
     per_pixel = count * dtype.itemsize
     offsets, counts = (_TILE_OFFSETS, _TILE_COUNTS) if tiled else (_OFFSETS, _COUNTS)
     kept = (_HEIGHT, _COMPRESSION, _ROWS, _TILE_HEIGHT, _FILL_ORDER)
-    copy = {tag: _all(tags[tag]) for tag in kept if tag in tags}
+    copy = {tag: every_of(tags[tag]) for tag in kept if tag in tags}
     copy |= {_WIDTH: (padded * per_pixel,), _BITS: (8,), _PHOTOMETRIC: (1,), _SAMPLES: (1,)}
     if tiled:
         copy[_TILE_WIDTH] = (across * per_pixel,)
     for tag in (offsets, counts):
-        every = _all(tags[tag])
+        every = every_of(tags[tag])
         share = len(every) // int(first(tags[_SAMPLES])) if plane is not None else len(every)
         copy[tag] = every[(plane or 0) * share :][:share]
-    image = TiffImagePlugin.TiffImageFile(io.BytesIO(_with_directory(data, copy)))
+    image = TiffImagePlugin.TiffImageFile(io.BytesIO(with_directory(data, copy)))
     image.load()
     rows = np.asarray(image).reshape(image.height, padded // across, -1)
     tiles = _unpredicted(rows, int(first(tags.get(_PREDICTOR, 1))), dtype, across, count)
     return tiles.reshape(image.height, padded, count)[:, :width]
 
 
-def _with_directory(data: bytes, tags: dict[int, tuple[int, ...]]) -> bytes:
+def with_directory(data: bytes, tags: Mapping[int, tuple[int, ...]]) -> bytes:
     """The TIFF `data` with one directory, behind its end, of numbers of 32 bits."""
     order = "<" if data[:2] == b"II" else ">"
     begin = len(data) + len(data) % 2
@@ -206,7 +211,8 @@ def first(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) else value
 
 
-def _all(value: Any) -> tuple[Any, ...]:
+def every_of(value: Any) -> tuple[Any, ...]:
+    """The values of a tag."""
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -215,19 +221,57 @@ def _all(value: Any) -> tuple[Any, ...]:
 
 def write_tiff(values: npt.NDArray[Any], tags: Directory) -> bytes:
     """A TIFF of RGB: `values` (H, W, 3 or 4) of 8 or 16 bits, deflated, with the further `tags` (little-endian)."""
-    height, width, count = values.shape
-    little = values.astype(values.dtype.newbyteorder("<"))
-    rows = max(1, (1 << 18) // (width * count * little.itemsize))
-    steps = little.copy()
-    steps[:, 1:] -= little[:, :-1]
-    packed = [zlib.compress(steps[y : y + rows].tobytes(), 6) for y in range(0, height, rows)]
-    sizes = [len(strip) for strip in packed]
-    # Pillow counts the strips' offsets from the end of the directory.
-    offsets = [0, *np.cumsum(sizes[:-1]).tolist()]
-    bits = (8 * little.itemsize,) * count
-    fields: dict[int, Any] = {_WIDTH: width, _HEIGHT: height, _BITS: bits, _COMPRESSION: 8, _PHOTOMETRIC: 2}
-    fields |= {_OFFSETS: tuple(offsets), _SAMPLES: count, _ROWS: rows, _COUNTS: tuple(sizes)}
-    fields |= {_PLANAR: 1, _PREDICTOR: 2, **({_EXTRA: (2,)} if count == 4 else {})}
+    file = io.BytesIO()
+    rows = rows_of_strip(values.shape[1], values.shape[2] * values.itemsize)
+    strips = (values[y : y + rows] for y in range(0, len(values), rows))
+    write_strips(file, strips, values.shape, values.dtype, tags)
+    return file.getvalue()
+
+
+def rows_of_strip(width: int, size: int) -> int:
+    """The rows that stand in one strip, where a pixel is `size` bytes."""
+    return max(1, (1 << 18) // (width * size))
+
+
+def write_strips(
+    file: BinaryIO,
+    strips: Iterable[npt.NDArray[Any]],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    tags: Directory,
+) -> None:
+    """Write a TIFF of RGB, of `shape` (H, W, 3 or 4), strip by strip, each of `rows_of_strip` rows."""
+    height, width, count = shape
+    rows = rows_of_strip(width, count * dtype.itemsize)
+    fields: dict[int, Any] = {_WIDTH: width, _HEIGHT: height, _BITS: (8 * dtype.itemsize,) * count, _COMPRESSION: 8}
+    fields |= {_PHOTOMETRIC: 2, _SAMPLES: count, _ROWS: rows, _PLANAR: 1, _PREDICTOR: 2}
+    fields |= {_EXTRA: (2,)} if count == 4 else {}
     for tag, value in fields.items():
         tags[tag] = value
-    return b"".join([b"II*\0", struct.pack("<I", 8), tags.tobytes(8), *packed])
+    # The directory comes first, and its length is known before what stands in it.
+    number = -(-height // rows)
+    begin = 8 + len(_directory_with(tags, [0] * number, [0] * number))
+    file.write(bytes(begin))
+    sizes = [file.write(_packed(strip)) for strip in strips]
+    if begin + sum(sizes) >= 1 << 32:
+        raise ValueError("a TIFF holds 4 GB")
+    # Pillow counts the strips' offsets from the end of the directory.
+    offsets = [0, *np.cumsum(sizes[:-1]).tolist()]
+    file.seek(0)
+    file.write(b"".join([b"II*\0", struct.pack("<I", 8), _directory_with(tags, offsets, sizes)]))
+
+
+def _directory_with(tags: Directory, offsets: list[int], sizes: list[int]) -> bytes:
+    """The directory of a TIFF whose strips have these offsets and sizes, each told in 32 bits."""
+    for tag, values in ((_OFFSETS, offsets), (_COUNTS, sizes)):
+        tags.tagtype[tag] = _LONG
+        tags[tag] = tuple(values)
+    directory: bytes = tags.tobytes(8)
+    return directory
+
+
+def _packed(strip: npt.NDArray[Any]) -> bytes:
+    little = strip.astype(strip.dtype.newbyteorder("<"))
+    steps = little.copy()
+    steps[:, 1:] -= little[:, :-1]
+    return zlib.compress(steps.tobytes(), 6)

@@ -18,25 +18,26 @@ def fill_hidden(pixels: Pixels, alpha: Pixels) -> Pixels:
     visible = alpha > 0
     if visible.all():
         return pixels
-    return _filled(np.where(visible[..., None], pixels, 0).astype(np.float32), alpha.astype(np.float32))
+    return filled(np.where(visible[..., None], pixels, 0).astype(np.float32), alpha.astype(np.float32))
 
 
-def _filled(colors: Pixels, weight: Pixels) -> Pixels:
+def filled(colors: Pixels, weight: Pixels) -> Pixels:
+    """`colors` (H, W, 3) where their `weight` (H, W) is above 0, elsewhere those around."""
     known = weight > 0
     if known.all() or not known.any():
         return colors
     height, width = weight.shape
     if max(height, width) == 1:
         return colors
-    total = _halved(weight[..., None])
-    means = _halved(colors * weight[..., None]) / np.maximum(total, np.float32(1e-12))
-    coarse = _filled(means.astype(np.float32), np.minimum(total[..., 0], 1))
+    total = halved(weight[..., None])
+    means = halved(colors * weight[..., None]) / np.maximum(total, np.float32(1e-12))
+    coarse = filled(means.astype(np.float32), np.minimum(total[..., 0], 1))
     # Twice the coarse size, then cut: an odd side has half a block at its end.
     around = resize(coarse, (2 * coarse.shape[0], 2 * coarse.shape[1]))[:height, :width]
     return np.where(known[..., None], colors, around)
 
 
-def _halved(values: Pixels) -> Pixels:
+def halved(values: Pixels) -> Pixels:
     """Sums of blocks of 2x2."""
     height, width = values.shape[:2]
     even = np.pad(values, ((0, height % 2), (0, width % 2), (0, 0)))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture, upright
+from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.resample import resize
 
 Mask = npt.NDArray[np.float32]
@@ -26,7 +27,7 @@ def mask_of(picture: Picture) -> Mask:
 _TOLERANCE = 0.02
 
 
-def fitted_masks(masks: Sequence[Mask], names: Sequence[str], photo: Picture) -> list[Mask]:
+def fitted_masks(masks: Sequence[Mask], names: Sequence[str], photo: Picture | RowPicture) -> list[Mask]:
     """The masks for a photo: one with the proportions of the photo as it is, of the photo as it is stored turned.
 
     A camera held on its side stores its photo lying, and says so; a program that does not look makes lying masks.
@@ -41,7 +42,7 @@ def fitted_masks(masks: Sequence[Mask], names: Sequence[str], photo: Picture) ->
     ]
 
 
-def _fitted(mask: Mask, name: str, photo: Picture) -> Mask:
+def _fitted(mask: Mask, name: str, photo: Picture | RowPicture) -> Mask:
     height, width = photo.original
     if _proportions(mask.shape, (height, width)):
         return mask
@@ -66,7 +67,12 @@ def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[n
 
     Where the masks have more than 1 together, each has its part of it.
     """
-    fitted = np.stack([np.clip(resize(mask[..., None], size)[..., 0], 0, 1) for mask in masks])
+    return shares_of(np.stack([resize(mask[..., None], size)[..., 0] for mask in masks]))
+
+
+def shares_of(masks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The `region_shares` of masks `(n, H, W)` of the size of the picture."""
+    fitted = np.clip(masks, 0, 1)
     shares: npt.NDArray[np.float32] = fitted / np.maximum(fitted.sum(axis=0), 1)
     return shares
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from nanostyle.backend.types import Pixels
 from nanostyle.io.image_read import Picture
+from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.resample import fitted, resize
 from nanostyle.methods.strokes import strokes_of
 
@@ -16,20 +17,30 @@ SIDE = 512
 """The long side of a preview, in pixels."""
 
 
-def preview_of(picture: Picture, *, strokes: int | None, one_pass: bool) -> tuple[Pixels, Picture]:
+def preview_of(picture: Picture | RowPicture, *, strokes: int | None, one_pass: bool) -> tuple[Pixels, Picture]:
     """The photo as it is stylized for a preview, and the small photo whose size and alpha the result has.
 
     A photo of 512 pixels or less is its own preview.
     """
     size = picture.pixels.shape[0], picture.pixels.shape[1]
     if max(size) <= SIDE:
-        return picture.pixels, picture
+        shown = picture.whole() if isinstance(picture, RowPicture) else picture
+        return shown.pixels, shown
+    if isinstance(picture, RowPicture):
+        # Of a large photo no more is needed in memory than what is stylized.
+        seen = picture.whole(fitted(size, min(_seen_side(max(size), strokes), max(size)))).pixels
+        return seen, picture.whole(fitted(size, SIDE))
     small = fitted(size, SIDE)
     alpha = None if picture.alpha is None else resize(picture.alpha[..., None], small)[..., 0]
     shown = replace(picture, pixels=resize(picture.pixels, small), alpha=alpha)
     if not one_pass:
         return shown.pixels, shown
-    side = strokes_of(max(size), strokes)
+    return resize(picture.pixels, fitted(size, min(_seen_side(max(size), strokes), max(size)))), shown
+
+
+def _seen_side(long: int, strokes: int | None) -> int:
+    """The long side at which a photo is stylized for a preview, unless it is smaller itself."""
+    side = strokes_of(long, strokes)
     while side < SIDE:
         side *= 2
-    return resize(picture.pixels, fitted(size, min(2 * side, max(size)))), shown
+    return 2 * side

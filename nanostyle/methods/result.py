@@ -5,13 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from PIL import Image
 
+from nanostyle.backend.rows import Rows
 from nanostyle.backend.types import Pixels
-from nanostyle.io.image_write import check_writable, save_image, to_image
+from nanostyle.io.image_write import check_writable, encode_image, save_image, to_image
 from nanostyle.io.metadata import Metadata
+from nanostyle.io.rows_write import save_rows, write_rows
 
 QUALITY = 95
 """The quality of results where none is asked for."""
@@ -88,17 +90,69 @@ class Result:
         chosen = {"quality": quality, "strip": strip}
         usual = {"quality": QUALITY, "strip": False}
         kept = None if strip else self.metadata
-        save_image(
-            path,
-            self.pixels,
-            alpha=self.alpha,
-            recipe={**self.recipe, **dict(chosen.items() - usual.items())},
-            quality=quality,
-            bits=self.bits,
-            metadata=kept,
-            overwrite=overwrite,
-        )
+        recipe = {**self.recipe, **dict(chosen.items() - usual.items())}
+        self._write(Path(path), recipe=recipe, quality=quality, metadata=kept, overwrite=overwrite)
         return Path(path)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    def _write(self, path: Path, **how: Any) -> None:
+        save_image(path, self.pixels, alpha=self.alpha, bits=self.bits, **how)
+
+    def write_png(self, file: BinaryIO, *, strip: bool = False) -> None:
+        """Write the picture as PNG to an open file."""
+        kept = None if strip else self.metadata
+        file.write(
+            encode_image("PNG", self.pixels, alpha=self.alpha, recipe=self.recipe, bits=self.bits, metadata=kept)
+        )
+
+
+class LargeResult(Result):
+    """A `Result` that does not fit into memory: it is computed row by row while it is saved.
+
+    Parameters
+    ----------
+    rows, alpha_rows
+        The picture, and its transparency if it has any.
+    recipe, bits, metadata
+        As of `Result`.
+    """
+
+    def __init__(
+        self, rows: Rows, alpha_rows: Rows | None, recipe: dict[str, Any], bits: int, metadata: Metadata
+    ) -> None:
+        for name, value in {"recipe": recipe, "bits": bits, "metadata": metadata}.items():
+            object.__setattr__(self, name, value)
+        self.__dict__ |= {"rows": rows, "alpha_rows": alpha_rows}
+
+    rows: Rows
+    alpha_rows: Rows | None
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The whole picture, in memory."""
+        return self.rows.read(0, self.rows.shape[0])
+
+    @cached_property
+    def alpha(self) -> Pixels | None:
+        """Its whole transparency."""
+        return None if self.alpha_rows is None else self.alpha_rows.read(0, self.rows.shape[0])[..., 0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.rows.shape[0], self.rows.shape[1]
+
+    def _write(self, path: Path, **how: Any) -> None:
+        save_rows(path, self.rows, alpha=self.alpha_rows, bits=self.bits, **how)
+
+    def write_png(self, file: BinaryIO, *, strip: bool = False) -> None:
+        """Write the picture as PNG to an open file."""
+        kept = None if strip else self.metadata
+        write_rows(file, "PNG", self.rows, alpha=self.alpha_rows, recipe=self.recipe, bits=self.bits, metadata=kept)
 
 
 @dataclass(frozen=True, eq=False)

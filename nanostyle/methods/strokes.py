@@ -26,8 +26,8 @@ LARGEST_BY_DEFAULT = 768
 
 SMALLEST, LARGEST = 64, 4096
 
-# What part of the strength the second pass has. A whole one paints new fine strokes over the large ones.
-_AGAIN = 0.4
+AGAIN = 0.4
+"""What part of the strength the second pass has. A whole one paints new fine strokes over the large ones."""
 
 Render = Callable[[Pixels, float], Pixels]
 """A photo `(H, W, 3)` of any size, stylized with a strength from 0 to 1."""
@@ -86,7 +86,7 @@ def paint(
     check_strokes(strokes)
     size = photo.shape[0], photo.shape[1]
     long = max(size)
-    first, *larger_sides = _sides(long, strokes)
+    first, *larger_sides = sides(long, strokes)
     if strength == 0:
         return render(photo, strength)
     small = photo if first == long else resize(photo, fitted(size, first))
@@ -101,7 +101,7 @@ def paint(
         at = fitted(size, side)
         larger = resize(photo, at)
         again = np.clip(resize(painted, at) + larger - resize(small, at), 0, 1)
-        small, painted = larger, render(again, _AGAIN * strength)
+        small, painted = larger, render(again, AGAIN * strength)
     return painted
 
 
@@ -118,11 +118,11 @@ def painted_pixels(size: tuple[int, int], strokes: int | None = None, strength: 
     >>> painted_pixels((300, 400)), painted_pixels((300, 400), strokes=200)
     (120000, 270000)
     """
-    first, *larger = (height * width for height, width in (fitted(size, side) for side in _sides(max(size), strokes)))
+    first, *larger = (height * width for height, width in (fitted(size, side) for side in sides(max(size), strokes)))
     return first * (2 if 0 < strength < 1 else 1) + 2 * sum(larger)
 
 
-def _sides(long: int, strokes: int | None) -> list[int]:
+def sides(long: int, strokes: int | None) -> list[int]:
     """The long sides at which a photo with that long side is painted, one after another."""
     found = [strokes_of(long, strokes)]
     while found[-1] < long:

@@ -9,25 +9,30 @@ from typing import Any, TypeAlias
 
 from nanostyle import __version__
 from nanostyle.backend.device import Device, pick_device
+from nanostyle.backend.rows import MAPS_PART, combined, keeping
 from nanostyle.backend.threads import set_threads
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
-from nanostyle.io.image_read import Picture
+from nanostyle.io.image_read import MAX_PIXELS, Picture
+from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.resample import resize
 from nanostyle.io.sources import Source, as_list, name_of, read_source, recorded_name
 from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
+from nanostyle.methods.in_rows import read_photo, rows_painter
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
 from nanostyle.methods.one_pass import Paint, blends, painter
 from nanostyle.methods.preview import preview_of
 from nanostyle.methods.request import StylizeOptions
-from nanostyle.methods.result import Progress, Result
-from nanostyle.methods.wanted import Wanted, kind_of, recorded
+from nanostyle.methods.result import LargeResult, Progress, Result
+from nanostyle.methods.wanted import Wanted, check_request, kind_of, recorded
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.loss_network import default_loss_network, loss_network
 from nanostyle.models.registry import LOSS_NETWORKS, find
 from nanostyle.models.shift import STILL, Shift
+
+_MEMORY = 2 << 30  # bytes of a pass in rows where nobody says how much there is
 
 
 class Stylizer:
@@ -89,13 +94,14 @@ class Stylizer:
         self.options = (options or StylizeOptions()).changed(changes)
         wanted = as_list(style)
         kinds = [kind_of(one) for one in wanted]
-        self._check_request(wanted, kinds, model)
+        check_request(self.options, wanted, kinds, model)
         if self.options.threads is not None:
             set_threads(self.options.threads)
         self.device = self._device_for(model).use()
         masks = [read_source(mask) for mask in self.options.masks]
         self._regions = [mask_of(mask) for mask in masks]
         self.model: TrainedModel[Any] | None = None
+        self._models: list[TrainedModel[Any]] = []
         self.style: Any = None
         self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
         networks = networks_for(kinds, model, self.options, self.device)
@@ -116,12 +122,28 @@ class Stylizer:
 
     # --- photos -----------------------------------------------------------------------------------------------------
 
-    def stylize(self, photo: Source | Picture, *, name: str = "") -> Result:
+    def stylize(self, photo: Source | Picture | RowPicture, *, name: str = "") -> Result:
         """The photo in the style. Parameters and errors are those of `steps`."""
         *_, last = self.steps(photo, name=name)
         return last.picture
 
-    def steps(self, photo: Source | Picture, *, name: str = "") -> Generator[Progress, None, None]:
+    def read(self, photo: Source | Picture) -> Picture | RowPicture:
+        """A photo for `steps`; of one that does not fit into the memory rows are read. Errors are those of `steps`."""
+        return read_photo(photo, self.options.size, self._memory, self._in_rows)
+
+    @property
+    def _memory(self) -> int:
+        """The bytes that a pass may take."""
+        return self.options.memory or _MEMORY
+
+    def _in_rows(self, size: tuple[int, ...]) -> bool:
+        """Whether a photo of `size` (height, width) is worked on in bands of rows."""
+        if not self._models or self.device.is_gpu:
+            return False
+        most = self.options.memory
+        return size[0] * size[1] > MAX_PIXELS or not all(model.fits(size, most) for model in self._models)
+
+    def steps(self, photo: Source | Picture | RowPicture, *, name: str = "") -> Generator[Progress, None, None]:
         """Stylize a photo; yields a `Progress` after each step, the last one with the result. Closing it cancels.
 
         Parameters
@@ -138,12 +160,16 @@ class Stylizer:
         NanostyleError
             The photo does not fit into the memory of the GPU; or gatys diverged, and the last picture is still good.
         """
-        picture = read_source(photo, size=self.options.size)
+        picture = photo if isinstance(photo, RowPicture) else self.read(photo)
         name = name or recorded_name(photo)
         masks = fitted_masks(self._regions, [name_of(mask) for mask in self.options.masks], picture)
-        seen = picture.pixels
         if self.options.preview:
             seen, picture = preview_of(picture, strokes=self.options.strokes, one_pass=self.method != "gatys")
+        elif isinstance(picture, RowPicture):
+            yield self._large(picture, name, masks)
+            return
+        else:
+            seen = picture.pixels
         for done, total, loss, terms, facts, pixels in self._work(seen, masks):
             make = partial(self._result, picture, name, pixels, facts)
             yield Progress(done, total, loss, terms, make)
@@ -170,14 +196,29 @@ class Stylizer:
             return None
         return self.model.memory_for(size) * max(1.0, (self.options.strokes or 0) / max(size)) ** 2
 
+    def _large(self, picture: RowPicture, name: str, masks: Sequence[Mask]) -> Progress:
+        """A photo of which rows are read, painted but for the last pass, which is computed when it is saved."""
+        with keeping(int(MAPS_PART * self._memory)):
+            rows = self._paint_rows(picture.pixels, masks)
+        if self.options.colors == "content":
+            rows = combined(keep_colors, rows, picture.pixels)
+        # Bands change the rounding, so a result is repeated with the same ones.
+        recipe = self._recipe_for(picture, name, {"max_memory": self._memory})
+        return Progress(
+            1, 1, None, {}, lambda: LargeResult(rows, picture.alpha, recipe, picture.bits, picture.metadata)
+        )
+
+    def _recipe_for(self, picture: Picture | RowPicture, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+        about = {"photo_sha256": picture.sha256, "size": self.options.size, "preview": self.options.preview}
+        return {**self.recipe_of(name), **about, **facts}
+
     def _result(self, picture: Picture, name: str, made: Callable[[], Pixels], facts: dict[str, Any]) -> Result:
         # An unfinished coarse level is smaller than the photo.
         height, width = picture.pixels.shape[:2]
         pixels = resize(made(), (height, width))
         if self.options.colors == "content":
             pixels = keep_colors(pixels, picture.pixels)
-        about = {"photo_sha256": picture.sha256, "size": self.options.size, "preview": self.options.preview}
-        recipe = {**self.recipe_of(name), **about, **facts}
+        recipe = self._recipe_for(picture, name, facts)
         return Result(pixels, picture.alpha, recipe, picture.bits, picture.metadata)
 
     def recipe_of(self, name: str) -> dict[str, Any]:
@@ -186,28 +227,6 @@ class Stylizer:
         return {"nanostyle": __version__, "photo": name, "colors": self.options.colors, **device, **self.facts}
 
     # --- what is asked for ------------------------------------------------------------------------------------------
-
-    def _check_request(self, wanted: Sequence[Wanted], kinds: Sequence[str], model: Models) -> None:
-        options = self.options
-        if not wanted and model is None:
-            raise NanostyleError("style: expected one, got none", hint="add {style_image} ART, or {style} NAME")
-        if isinstance(model, list | tuple):
-            if len(model) != len(wanted):
-                raise NanostyleError(f"model: expected one for each of {len(wanted)} styles, got {len(model)}")
-        elif model is not None and {"name", "painting"} <= set(kinds):
-            raise NanostyleError(
-                "style: expected paintings, or names of the model's styles, got both", hint="leave out {model}"
-            )
-        count = len(wanted) or 1  # a model of one style need not have it named
-        if options.masks and len(options.masks) != count:
-            raise NanostyleError(
-                f"mask: expected one for each of {count} styles, got {len(options.masks)}",
-                hint="give a {mask} for each of the styles, in their order",
-            )
-        if options.weights and len(options.weights) != count:
-            raise NanostyleError(
-                f"weight: expected one for each of {count} styles, in their order, got {len(options.weights)}"
-            )
 
     def _device_for(self, model: Models) -> Device:
         if isinstance(model, list | tuple):
@@ -224,22 +243,22 @@ class Stylizer:
         self, models: Sequence[TrainedModel[Any]], wanted: Sequence[Wanted], paintings: Sequence[Picture | None]
     ) -> None:
         options, each = self.options, list(dict.fromkeys(models))
+        self._models = each
         self.method = " + ".join(dict.fromkeys(model.kind for model in each))
         self.title = f"method {self.method}, model {' + '.join(str(model.path or model.kind) for model in each)}"
         styles = [_style_of(*one) for one in zip(models, wanted, paintings, strict=False)] or [models[0].style()]
         mixed = blends(models, styles, options.weights)
         if len(each) == 1:
             self.model, self.style = mixed[0].model, mixed[0].style
-        memory = options.memory
-        how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes, "memory": memory}
-        paint = painter(models, styles, mixed, by_mask=bool(self._regions), **how)
+        how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes}
+        how["by_mask"] = bool(self._regions)
+        paint = painter(models, styles, mixed, **how, memory=options.memory)
+        self._paint_rows = rows_painter(models, styles, mixed, **how, memory=self._memory)
         self._render: Paint | None = paint
 
         def work(pixels: Pixels, masks: Sequence[Mask]) -> Generator[_Stage, None, None]:
-            # Bands change the rounding, so a result is repeated with the same ones.
-            whole = all(model.fits(pixels.shape[:2], memory) for model in each)
             made = paint(pixels, masks)
-            yield 1, 1, None, {}, {"max_memory": None if whole else memory}, lambda: made
+            yield 1, 1, None, {}, {"max_memory": None}, lambda: made
 
         self._work = work
         self.facts |= {

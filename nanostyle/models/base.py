@@ -3,7 +3,7 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -11,12 +11,12 @@ import numpy as np
 
 from nanostyle.backend.device import Device
 from nanostyle.backend.memory import check_memory
+from nanostyle.backend.rows import MAPS_PART, ArrayRows, Rows, combined, keeping
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import sha256
-from nanostyle.models.grain import with_grain
+from nanostyle.models.grain import grainy_rows, with_grain
 from nanostyle.models.palette import Palette
 from nanostyle.models.shift import STILL, Shift
-from nanostyle.nets.banded import ArrayRows, Rows
 from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
@@ -192,29 +192,66 @@ class TrainedModel(ABC, Generic[S]):
         memory: int | None = None,
     ) -> "Render":
         """`render` for many photos: style and strength are settled here, and bad ones refused."""
-        if not 0 <= strength <= 1:
-            raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
-        wanted, paint = self.style(style), self._within(memory, self._painter())
-        part, rest = np.float32(strength), np.float32(1 - strength)
+        wanted, paint = self._settled(style, strength), self._painter()
 
         def render(photo: Pixels, shift: Shift = STILL) -> Pixels:
             size = photo.shape[0], photo.shape[1]
             check_memory(self.device, size, self._bytes_per_pixel())
             moved = shift.to_whole(photo.astype(np.float32, copy=False))
             seen = with_grain(moved, shift.whole) if self.grain else moved
-            return shift.back(painted(shift.pad(moved), shift.pad(seen)), size)
+            how = in_bands if not self.fits(size, memory) else painted
+            return shift.back(how(shift.pad(moved), shift.pad(seen)), size)
 
         def painted(photo: Pixels, seen: Pixels) -> Pixels:
             if strength == 1:
                 return np.clip(paint(seen, wanted), 0, 1)
             own = self._own(photo)
             if own is None:
-                mixed: Pixels = np.clip(paint(seen, wanted), 0, 1) * part + photo * rest
-                return mixed
+                return _mixed_in(paint(seen, wanted), photo, strength)
             lost = photo - paint(seen, own)
-            return np.asarray(np.clip(paint(seen, self._between(own, wanted, strength)) + rest * lost, 0, 1))
+            return _with_lost(paint(seen, self._between(own, wanted, strength)), lost, strength)
+
+        def in_bands(photo: Pixels, seen: Pixels) -> Pixels:
+            assert memory is not None
+            with keeping(int(MAPS_PART * memory)):
+                rows = self._painted_rows(ArrayRows(photo), ArrayRows(seen), wanted, strength, memory)
+                return rows.read(0, photo.shape[0])
 
         return render
+
+    def rows_renderer(
+        self, style: "str | os.PathLike[str] | Pixels | S | None" = None, *, strength: float = 1.0, memory: int
+    ) -> Callable[[Rows], Rows]:
+        """`renderer` for photos of which rows are read, on a CPU: the result is computed as its rows are read.
+
+        What fits into `memory` is worked on in one piece.
+        """
+        wanted = self._settled(style, strength)
+
+        def render(photo: Rows) -> Rows:
+            size = photo.shape[:2]
+            if self.fits(size, memory):
+                whole = self.renderer(wanted, strength=strength)
+                return ArrayRows(whole(photo.read(0, size[0])))
+            seen = grainy_rows(photo) if self.grain else photo
+            return self._painted_rows(photo, seen, wanted, strength, memory)
+
+        return render
+
+    def _settled(self, style: "str | os.PathLike[str] | Pixels | S | None", strength: float) -> S:
+        """The style, where the strength is one."""
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: expected a number from 0 to 1, got {strength}")
+        return self.style(style)
+
+    def _painted_rows(self, photo: Rows, seen: Rows, wanted: S, strength: float, memory: int) -> Rows:
+        """The photo, which the network sees as `seen`, painted in bands that take `memory` bytes, about."""
+        own = None if strength == 1 else self._own(photo)
+        if own is None:
+            (made,) = self._in_bands(seen, [wanted], memory)
+            return combined(partial(_mixed_in, strength=strength), made, photo)
+        back, made = self._in_bands(seen, [own, self._between(own, wanted, strength)], memory)
+        return combined(lambda y, x, b: _with_lost(y, x - b, strength), made, photo, back)
 
     def memory_for(self, size: tuple[int, int]) -> float:
         """The bytes that a pass takes for a photo of `size` (height, width), about, in one piece."""
@@ -224,19 +261,6 @@ class TrainedModel(ABC, Generic[S]):
         """Whether a picture of `size` (height, width) is worked on in one piece, with `memory` bytes for a pass."""
         return memory is None or self.device.is_gpu or self.memory_for((size[0], size[1])) <= memory
 
-    def _within(self, memory: int | None, paint: Callable[[Pixels, S], Pixels]) -> Callable[[Pixels, S], Pixels]:
-        """`paint`, in bands of rows where a picture in one piece would take more than `memory`."""
-        if memory is None or self.device.is_gpu:
-            return paint
-        limit = memory
-
-        def painted(photo: Pixels, style: S) -> Pixels:
-            if self.fits(photo.shape[:2], limit):
-                return paint(photo, style)
-            return self._in_bands(ArrayRows(photo), style, limit).read(0, photo.shape[0])
-
-        return painted
-
     # --- what each kind brings --------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -244,11 +268,11 @@ class TrainedModel(ABC, Generic[S]):
         """From a photo and a style to the network's output: a new function for each renderer, not cut to 0..1."""
 
     @abstractmethod
-    def _in_bands(self, photo: Rows, style: S, memory: int) -> Rows:
-        """What the painter gives, computed in bands of rows that take `memory` bytes, about."""
+    def _in_bands(self, photo: Rows, styles: Sequence[S], memory: int) -> list[Rows]:
+        """What the painter gives in each style, computed in bands of rows that take `memory` bytes, about."""
 
     @abstractmethod
-    def _own(self, photo: Pixels) -> S | None:
+    def _own(self, photo: Pixels | Rows) -> S | None:
         """The style in which the network gives `photo` back; None if it knows none."""
 
     @abstractmethod
@@ -262,3 +286,16 @@ class TrainedModel(ABC, Generic[S]):
     @abstractmethod
     def _bytes_per_pixel(self) -> float:
         """What a pass takes of a GPU's memory, for each pixel of the photo."""
+
+
+def _mixed_in(made: Pixels, photo: Pixels, strength: float) -> Pixels:
+    """What the network made, cut to 0..1, mixed with the photo pixel by pixel."""
+    if strength == 1:
+        return np.clip(made, 0, 1)
+    mixed: Pixels = np.clip(made, 0, 1) * np.float32(strength) + photo * np.float32(1 - strength)
+    return mixed
+
+
+def _with_lost(made: Pixels, lost: Pixels, strength: float) -> Pixels:
+    """What the network made, and in its part what it loses of the photo in the photo's own style."""
+    return np.asarray(np.clip(made + np.float32(1 - strength) * lost, 0, 1))

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from nanostyle.backend.rows import Computed, Rows
 from nanostyle.backend.types import Pixels
 
 DEVIATION = 1.2 / 255
 """Of the grain, in pictures of 0..1."""
+
+_BLOCK = 32  # rows that are drawn at once
 
 
 def draw_grain(shape: tuple[int, ...], deviation: float, seed: int | Sequence[int]) -> Pixels:
@@ -29,3 +32,26 @@ def with_grain(pixels: Pixels, shift: tuple[int, int] = (0, 0)) -> Pixels:
     """
     grain = draw_grain(pixels.shape[:2], DEVIATION, 0)
     return pixels + (np.roll(grain, (-shift[0], -shift[1]), (0, 1)) if any(shift) else grain)
+
+
+def grainy_rows(photo: Rows) -> Rows:
+    """`with_grain` for rows: the same grain, drawn again for every range of rows that is read."""
+    height, width, _ = photo.shape
+    rng = np.random.default_rng(0)
+    states = [rng.bit_generator.state]  # before each block of rows
+
+    def draw(start: int, stop: int) -> Pixels:
+        first, last = start // _BLOCK, -(-stop // _BLOCK)
+        drawn = []
+        for i in range(min(first, len(states) - 1), last):
+            rng.bit_generator.state = states[i]
+            block = rng.standard_normal((min(_BLOCK, height - i * _BLOCK), width, 1), np.float32)
+            if i + 1 == len(states):
+                states.append(rng.bit_generator.state)
+            if i >= first:
+                drawn.append(block)
+        grain: Pixels = np.concatenate(drawn)[start - first * _BLOCK : stop - first * _BLOCK]
+        grainy: Pixels = photo.read(start, stop) + grain * np.float32(DEVIATION)
+        return grainy
+
+    return Computed(photo.shape, draw)

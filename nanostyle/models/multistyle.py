@@ -12,11 +12,12 @@ import numpy as np
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, repeated, to_host
+from nanostyle.backend.rows import Rows
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.weights import STORAGES, Storage, WeightFile, load_weights, save_weights
 from nanostyle.models.base import IDENTITY, TrainedModel
-from nanostyle.nets.banded import BandedTransformer, Rows
+from nanostyle.nets.banded import BandedTransformer
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import freeze, move, set_state, state
@@ -125,11 +126,12 @@ class Model(TrainedModel[Mix]):
         work = repeated(forward, self.device)
         return lambda photo, style: to_host(work(photo[None], shares=style.shares))[0]
 
-    def _in_bands(self, photo: Rows, style: Mix, memory: int) -> Rows:
+    def _in_bands(self, photo: Rows, styles: Sequence[Mix], memory: int) -> list[Rows]:
         banded = BandedTransformer(self.net, memory)
-        return banded(photo, self.net.blend(dict(style.shares), banded.contrast(photo)))
+        contrast = banded.contrast(photo)
+        return banded.several(photo, [self.net.blend(dict(style.shares), contrast) for style in styles])
 
-    def _own(self, photo: Pixels) -> Mix | None:
+    def _own(self, photo: Pixels | Rows) -> Mix | None:
         return self.style(IDENTITY) if self.has_identity else None
 
     def _mixed(self, styles: Sequence[Mix], shares: Sequence[float]) -> Mix:

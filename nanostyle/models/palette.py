@@ -87,13 +87,24 @@ def nearer(result: Pixels, target: Palette) -> Pixels:
     0.6
     """
     height, width = result.shape[:2]
-    areas = resize(result, (max(1, height // _AREA), max(1, width // _AREA)))
+    step = steps_to(target, resize(result, areas_of((height, width))), palette_of(result))
+    nearer: Pixels = np.clip(result + resize(step, (height, width)), 0, 1)
+    return nearer
+
+
+def areas_of(size: tuple[int, int]) -> tuple[int, int]:
+    """How many areas, down and across, are moved in a picture of `size` (height, width)."""
+    return max(1, size[0] // _AREA), max(1, size[1] // _AREA)
+
+
+def steps_to(target: Palette, areas: Pixels, whole: Palette) -> Pixels:
+    """How far each of the `areas` of a picture of the palette `whole` is moved towards `target`."""
     own = palette_of(areas)
-    detail = palette_of(result).covariance - own.covariance
+    detail = whole.covariance - own.covariance
     T = transport(own.covariance, target.covariance - detail)
     moved = (areas - own.mean.astype(np.float32)) @ T.T.astype(np.float32) + target.mean.astype(np.float32)
-    nearer: Pixels = np.clip(result + resize(PART * (moved - areas), (height, width)), 0, 1)
-    return nearer
+    steps: Pixels = PART * (moved - areas)
+    return steps
 
 
 def _power(covariance: Matrix, exponent: float) -> Matrix:

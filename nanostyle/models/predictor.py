@@ -12,10 +12,12 @@ import numpy as np
 
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, repeated, to_device, to_host
+from nanostyle.backend.rows import Rows, cropped
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.io.resample import resize
+from nanostyle.io.resample_rows import resized
 from nanostyle.io.weights import Storage, WeightFile, load_weights, save_weights
 from nanostyle.models.base import Render, TrainedModel
 from nanostyle.models.loss_network import load_features
@@ -23,7 +25,7 @@ from nanostyle.models.multistyle import storage_of
 from nanostyle.models.palette import Palette, mixed, palette_of
 from nanostyle.models.registry import find
 from nanostyle.models.style import Embedding, Style, load_style
-from nanostyle.nets.banded import BandedTransformer, Rows
+from nanostyle.nets.banded import BandedTransformer
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.predictor import Backbone, ConvBackbone, PredictionNet, VggBackbone
@@ -155,12 +157,12 @@ class Predictor(TrainedModel[Style]):
     def _painter(self) -> Callable[[Pixels, Style], Pixels]:
         return lambda photo, style: to_host(self._forward(photo[None], style.embedding[None]))[0]
 
-    def _in_bands(self, photo: Rows, style: Style, memory: int) -> Rows:
+    def _in_bands(self, photo: Rows, styles: Sequence[Style], memory: int) -> list[Rows]:
         with no_grad():
-            rows = self.net.predictor.rows(Tensor(style.embedding[None]))
-        return BandedTransformer(self.net.transformer, memory)(photo, rows)
+            rows = [self.net.predictor.rows(Tensor(style.embedding[None])) for style in styles]
+        return BandedTransformer(self.net.transformer, memory).several(photo, rows)
 
-    def _own(self, photo: Pixels) -> Style:
+    def _own(self, photo: Pixels | Rows) -> Style:
         return Style("photo", self._embedding(photo), self.fingerprint)
 
     def _mixed(self, styles: Sequence[Style], shares: Sequence[float]) -> Style:
@@ -176,16 +178,17 @@ class Predictor(TrainedModel[Style]):
     def _bytes_per_pixel(self) -> float:
         return transformer_pass(self.net.transformer)
 
-    def _seen(self, pixels: Pixels) -> Pixels:
-        """A painting in the size at which the network looks at it."""
-        pixels = _middle(pixels)
-        scale = self.style_size / min(pixels.shape[:2])
-        height, width = (max(1, round(n * scale)) for n in pixels.shape[:2])
-        return resize(pixels, (height, width))
+    def _seen(self, picture: Pixels | Rows) -> Pixels:
+        """A picture in the size at which the network looks at paintings."""
+        height, width = (min(n, 4 * other) for n, other in (picture.shape[:2], picture.shape[1::-1]))
+        scale = self.style_size / min(height, width)
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        middle = _middle(picture, height, width)
+        return resize(middle, size) if isinstance(middle, np.ndarray) else resized(middle, size).read(0, size[0])
 
-    def _embedding(self, pixels: Pixels) -> Embedding:
+    def _embedding(self, picture: Pixels | Rows) -> Embedding:
         with no_grad():
-            x = to_device(self._seen(pixels)[None], self.device)
+            x = to_device(self._seen(picture)[None], self.device)
             embedding: Embedding = to_host(self.net.predictor.embed(Tensor(x)).data)[0]
         return embedding
 
@@ -287,9 +290,9 @@ def _not_a_predictor(path: str | os.PathLike[str], reason: Exception) -> ValueEr
     return ValueError(f"cannot read {path}: its description is not that of a prediction network ({reason})")
 
 
-def _middle(pixels: Pixels) -> Pixels:
-    """The middle part of a long strip, four times as long as wide: more would fill the memory and add nothing."""
-    height, width = pixels.shape[:2]
-    rows, columns = min(height, 4 * width), min(width, 4 * height)
-    top, left = (height - rows) // 2, (width - columns) // 2
-    return pixels[top : top + rows, left : left + columns]
+def _middle(picture: Pixels | Rows, height: int, width: int) -> Pixels | Rows:
+    """The middle part of a picture. Of a long strip it is four times as long as wide: more would add nothing."""
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    if isinstance(picture, np.ndarray):
+        return picture[top : top + height, left : left + width]
+    return cropped(picture, top, left, height, width)

@@ -6,11 +6,7 @@ and large to keep, the first layers and the last but one, is computed anew at ev
 file.
 """
 
-import tempfile
-import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import IO, Protocol
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +14,7 @@ from nanostyle.autograd import ops
 from nanostyle.autograd.ops.norm import EPS, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend import halfway
+from nanostyle.backend.rows import Computed, Kept, Rows, bands, cropped
 from nanostyle.backend.types import Array
 from nanostyle.nets.contrast import Contrast, logit
 from nanostyle.nets.cost import transformer_pass
@@ -27,85 +24,14 @@ from nanostyle.nn.norms import Rows as StyleRows
 
 # A layer is kept if what computes it again takes more multiplications than this for each number kept: about the time
 # that writing and reading a number takes.
-_WORTH_KEEPING = 1000
+_WORTH_KEEPING = 300
 
-# The part of the memory that a band's work may take, and that one kept map may take before it goes to a file.
-_BAND_PART, _MAP_PART = 0.5, 0.1
+# The part of the memory that a band's work may take; what is kept may take as much again.
+_BAND_PART = 0.3
 
 _LEAST_ROWS = 32
 
-
-class Rows(Protocol):
-    """A picture or a feature map of which rows can be had: all that a pass needs of its input."""
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-
-    def read(self, start: int, stop: int) -> Array:
-        """The rows from `start` up to `stop`, `(stop - start, W, C)`, float32."""
-
-
-@dataclass(frozen=True)
-class ArrayRows:
-    """The rows of an array `(H, W, C)`: float32, or bytes that stand for 0..1."""
-
-    array: Array
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-        H, W, C = self.array.shape
-        return H, W, C
-
-    def read(self, start: int, stop: int) -> Array:
-        """The rows as float32."""
-        rows = self.array[start:stop]
-        if rows.dtype == np.uint8:
-            rows = rows.astype(np.float32) / np.float32(255)
-        return np.asarray(rows, np.float32)
-
-
-@dataclass(frozen=True)
-class Computed:
-    """Rows that a function of their range computes whenever they are read."""
-
-    shape: tuple[int, int, int]
-    compute: Callable[[int, int], Array]
-
-    def read(self, start: int, stop: int) -> Array:
-        """The rows, computed now."""
-        return self.compute(start, stop)
-
-
-class Kept:
-    """Rows that are written once, from the first to the last, and read often: in memory, or in a temporary file."""
-
-    def __init__(self, shape: tuple[int, int, int], in_memory: bool) -> None:
-        self.shape = shape
-        self._row = shape[1] * shape[2]
-        self._array = np.empty(shape, np.float32) if in_memory else None
-        self._file: IO[bytes] | None = None
-        if not in_memory:
-            self._file = tempfile.TemporaryFile(prefix="nanostyle-")  # noqa: SIM115  (open as long as this object lives)
-            weakref.finalize(self, self._file.close)
-
-    def write(self, start: int, rows: Array) -> None:
-        """Keep `rows` as those from `start` on."""
-        if self._array is not None:
-            self._array[start : start + len(rows)] = rows
-        elif self._file is not None:
-            self._file.seek(4 * start * self._row)
-            self._file.write(np.ascontiguousarray(rows, np.float32).data)
-
-    def read(self, start: int, stop: int) -> Array:
-        """The rows as they were written."""
-        if self._file is None:
-            return self._array[start:stop]  # type: ignore[index]
-        rows = np.empty((stop - start, *self.shape[1:]), np.float32)
-        self._file.seek(4 * start * self._row)
-        self._file.readinto(rows.data.cast("B"))  # type: ignore[attr-defined]
-        return rows
+Style = Mapping[str, StyleRows]
 
 
 class BandedTransformer:
@@ -130,59 +56,81 @@ class BandedTransformer:
 
     def __init__(self, net: TransformerNet, memory: int) -> None:
         self.net, self.memory = net, memory
+        self._untold = 0.0  # multiplications for a pixel that nobody was told of
 
-    def __call__(self, photo: Rows, style: Mapping[str, StyleRows]) -> Rows:
+    def __call__(self, photo: Rows, style: Style) -> Rows:
         """The network's output for `photo`, as rows that can be read in any order.
 
         `style` holds gamma and beta `(1, C)` of the styled layers, as `TransformerNet.blend` gives them.
         """
+        return self.several(photo, [style])[0]
+
+    def several(self, photo: Rows, styles: Sequence[Style]) -> list[Rows]:
+        """The output in each of `styles`; what does not depend on the style is computed once."""
         H, W, _ = photo.shape
-        x: Rows = _whole_quarters(photo)
-        band = self._band(x.shape[1])
-        kept: Rows = x
-        work = 0.0  # multiplications for a pixel since the last map that was kept
-        for layer in self.net.layers:
-            if layer.block == "first":
-                kept = x
-            work += layer.macs
-            x, is_kept = self._layer(x, layer, style, kept if layer.block == "last" else None, work, band)
-            work = 0.0 if is_kept else work
-        return Computed((H, W, 3), lambda start, stop: x.read(start, stop)[:, :W])
+        x = _whole_quarters(photo)
+        band = self.band(x.shape[1])
+        outputs = self._walk(self.net.layers, x, x, styles, 0.0, band)
+        return [cropped(y, 0, 0, H, W) for y in outputs]
 
     def contrast(self, photo: Rows) -> Contrast:
         """The `contrast` of a photo, for `TransformerNet.blend`."""
         statistics = _Statistics()
-        for start, stop in _bands(photo.shape[0], self._band(photo.shape[1])):
+        for start, stop in bands(photo.shape[0], self.band(photo.shape[1])):
             statistics.add(logit(photo.read(start, stop)))
         mean, variance = statistics.joined()
         return np.sqrt(variance), mean
 
-    def _band(self, width: int) -> int:
-        """The rows of the picture whose work takes the memory that there is."""
+    def band(self, width: int) -> int:
+        """The rows of a picture of that width whose work takes the memory that there is."""
         rows = int(_BAND_PART * self.memory / (width * transformer_pass(self.net)))
         return max(_LEAST_ROWS, rows // 4 * 4)
 
-    def _layer(
-        self, x: Rows, layer: Layer, style: Mapping[str, StyleRows], residual: Rows | None, work: float, band: int
-    ) -> tuple[Rows, bool]:
-        """The result of one layer, and whether its convolution lies in memory or on the disk now."""
+    def _walk(
+        self, layers: Sequence[Layer], x: Rows, residual: Rows, styles: Sequence[Style], work: float, band: int
+    ) -> list[Rows]:
+        """The output of `layers` for `x` in each style.
+
+        `residual` is what the residual block begun before keeps; `work` are the multiplications for a pixel since the
+        last map that was kept.
+        """
+        for i, layer in enumerate(layers):
+            if layer.block == "first":
+                residual = x
+            added = residual if layer.block == "last" else None
+            self._untold += layer.macs * len(styles)
+            raw, statistics = self._measured(x, layer, work + layer.macs, band)
+            work = 0.0 if isinstance(raw, Kept) else work + layer.macs
+            branches = [_finished(raw, layer, _scale(layer, style, statistics), added) for style in styles]
+            x = branches[0]
+            if len(styles) > 1 and layer.name in dict(self.net.styled_layers):
+                rest = layers[i + 1 :]
+                parted = zip(branches, styles, strict=True)
+                return [self._walk(rest, y, residual, [style], work, band)[0] for y, style in parted]
+            if added is not None and isinstance(raw, Kept):
+                # It is read twice, and else would read all blocks before it each time.
+                x = _in_place(raw, x, max(8, band // layer.scale_out))
+        return [x] * len(styles)
+
+    def _measured(self, x: Rows, layer: Layer, work: float, band: int) -> tuple[Rows, "_Statistics | None"]:
+        """The convolution of a layer, kept where that is worth it, and its statistics where its norm needs them."""
         raw: Rows = _convolved(x, layer)
-        rows, scale = max(8, int(band / layer.scale_out)), layer.scale_out
-        keep = work > _WORTH_KEEPING * raw.shape[2] / scale**2
-        kept = Kept(raw.shape, 4 * float(np.prod(raw.shape)) < _MAP_PART * self.memory) if keep else None
+        scale = layer.scale_out
+        worth = work > _WORTH_KEEPING * raw.shape[2] / scale**2
+        result = Kept(raw.shape) if worth else None
         norm = layer.convolution.norm
         statistics = _Statistics() if norm is not None and norm.takes_statistics else None
-        if kept is not None or statistics is not None:
-            for start, stop in _bands(raw.shape[0], rows):
+        if result is not None or statistics is not None:
+            for start, stop in bands(raw.shape[0], max(8, band // scale)):
                 part = raw.read(start, stop)
-                if kept is not None:
-                    kept.write(start, part)
+                if result is not None:
+                    result.write(start, part)
                 if statistics is not None:
                     statistics.add(part)
-                pixels = len(part) * raw.shape[1] * scale**2
-                halfway.tell(pixels * layer.macs / self.net.macs)
-        source: Rows = raw if kept is None else kept
-        return _finished(source, layer, _scale(layer, style, statistics), residual), keep
+                pixels = (stop - start) * raw.shape[1] * scale**2
+                halfway.tell(pixels * self._untold / self.net.macs)
+            self._untold = 0.0
+        return raw if result is None else result, statistics
 
 
 class _Statistics:
@@ -206,7 +154,7 @@ class _Statistics:
         return self.mean[None].astype(np.float32), (self.squares / self.count)[None].astype(np.float32)
 
 
-def _scale(layer: Layer, style: Mapping[str, StyleRows], statistics: _Statistics | None) -> tuple[Array, Array] | None:
+def _scale(layer: Layer, style: Style, statistics: _Statistics | None) -> tuple[Array, Array] | None:
     """What normalizes the layer's convolution, as `x·scale + shift`; None where there is no norm."""
     norm = layer.convolution.norm
     if norm is None:
@@ -243,6 +191,13 @@ def _finished(raw: Rows, layer: Layer, scale: tuple[Array, Array] | None, residu
         return result
 
     return Computed(raw.shape, compute)
+
+
+def _in_place(raw: Kept, rows: Rows, band: int) -> Kept:
+    """`rows`, which are computed from `raw` row by row, in the place of `raw`."""
+    for start, stop in bands(raw.shape[0], band):
+        raw.write(start, rows.read(start, stop))
+    return raw
 
 
 def _convolved(x: Rows, layer: Layer) -> Rows:
@@ -289,9 +244,3 @@ def _whole_quarters(photo: Rows) -> Rows:
         return ops.pad(rows[None], pad=(0, 0, 0, right), mode="reflect").data[0] if right else rows
 
     return Computed((H + bottom, W + right, C), compute)
-
-
-def _bands(height: int, rows: int) -> Iterator[tuple[int, int]]:
-    """From the first row to the last, an even number at a time."""
-    rows = max(2, rows // 2 * 2)
-    return ((start, min(start + rows, height)) for start in range(0, height, rows))

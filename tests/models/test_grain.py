@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nanostyle.models.grain import DEVIATION, draw_grain, with_grain
+from nanostyle.backend.rows import ArrayRows
+from nanostyle.models.grain import DEVIATION, draw_grain, grainy_rows, with_grain
 
 
 def test_the_same_seed_and_size_give_the_same_grain():
@@ -21,3 +22,10 @@ def test_it_is_gray_and_leaves_the_photo_alone():
     np.testing.assert_allclose(added, np.repeat(added[..., :1], 3, axis=-1), atol=1e-6)
     assert added.std() == pytest.approx(DEVIATION, rel=0.1)
     assert (photo == 0.5).all()
+
+
+def test_rows_have_the_grain_of_the_whole_picture():
+    photo = np.random.default_rng(0).random((100, 37, 3), np.float32)
+    rows = grainy_rows(ArrayRows(photo))
+    for start, stop in [(70, 90), (0, 100), (31, 33), (64, 65)]:
+        np.testing.assert_array_equal(rows.read(start, stop), with_grain(photo)[start:stop])

@@ -6,11 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from nanostyle.backend.rows import ArrayRows
 from nanostyle.errors import NanostyleError
 from nanostyle.models.importers.networks import foreign_model
 from nanostyle.models.load import load_model
 from nanostyle.models.multistyle import save_model
-from nanostyle.nets.banded import ArrayRows, BandedTransformer
+from nanostyle.nets.banded import BandedTransformer
 from tests.support.command import failed, listing, run
 from tests.support.foreign_files import safetensors, torch_legacy, torch_zip
 from tests.support.foreign_networks import (

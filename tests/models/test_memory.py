@@ -25,13 +25,13 @@ def narrow_bands(monkeypatch):
 def bands(monkeypatch):
     """How many passes went in bands."""
     passes = []
-    call = banded.BandedTransformer.__call__
+    several = banded.BandedTransformer.several
 
-    def counted(self, photo, style):
-        passes.append(photo.shape)
-        return call(self, photo, style)
+    def counted(self, photo, styles):
+        passes.extend(photo.shape for _ in styles)
+        return several(self, photo, styles)
 
-    monkeypatch.setattr(banded.BandedTransformer, "__call__", counted)
+    monkeypatch.setattr(banded.BandedTransformer, "several", counted)
     return passes
 
 

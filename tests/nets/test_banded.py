@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanostyle.backend.rows import ArrayRows, Computed, Kept
 from nanostyle.nets import banded
-from nanostyle.nets.banded import ArrayRows, BandedTransformer, Computed, Kept
+from nanostyle.nets.banded import BandedTransformer
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.transformer_config import transformer_config
 from nanostyle.nn.module import parameters, state
@@ -88,14 +89,13 @@ def test_what_is_read_of_the_photo_and_held_at_once_stays_small():
     assert most <= 80  # bands of 16 rows at the widest, and the halos of three layers
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_kept_rows_come_back(in_memory):
-    values = np.random.default_rng(0).random((11, 5, 3), np.float32)
-    kept = Kept(values.shape, in_memory)
-    for start in range(0, 11, 4):
-        kept.write(start, values[start : start + 4])
-    np.testing.assert_array_equal(kept.read(0, 11), values)
-    np.testing.assert_array_equal(kept.read(3, 9), values[3:9])
+def test_several_styles_at_once_are_each_style_alone():
+    net, rng = network("predicted"), np.random.default_rng(3)
+    photo, one = rng.random((60, 40, 3), np.float32), style_of(net)
+    other = {name: (gamma + 1, beta) for name, (gamma, beta) in one.items()}
+    both = BandedTransformer(net, 1).several(ArrayRows(photo), [one, other])
+    for rows, style in zip(both, (one, other), strict=True):
+        np.testing.assert_allclose(rows.read(0, 60), net(photo[None], style).data[0], atol=2e-5)
 
 
 def test_a_full_disk_is_told(monkeypatch):

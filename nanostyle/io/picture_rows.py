@@ -1,0 +1,223 @@
+"""Reading pictures that do not fit into memory: row by row into a temporary file, from which rows are read.
+
+PNG and TIFF are decoded a few rows at a time. What cannot be, as a JPEG, is decoded in one piece, in bytes, which takes
+a quarter of what floats take. The pixels are those of `image_read.load_image` to the bit.
+"""
+
+import io
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from nanostyle.backend.rows import ArrayRows, Kept, Rows, combined
+from nanostyle.backend.types import Pixels
+from nanostyle.io import png
+from nanostyle.io.atomic import sha256_of
+from nanostyle.io.decoding import check_pixels, decoding, opened
+from nanostyle.io.deep import Deep
+from nanostyle.io.image_read import MAX_PIXELS, Picture, at_size, upright
+from nanostyle.io.metadata import Metadata
+from nanostyle.io.picture_file import Decoded, PictureFile, of_tiff, open_picture
+from nanostyle.io.png_rows import PngRows, open_png
+from nanostyle.io.resample import fitted
+from nanostyle.io.resample_rows import resized
+from nanostyle.io.rgb_space import RGBSpace
+from nanostyle.io.tiff import is_tiff
+from nanostyle.io.tiff_rows import TiffRows, open_tiff
+from nanostyle.io.transparency_rows import fill_hidden_rows
+
+MAX_PIXELS_IN_ROWS = 1 << 30
+"""Pictures with more pixels than this are refused, although only rows of them are in memory."""
+
+_PART = 16 << 20  # bytes of the rows that are decoded at once
+_BAND = 64
+
+
+@dataclass(frozen=True, eq=False)
+class RowPicture:
+    """A `Picture` of which rows are read.
+
+    Attributes
+    ----------
+    pixels : Rows
+        sRGB in 0..1, three channels.
+    alpha : Rows or None
+        One channel; None if the picture is opaque everywhere.
+    original, bits, orientation, metadata, notes, sha256
+        As of `Picture`.
+    """
+
+    pixels: Rows
+    alpha: Rows | None
+    original: tuple[int, int]
+    bits: int = 8
+    orientation: int = 1
+    metadata: Metadata = field(default_factory=Metadata, repr=False)
+    notes: tuple[str, ...] = ()
+    sha256: str = ""
+
+    def whole(self, size: tuple[int, int] | None = None) -> Picture:
+        """The picture in memory, at `size` (height, width) if one is given."""
+        height, width = size or self.pixels.shape[:2]
+        pixels = resized(self.pixels, (height, width)).read(0, height)
+        alpha = None if self.alpha is None else resized(self.alpha, (height, width)).read(0, height)[..., 0]
+        about = self.bits, self.orientation, self.metadata, self.notes, self.sha256
+        return Picture(pixels, alpha, self.original, *about)
+
+
+def rows_of(picture: Picture) -> RowPicture:
+    """A picture in memory as one of which rows are read."""
+    alpha = None if picture.alpha is None else ArrayRows(picture.alpha[..., None])
+    about = picture.original, picture.bits, picture.orientation, picture.metadata, picture.notes, picture.sha256
+    return RowPicture(ArrayRows(picture.pixels), alpha, *about)
+
+
+def load_rows(path: str | os.PathLike[str], *, size: int | None = None) -> RowPicture:
+    """Read the picture at `path` into a temporary file, upright and in sRGB, at a long side of `size`.
+
+    Raises as `load_image` does; the limit is `MAX_PIXELS_IN_ROWS` pixels for what is decoded in rows.
+    """
+    with opened(path) as file:
+        digest = sha256_of(file)
+        found = _read(file, str(path))
+    found = replace(found, sha256=digest)
+    return found if size is None else _at(found, fitted(found.pixels.shape[:2], size))
+
+
+def size_in_rows(path: str | os.PathLike[str], *, size: int | None = None) -> tuple[int, int] | None:
+    """Height and width of what `load_rows` would read, up to a turn by a quarter; None where reading it would fail."""
+    try:
+        with opened(path) as file, decoding(str(path)):
+            rows = _in_rows(file)
+            file.seek(0)
+            width, height = (rows.width, rows.height) if rows else open_picture(file, str(path), MAX_PIXELS).size
+    except Exception:  # reading it will say what is wrong
+        return None
+    return (height, width) if size is None else fitted((height, width), size)
+
+
+def _in_rows(file: BinaryIO) -> PngRows | TiffRows | None:
+    file.seek(0)
+    start = file.read(16)
+    if start.startswith(png.SIGNATURE):
+        return open_png(file)
+    return open_tiff(file) if is_tiff(start) else None
+
+
+def _read(file: BinaryIO, name: str) -> RowPicture:
+    with decoding(name):
+        rows = _in_rows(file)
+        if rows is not None:
+            check_pixels((rows.width, rows.height), name, MAX_PIXELS_IN_ROWS)
+            head = _head(file, rows, name)
+            if head.orientation == 1:
+                return _kept(head, (rows.height, rows.width), _parts(rows, name))
+    file.seek(0)
+    head = open_picture(file, name, MAX_PIXELS)
+    with decoding(name):
+        decoded = _upright(head.decode(None), head.turn)
+        image = decoded[0]
+        size = image.color.shape[:2] if isinstance(image, Deep) else (image.height, image.width)
+        return _kept(head, size, _slices(decoded, size[0]))
+
+
+def _head(file: BinaryIO, rows: PngRows | TiffRows, name: str) -> PictureFile:
+    """What the file tells of the picture."""
+    if isinstance(rows, TiffRows):
+        return of_tiff(file, name, MAX_PIXELS_IN_ROWS)
+    return open_picture(io.BytesIO(rows.head), name, MAX_PIXELS)
+
+
+def _parts(rows: PngRows | TiffRows, name: str) -> Iterator[Decoded]:
+    for part in rows.parts(max(1, _PART // rows.row)):
+        yield open_picture(io.BytesIO(part), name, MAX_PIXELS_IN_ROWS).decode(None)
+
+
+def _slices(decoded: Decoded, height: int) -> Iterator[Decoded]:
+    """A picture that was decoded in one piece, a few rows at a time."""
+    image, alpha = decoded
+    for start in range(0, height, _BAND):
+        rows = slice(start, min(start + _BAND, height))
+        part: Deep | Image.Image
+        if isinstance(image, Deep):
+            part = Deep(image.color[rows], None if image.alpha is None else image.alpha[rows])
+        else:
+            part = image.crop((0, rows.start, image.width, rows.stop))
+        yield part, None if alpha is None else alpha[rows]
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _upright(decoded: Decoded, turn: int) -> Decoded:
+    if turn == 1:
+        return decoded
+    image, alpha = decoded
+    alpha = None if alpha is None else upright(alpha, turn)
+    if isinstance(image, Deep):
+        own = None if image.alpha is None else upright(image.alpha, turn)
+        return Deep(upright(image.color, turn), own), alpha
+    return image.transpose(_TURNS[turn]), alpha
+
+
+def _kept(head: PictureFile, size: tuple[int, int], parts: Iterator[Decoded]) -> RowPicture:
+    """Decode the parts of a picture, from above, into temporary files."""
+    pixels: Kept | None = None
+    alpha: Kept | None = None
+    least, start, bits = 1.0, 0, 8
+    for decoded in parts:
+        image = decoded[0]
+        height, width = image.color.shape[:2] if isinstance(image, Deep) else (image.height, image.width)
+        if width != size[1] or start + height > size[0]:
+            raise ValueError("its parts differ in size")
+        color, own = at_size(decoded, head.space, (height, width))
+        if pixels is None:
+            is_deep = isinstance(image, Deep)
+            bits = 16 if is_deep else 8
+            kind = np.float32 if is_deep or isinstance(head.space, RGBSpace) else np.uint8
+            pixels = Kept((*size, 3), kind)
+            alpha = (
+                None if own is None else Kept((*size, 1), np.float32 if is_deep or decoded[1] is not None else np.uint8)
+            )
+        pixels.write(start, _stored(color, pixels))
+        if alpha is not None and own is not None:
+            alpha.write(start, _stored(own[..., None], alpha))
+            least = min(least, float(own.min()))
+        start += height
+    if pixels is None or start < size[0]:
+        raise ValueError(f"it ends after {start} of {size[0]} rows")
+    clear = None if least >= 1 else alpha
+    found = fill_hidden_rows(pixels, clear) if clear is not None and least <= 0 else pixels
+    return RowPicture(found, clear, size, bits, head.orientation, head.metadata, head.notes)
+
+
+def _stored(values: Pixels, place: Kept) -> Pixels:
+    """Floats as they are, or the bytes that they came from."""
+    return values if place.dtype == np.float32 else np.rint(values * 255).astype(np.uint8)
+
+
+def _at(found: RowPicture, size: tuple[int, int]) -> RowPicture:
+    """The picture at `size` (height, width), colors weighted by alpha."""
+    check_pixels(size[::-1], "the result", MAX_PIXELS_IN_ROWS)
+    if found.alpha is None:
+        return replace(found, pixels=resized(found.pixels, size))
+    alpha = resized(found.alpha, size)
+    weighted = resized(combined(np.multiply, found.pixels, found.alpha), size)
+    return replace(found, pixels=combined(_divided, weighted, alpha), alpha=alpha)
+
+
+def _divided(weighted: Pixels, alpha: Pixels) -> Pixels:
+    color = np.divide(weighted, alpha, out=np.zeros_like(weighted), where=alpha > 0)
+    return np.asarray(np.clip(color, 0, 1))

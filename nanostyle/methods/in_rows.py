@@ -1,0 +1,139 @@
+"""One pass over a picture of which rows are read: strokes, blends, regions and colors, as for a picture in memory.
+
+Nothing holds the whole picture. What several passes read lies in temporary files (`backend/rows.py`); the last pass is
+computed while the result is written.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nanostyle.backend.rows import ArrayRows, Computed, Rows, combined, kept
+from nanostyle.backend.types import Array, Pixels
+from nanostyle.io.image_read import Picture
+from nanostyle.io.picture_rows import RowPicture, load_rows, rows_of, size_in_rows
+from nanostyle.io.resample import fitted
+from nanostyle.io.resample_rows import limits_of, resized
+from nanostyle.io.sources import Source, read_source
+from nanostyle.methods.masks import Mask, composed, shares_of
+from nanostyle.methods.one_pass import Blend
+from nanostyle.methods.palette_rows import nearer_rows, palette_of_rows
+from nanostyle.methods.strokes import AGAIN, sides
+from nanostyle.models.base import TrainedModel
+from nanostyle.models.palette import Palette, between
+
+RowsPaint = Callable[[Rows, Sequence[Mask]], Rows]
+"""From a photo and a mask for each style (or none) to a picture of the same size."""
+
+_BAND = 64
+_ON_DISK = 110  # bytes of temporary files for each pixel, measured
+
+
+def read_photo(
+    photo: Source | Picture, size: int | None, memory: int, in_rows: Callable[[tuple[int, ...]], bool]
+) -> Picture | RowPicture:
+    """A photo at a long side of `size`, where `in_rows` says so of its size as one of which rows are read.
+
+    Raises as `read_source` does.
+    """
+    if isinstance(photo, str | os.PathLike):
+        stored = size_in_rows(photo, size=size)
+        if stored is not None and in_rows(stored):
+            found = load_rows(photo, size=size)
+            return replace(found, notes=(*found.notes, forecast(found.pixels.shape, memory)))
+    picture = read_source(photo, size=size)
+    return rows_of(picture) if in_rows(picture.pixels.shape) else picture
+
+
+def forecast(size: tuple[int, ...], memory: int) -> str:
+    """What work in rows takes, in words."""
+    disk = size[0] * size[1] * _ON_DISK
+    return (
+        f"{size[1]} x {size[0]} pixels are worked on in bands of rows, within {memory / 1e9:.2g} GB of memory and about"
+        f" {disk / 1e9:.2g} GB of temporary files beside the result"
+    )
+
+
+def rows_painter(
+    models: Sequence[TrainedModel[Any]],
+    styles: Sequence[Any],
+    mixed: Sequence[Blend],
+    *,
+    by_mask: bool,
+    strength: float,
+    strokes: int | None,
+    memory: int,
+) -> RowsPaint:
+    """`one_pass.painter` for photos of which rows are read, in passes that take `memory` bytes, about."""
+
+    def stroked(model: TrainedModel[Any], style: Any) -> Callable[[Rows], Rows]:
+        def render(photo: Rows, part: float) -> Rows:
+            return model.rows_renderer(style, strength=part, memory=memory)(photo)
+
+        palette = model.palette(model.style(style))
+        return lambda photo: paint_rows(photo, render, strength=strength, strokes=strokes, palette=palette)
+
+    if by_mask:
+        each = [stroked(model, style) for model, style in zip(models, styles, strict=True)]
+        return lambda photo, masks: _by_region(photo, [render(photo) for render in each], masks)
+    renders = [(np.float32(blend.share), stroked(blend.model, blend.style)) for blend in mixed]
+
+    def paint(photo: Rows, masks: Sequence[Mask]) -> Rows:
+        if len(renders) == 1:
+            return renders[0][1](photo)
+        made = [combined(partial(np.multiply, share), render(photo)) for share, render in renders]
+        return combined(lambda *parts: np.sum(parts, axis=0), *made)
+
+    return paint
+
+
+def paint_rows(
+    photo: Rows,
+    render: Callable[[Rows, float], Rows],
+    *,
+    strength: float = 1.0,
+    strokes: int | None = None,
+    palette: Palette | None = None,
+) -> Rows:
+    """`strokes.paint` for a photo of which rows are read."""
+    size = photo.shape[:2]
+    first, *larger_sides = sides(max(size), strokes)
+    if strength == 0:
+        return render(photo, strength)
+    limits = limits_of(photo)
+    small: Rows = photo if first == max(size) else kept(resized(photo, fitted(size, first), limits), _BAND)
+    painted = render(small, strength)
+    if palette:
+        target = palette if strength == 1 else between(palette_of_rows(small), palette, strength)
+        painted = nearer_rows(kept(painted, _BAND), target)
+    if first == max(size):
+        return painted
+    if first > max(size):
+        return resized(kept(painted, _BAND), size)
+    for side in larger_sides:
+        at = fitted(size, side)
+        larger = photo if at == size else kept(resized(photo, at, limits), _BAND)
+        painted = kept(painted, _BAND)
+        again = combined(_refined, resized(painted, at), larger, resized(small, at))
+        small, painted = larger, render(kept(again, _BAND), AGAIN * strength)
+    return painted
+
+
+def _refined(enlarged: Pixels, larger: Pixels, blurred: Pixels) -> Pixels:
+    """A painting that was enlarged, with the detail that the small photo lacked."""
+    return np.asarray(np.clip(enlarged + larger - blurred, 0, 1))
+
+
+def _by_region(photo: Rows, results: Sequence[Rows], masks: Sequence[Mask]) -> Rows:
+    H, W, C = photo.shape
+    fitted_masks = [resized(ArrayRows(mask[..., None]), (H, W)) for mask in masks]
+
+    def compute(start: int, stop: int) -> Array:
+        parts = shares_of(np.stack([mask.read(start, stop)[..., 0] for mask in fitted_masks]))
+        return composed(photo.read(start, stop), [rows.read(start, stop) for rows in results], parts)
+
+    return Computed((H, W, C), compute)

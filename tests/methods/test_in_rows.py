@@ -1,0 +1,104 @@
+"""A photo of which rows are read is painted as one in memory is: in every method, and with everything that mixes."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import nanostyle
+from nanostyle.io.image_read import load_image
+from nanostyle.io.picture_rows import RowPicture
+from nanostyle.methods import strokes
+from nanostyle.methods.result import LargeResult
+from nanostyle.methods.stylizer import Stylizer
+from nanostyle.nets import banded
+from tests.support.command import failed, run
+from tests.support.paths import ROOT
+
+PICTURES = ROOT / "docs" / "pictures"
+PAINTINGS = [PICTURES / "painting.jpg", PICTURES / "photo.jpg"]
+MASK = np.linspace(0, 1, 192 * 128, dtype=np.float32).reshape(128, 192)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    monkeypatch.setattr(banded, "_LEAST_ROWS", 16)
+    monkeypatch.setattr(strokes, "LARGEST_BY_DEFAULT", 70)
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.open(PICTURES / "photo.jpg").resize((192, 128)).save(path)
+    return path
+
+
+CASES = {
+    "any": (PAINTINGS[0], {}),
+    "names": (["scream_munch", "udnie_picabia"], {"weights": [3, 1], "strength": 0.6}),
+    "blend": (PAINTINGS, {"strength": 0.5, "colors": "content"}),
+    "masks": (PAINTINGS, {"masks": [MASK, 1 - MASK]}),
+    "two networks": ([PAINTINGS[0], "scream_munch"], {"strokes": 100}),
+    "large strokes": ("scream_munch", {"strokes": 400}),
+    "the photo": ("scream_munch", {"strength": 0.0}),
+    "a size": (PAINTINGS[0], {"size": 150}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_rows_as_in_memory(case, photo):
+    style, how = CASES[case]
+    whole = nanostyle.stylize(photo, style, **how)
+    rows = Stylizer(style, max_memory="1MB", **how).stylize(photo)
+    assert type(whole) is not LargeResult
+    assert isinstance(rows, LargeResult)
+    assert rows.size == whole.size == whole.pixels.shape[:2]
+    apart = np.abs(rows.pixels - whole.pixels)
+    assert apart.max() < (0.1 if "size" in how else 1 / 255)  # a file at a size is rounded to bytes in one piece
+    assert {**rows.recipe, "max_memory": None} == whole.recipe
+
+
+def test_a_picture_in_memory_may_be_one_in_rows_too():
+    pixels = load_image(PICTURES / "photo.jpg", size=150).pixels
+    whole = nanostyle.stylize(pixels, "scream_munch").pixels
+    rows = nanostyle.stylize(pixels, "scream_munch", max_memory="1MB")
+    assert isinstance(rows, LargeResult)
+    np.testing.assert_allclose(rows.pixels, whole, atol=1 / 255)
+
+
+def test_a_preview_of_a_large_photo(photo):
+    stylizer = Stylizer("scream_munch", max_memory="1MB", preview=True)
+    assert isinstance(stylizer.read(photo), RowPicture)
+    assert stylizer.stylize(photo).size == (128, 192)
+
+
+def test_the_command_says_so_keeps_what_a_result_keeps_and_leaves_no_file(photo, tmp_path):
+    image = Image.open(photo)
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    exif = Image.Exif()
+    exif[271] = "Maker"
+    image.save(photo, exif=exif)
+    made = run("stylize", photo, "--style", "scream_munch", "--max-memory", "1MB", "-o", "a.tif", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "192 x 128 pixels are worked on in bands of rows, within 0.001 GB of memory" in made.stderr
+    found = load_image(tmp_path / "a.tif")
+    assert found.alpha is not None
+    assert found.metadata.tags[271] == "Maker"
+    assert {path.name for path in tmp_path.iterdir()} == {"photo.png", "a.tif"}
+    again = run("stylize", "--from", "a.tif", "-o", "b.tif", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "b.tif").read_bytes() == (tmp_path / "a.tif").read_bytes()
+
+
+def test_a_cut_file_is_one_line(photo, tmp_path):
+    photo.write_bytes(photo.read_bytes()[:9000])
+    failed(run("stylize", photo, "--style", "scream_munch", "--max-memory", "1MB", cwd=tmp_path), "cut short")
+
+
+def test_to_the_standard_output(photo, tmp_path):
+    words = [sys.executable, "-m", "nanostyle", "stylize", photo, "--style", "scream_munch", "--max-memory", "1MB"]
+    made = subprocess.run([*words, "-o", "-"], capture_output=True, cwd=tmp_path)
+    assert Image.open(io.BytesIO(made.stdout)).size == (192, 128)
