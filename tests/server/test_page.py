@@ -39,14 +39,18 @@ def opened(chrome, site):
         site.worker.cancel(job)
 
 
-def strength(opened, value):
+def strength(opened, *values):
+    """Drag the slider through `values`, one a frame."""
     opened.evaluate(
-        """(value) => {
+        """async (values) => {
           const slider = document.getElementById("strength");
-          slider.value = value;
-          slider.dispatchEvent(new Event("input"));
+          for (const value of values) {
+            slider.value = value;
+            slider.dispatchEvent(new Event("input"));
+            await new Promise((done) => requestAnimationFrame(done));
+          }
         }""",
-        value,
+        values,
     )
 
 
@@ -96,8 +100,7 @@ def test_dragging_the_strength_ends_with_its_last_value(opened, small, site):
     style(opened, "Scream")
     settled(opened)
     before = len(site.worker.jobs)
-    for i in range(10):
-        strength(opened, 0.9 - i / 15)
+    strength(opened, *(0.9 - i / 15 for i in range(10)))
     settled(opened)
     jobs = list(site.worker.jobs.values())[before:]
     assert sum(job.began is not None for job in jobs) <= 4

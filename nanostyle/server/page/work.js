@@ -10,7 +10,7 @@ export async function long(wanted, canKeep, shown) {
   preview.stop();
   const stop = new AbortController();
   const work = (state.work = { id: null, stop });
-  busy(0, canKeep);
+  busy(0); // there is nothing to keep yet
   try {
     return await follow(await wanted, async (kind, data, id) => {
       if (kind === "made") {
