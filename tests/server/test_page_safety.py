@@ -16,6 +16,7 @@ if not os.environ.get("CI"):  # there, what is missing is an error
 
 from playwright.sync_api import Error
 
+from nanostyle.server import jobs
 from tests.support.browser import add, launched, page, settled, shown, style, unfold
 from tests.support.paths import ROOT
 from tests.support.server import TOKEN
@@ -78,7 +79,8 @@ def test_a_hostile_page_gets_nothing(chrome, site):
     assert (len(site.worker.jobs), site.store.taken()) == before
 
 
-def test_a_browser_that_is_killed_leaves_the_server_at_work(chrome, site, small):
+def test_a_browser_that_is_killed_leaves_the_server_at_work(chrome, site, small, monkeypatch):
+    monkeypatch.setattr(jobs, "PATIENCE", 3.0)
     other = launched(chrome.browser_type)
     with contextlib.suppress(Error):  # the page ends with its browser
         opened = other.new_page()

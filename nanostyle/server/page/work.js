@@ -56,22 +56,27 @@ export async function download() {
 
 export async function refine() {
   let drawing = false;
+  let [asked, seen] = [0, 0];
   const gatys = { iterations: Number($("iterations").value) || 150 };
-  const show = async (id) => {
-    if (drawing) return; // a picture is on its way: the next one will be newer
+  const show = async (id, isLast) => {
+    if (drawing && !isLast) return; // a picture is on its way: the next one will be newer
     drawing = true;
+    const turn = ++asked;
     try {
-      showResult(await picture(`/api/v1/jobs/${id}/picture?max=2048`));
+      const url = await picture(`/api/v1/jobs/${id}/picture?max=2048`);
+      if (turn < seen) return URL.revokeObjectURL(url);
+      seen = turn;
+      showResult(url);
     } finally {
       drawing = false;
     }
   };
-  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, show);
+  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, (id) => show(id, false));
   if (last.state !== "done") {
     tell("Canceled.");
     return state.changed();
   }
-  await show(last.id);
+  await show(last.id, true);
   const button = make("button", { type: "button", className: "primary", textContent: "Save it", onclick: guarded(() => save(last.id)) });
   $("message").replaceChildren("Refined: ", button);
 }
