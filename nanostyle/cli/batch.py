@@ -17,13 +17,12 @@ from nanostyle.backend.rows import keeping_in
 from nanostyle.cli.again import Again
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.targets import STANDARD
-from nanostyle.cli.terminal import Progress, explained, one_line, shares
+from nanostyle.cli.terminal import ProgressBar, explained, one_line, shares
 from nanostyle.io.claim import claimed, renew
 from nanostyle.io.image_read import Picture, load_image, read_file, size_of
 from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.sources import recorded_name
-from nanostyle.methods.result import Progress as Step
-from nanostyle.methods.result import Result
+from nanostyle.methods.result import Progress, Result
 from nanostyle.methods.stylizer import Stylizer
 
 Work = tuple[Path, Path]
@@ -98,7 +97,9 @@ class Batch:
             self._run_dealt()
             return
         several = len(self.work) > 1
-        progress = Progress(f"{len(self.work)} photos" if several else self.work[0][0].name, quiet=self.runtime.quiet)
+        progress = ProgressBar(
+            f"{len(self.work)} photos" if several else self.work[0][0].name, quiet=self.runtime.quiet
+        )
         try:
             with closing(self._begun(progress)) as begun:
                 for (path, _), finish in zip(self.work, begun, strict=True):
@@ -125,7 +126,7 @@ class Batch:
     def _deal(self) -> bool:
         """Deal the photos out, as rank 0; whether one has failed."""
         count = len(self.work)
-        progress = Progress(f"{count} photos", quiet=self.runtime.quiet)
+        progress = ProgressBar(f"{count} photos", quiet=self.runtime.quiet)
         try:
             with closing(world().deal(self.work, self._made)) as made:
                 for done, ((path, _), (lines, failure)) in enumerate(made, 1):
@@ -152,7 +153,7 @@ class Batch:
             head = f"Error: {len(self.failures)} of {len(self.work)} photos could not be stylized:"
             click.echo("\n".join([head, *self.failures]), err=True)
 
-    def _begun(self, progress: Progress) -> Generator[Callable[[], None], None, None]:
+    def _begun(self, progress: ProgressBar) -> Generator[Callable[[], None], None, None]:
         """For each photo, in order, the rest of its work: several are worked on at once where that is quicker."""
         count = len(self.work)
         if count == 1 or self.stylizer.memory_for((1, 1)) is None:
@@ -165,7 +166,7 @@ class Batch:
                 yield partial(self._tell, future, progress)
                 progress.show(done, count, path.name)
 
-    def _stylize(self, path: Path, target: Path, progress: Progress, place: tuple[int, int] | None) -> None:
+    def _stylize(self, path: Path, target: Path, progress: ProgressBar, place: tuple[int, int] | None) -> None:
         """Stylize a photo and save the result; after Ctrl-C or divergence, the last picture there was."""
         with keeping_in(_folder_of(target)), self.saving.claim(target) as claim:
             if claim is None:
@@ -173,7 +174,7 @@ class Batch:
             photo = self.alone or self._read(path)
             for note in photo.notes:
                 progress.say(f"{path}: {note}")
-            step: Step | None = None
+            step: Progress | None = None
             try:
                 with closing(self.stylizer.steps(photo, name=self._name(path, photo))) as steps:
                     for step in steps:
@@ -216,7 +217,7 @@ class Batch:
             return 0
 
     @staticmethod
-    def _tell(made: Future[list[str]], progress: Progress) -> None:
+    def _tell(made: Future[list[str]], progress: ProgressBar) -> None:
         for line in made.result():
             progress.say(line)
 

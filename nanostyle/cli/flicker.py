@@ -11,7 +11,7 @@ import numpy as np
 
 from nanostyle.cli.options import overwrite_option
 from nanostyle.cli.runtime import Runtime, common
-from nanostyle.cli.terminal import Progress
+from nanostyle.cli.terminal import ProgressBar
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.folders import look_through
 from nanostyle.io.image_read import load_image
@@ -54,7 +54,7 @@ def flicker(
     if report is not None:
         check_target(report, overwrite=overwrite)
     pictures = [load_image(path).pixels for path in look_through(photos).pictures]
-    progress = Progress("flicker", quiet=runtime.quiet)
+    progress = ProgressBar("flicker", quiet=runtime.quiet)
     found: dict[tuple[str, str], list[Row]] = defaultdict(list)
     done, total = 0, len(wanted) * len(pictures)
     for style in wanted:

@@ -15,7 +15,7 @@ USER_ERRORS = (NanostyleError, ValueError, OSError)
 _BAR = 24
 
 
-class Progress:
+class ProgressBar:
     """A line on stderr that is drawn again at every step: bar, steps, time left, and what the loop has to say.
 
     On a terminal the line is redrawn in place, at most ten times a second; elsewhere a new one is written whenever

@@ -9,7 +9,7 @@ import click
 from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import Command, overwrite_option
 from nanostyle.cli.runtime import Runtime
-from nanostyle.cli.terminal import Progress, shares
+from nanostyle.cli.terminal import ProgressBar, shares
 from nanostyle.errors import NanostyleError
 from nanostyle.training.loop import TrainingStep, training_folder
 
@@ -62,7 +62,7 @@ def style_weights(given: tuple[str, ...]) -> dict[str, float]:
 
 def watch(steps: Generator[TrainingStep, None, None], output: Path, runtime: Runtime) -> None:
     """Show the training as it goes, and its outcome."""
-    progress = Progress(output.name, quiet=runtime.quiet)
+    progress = ProgressBar(output.name, quiet=runtime.quiet)
     last: TrainingStep | None = None
     with closing(steps):  # whatever stops the loop, what has been reached is saved
         try:

@@ -13,7 +13,7 @@ import click
 from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
-from nanostyle.cli.terminal import Progress, clock
+from nanostyle.cli.terminal import ProgressBar, clock
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.claim import claimed
 from nanostyle.io.video.clip import Clip
@@ -166,7 +166,7 @@ def _follow(run: VideoRun, runtime: Runtime, claim: Path | None) -> None:
     memory = "" if run.memory is None else f", about {run.memory / 1e9:.1f} GB"
     there = f", {begun} are there already" if begun else ""
     runtime.say(f"{run.total or 'some'} frames of {width}x{height}{memory}{there}")
-    progress = Progress(clip.path.name, quiet=runtime.quiet)
+    progress = ProgressBar(clip.path.name, quiet=runtime.quiet)
     start = time.monotonic()
     try:
         with closing(run.steps()) as steps:

@@ -10,7 +10,7 @@ import click
 import h5py
 
 from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
-from nanostyle.cli.terminal import Progress
+from nanostyle.cli.terminal import ProgressBar
 from nanostyle.errors import with_hint
 from nanostyle.export.restore import restored_model
 from nanostyle.io.atomic import sha256
@@ -145,7 +145,7 @@ def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bo
         if not quiet:
             click.echo(f"{target} exists already; --overwrite fetches it again")
         return
-    progress = Progress(name, quiet=quiet)
+    progress = ProgressBar(name, quiet=quiet)
     try:
         for p in fetch(name, output, url=url):
             progress.show(p.done >> 20, None if p.total is None else p.total >> 20, "MB")

