@@ -6,6 +6,7 @@ gives the network something to paint with. A photo has grain of its own and is h
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,12 +26,18 @@ def draw_grain(shape: tuple[int, ...], deviation: float, seed: int | Sequence[in
     return grain
 
 
+# The frames of a video have the same grain.
+_SMALL = 1 << 21  # pixels; of larger pictures the grain is not kept
+_kept = lru_cache(2)(draw_grain)
+
+
 def with_grain(pixels: Pixels, shift: tuple[int, int] = (0, 0)) -> Pixels:
     """`pixels` `(H, W, 3)` with the grain that every use has: float32, not clipped to 0..1.
 
     Of a frame that has moved over its scene by `shift` (down, right) the grain has moved with the scene.
     """
-    grain = draw_grain(pixels.shape[:2], DEVIATION, 0)
+    height, width = pixels.shape[:2]
+    grain = (_kept if height * width <= _SMALL else draw_grain)((height, width), DEVIATION, 0)
     return pixels + (np.roll(grain, (-shift[0], -shift[1]), (0, 1)) if any(shift) else grain)
 
 

@@ -198,7 +198,9 @@ class TransformerNet:
                 sum((share * p.data[row : row + 1] for row, share in parts), start=p.data[:1] * 0)
                 for p in (norm.gamma, norm.beta)
             )
-            rows[name] = with_contrast((gamma, beta), shares.get(0, 0.0), photo) if own else (gamma, beta)
+            share = shares.get(0, 0.0) if own else 0.0
+            # Of a style without the photo in it the photo's contrast need not be known.
+            rows[name] = with_contrast((gamma, beta), share, photo) if share else (gamma, beta)
         return rows
 
     def _output_rows(self, style: Any, photos: Array) -> Rows:
