@@ -18,7 +18,8 @@ from nanostyle.backend.types import Pixels
 from nanostyle.io.image_write import to_image
 from nanostyle.io.video.clip import Frame8
 from nanostyle.io.video.motion import BLOCK, Vectors
-from nanostyle.methods.warp import Field, mixed
+from nanostyle.methods.blend import blended
+from nanostyle.methods.warp import Field
 from nanostyle.models.shift import STILL, Shift
 
 Stability: TypeAlias = Literal["off", "lock", "on", "high"]
@@ -27,7 +28,7 @@ grid is locked to a fraction of a pixel."""
 
 Paint: TypeAlias = Callable[[Pixels, Shift], Pixels]
 
-KEPT = 0.8
+KEPT = 0.85
 """How much of the result before a frame takes over, where it agrees with the frame before."""
 
 TOLERANCE = 10 / 255
@@ -36,8 +37,10 @@ TOLERANCE = 10 / 255
 CUT = 0.25
 """The mean agreement below which two frames belong to different scenes."""
 
-# Two differences, in steps of 8 bits, that are alike; and how many times as much is clearly more.
-_NEAR, _MUCH_WORSE = 2, 4
+# Two differences, in steps of 8 bits, that are alike; and how many times as much is more.
+_NEAR, _WORSE = 2, 1.25
+# Around the edge of an object: motion of blocks differs by so many pixels; so many pixels of a box came to light.
+_JUMP, _MANY = 1.5, 8
 _RADIUS = 2  # of the box over which differences are summed
 _PIXEL = 3  # numbers that are summed for a pixel, one for each color
 _BOX = _PIXEL * (2 * _RADIUS + 1) ** 2  # and for a box
@@ -173,8 +176,7 @@ class Stabilizer:
         if planned.agreement is not None and planned.field is not None and last is not None:
             moved = planned.field.sharp(last.result)
             if self.stability != "lock":
-                # The new result with the old one, moved with the picture, where frames agree.
-                result = mixed(result, moved, _SHARE[planned.agreement])
+                result = blended(result, moved, _SHARE[planned.agreement])
             self.flicker = Flicker(planned.change, _change(result, moved, planned.agreement))
         if self.stability != "off":
             self.memory = Memory(planned.frame, result, (planned.shift.y, planned.shift.x))
@@ -244,27 +246,39 @@ def _hidden(
     difference: _Sums,
     before: Frame8,
     frame: Frame8,
-) -> tuple[npt.NDArray[np.intp], ...]:
-    """The places that came to light from behind an object, (rows, columns).
+) -> npt.NDArray[np.bool_]:
+    """Which places `(H, W)` came to light from behind an object.
 
     Ground that comes to light beside an object is in the object's blocks. Where it is smooth it seems to come, with the
     object, from ground further on. That ground follows the camera: it is where it was, by the motion `whole`.
     """
     height, width = difference.shape
-    if (vectors == np.asarray(whole, np.float32)).all():
-        return (np.empty(0, np.intp),) * 2
+    found = np.zeros((height, width), np.int16)
+    edges = np.repeat(np.repeat(_jumps(vectors), BLOCK, 0), BLOCK, 1)[:height, :width]
+    if not edges.any():
+        return found > 0
     if whole != (0, 0):
         before = Field(np.full_like(vectors, whole), (height, width)).soft(before)
     still = _apart(frame, before)
-    limit = (difference.astype(np.int32) + _NEAR * _BOX) * _MUCH_WORSE
-    rows, columns = np.nonzero(_box_sum(still) > limit)
+    limit = (difference + np.float32(_NEAR * _BOX)) * np.float32(_WORSE)
+    rows, columns = np.nonzero(edges & (_box_sum(still) > limit))
     source = []
     for place, axis, length in ((rows, 0, height), (columns, 1, width)):
         moved = vectors[rows // BLOCK, columns // BLOCK, axis] - whole[axis]
         source.append(np.clip(np.rint(place + moved), 0, length - 1).astype(np.intp))
-    limit = difference[rows, columns].astype(np.int32) + _NEAR * _BOX
-    taken = still[source[0], source[1]].astype(np.int32) * (_BOX // _PIXEL) <= limit
-    return rows[taken], columns[taken]
+    most = difference[rows, columns].astype(np.int32) + _NEAR * _BOX
+    taken = still[source[0], source[1]].astype(np.int32) * (_BOX // _PIXEL) <= most
+    found[rows[taken], columns[taken]] = 1
+    return _box_sum(found) >= _MANY  # single pixels were found by chance
+
+
+def _jumps(vectors: Vectors) -> npt.NDArray[np.bool_]:
+    """The blocks around which motion is not that of a camera, which changes slowly from block to block."""
+    rows, columns = vectors.shape[:2]
+    around = np.pad(vectors, ((2, 2), (2, 2), (0, 0)), mode="edge")
+    near = [around[i : i + rows, j : j + columns] for i in range(5) for j in range(5)]
+    jumps: npt.NDArray[np.bool_] = (np.max(near, axis=0) - np.min(near, axis=0) > _JUMP).any(-1)
+    return jumps
 
 
 def _apart(one: Frame8, other: Frame8) -> _Sums:

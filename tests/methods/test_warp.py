@@ -32,7 +32,7 @@ def test_parts_of_a_pixel_are_mixed():
     pixels = frame().astype(float)
     made = uniform(0, 0.25).soft(frame())[:, :-1]
     np.testing.assert_allclose(made, 0.75 * pixels[:, :-1] + 0.25 * pixels[:, 1:], atol=1.01)
-    half = (-pixels[:, :-3] + 9 * pixels[:, 1:-2] + 9 * pixels[:, 2:-1] - pixels[:, 3:]) / 16
+    half = (19 * (pixels[:, 1:-2] + pixels[:, 2:-1]) - 3 * (pixels[:, :-3] + pixels[:, 3:])) / 32
     np.testing.assert_allclose(uniform(0, 0.5).sharp(frame())[:, 1:-2], half.clip(0, 255), atol=0.51)
     quarter = (uniform(0, 0.5).sharp(frame()).astype(float) + pixels) / 2
     np.testing.assert_allclose(uniform(0, 0.25).sharp(frame())[:, :-1], quarter[:, :-1], atol=1.01)
