@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nanostyle.backend import arena
+from nanostyle.backend import arena, memory
 from nanostyle.backend.arena import Arena
 
 MB = 1 << 20
@@ -244,3 +244,11 @@ def test_taking_from_many_free_pieces_is_quick():
     for _ in range(200):
         arena.take(100 * KB)
     assert (time.thread_time() - started) / 200 < 2e-4
+
+
+def test_memory_is_given_back_on_demand():
+    large, own = memory.empty((64 * MB,), np.uint8), memory.scratch("a test's", (1000,))
+    del large
+    memory.release_memory()
+    assert memory._arena._free_slabs() == []
+    assert not np.shares_memory(own, memory.scratch("a test's", (1000,)))
