@@ -135,6 +135,16 @@ class Trial:
 
         self.growing(f"{count} mutated pictures", count, send, {200, 413, 415})
 
+    def bomb(self, side: int = 20_000) -> None:
+        """A small file of a huge picture: refused from its head."""
+        data = io.BytesIO()
+        Image.new("1", (side, side)).save(data, "PNG")
+        with self.part(f"a picture of {side} x {side} in {len(data.getvalue())} bytes") as told:
+            status = self.server.ask("POST", "/api/v1/pictures", data.getvalue()).status
+            told |= {"answer": status, "most MB": round(self.server.memory("VmHWM"))}
+        if status != 413 or self.server.memory("VmHWM") > 300:
+            self.fault(f"a huge picture: {told}")
+
     def orders(self, count: int) -> None:
         """Mutated orders: refused, or done."""
         layers = [{"style": STYLE, "weight": 1.5}]
@@ -241,6 +251,7 @@ def tried(
     """The faults, in words. Prints a line of figures for each part. `kill`: also that which takes half a minute."""
     with Server() as server:
         trial = Trial(server, seed)
+        trial.bomb()
         trial.load(requests, side)
         trial.pictures(pictures)
         trial.orders(orders)

@@ -157,11 +157,12 @@ class Studio:
             _tidy(result)
 
     def _keep_preview(self, order: Order, job: Job[Result], result: Result) -> None:
-        """Of each client the newest preview alone is kept."""
-        old = self._previews.pop(order.client, None)
+        """Of each client the newest preview alone is kept; who gives no name is a client of each of its orders."""
+        client = order.client or job.id
+        old = self._previews.pop(client, None)
         if old is not None:
             self.store.drop_result(old)
-        self._previews[order.client] = job.id
+        self._previews[client] = job.id
         while len(self._previews) > _MOST_STYLES:
             self.store.drop_result(self._previews.pop(next(iter(self._previews))))
         kind, media = ("JPEG", "image/jpeg") if result.alpha is None else ("PNG", "image/png")

@@ -178,6 +178,16 @@ def test_a_preview_is_made(client):
     assert np.abs(made.astype(int) - pixels_of(PHOTO, 32)).mean() > 5
 
 
+def test_previews_of_scripts_are_not_those_of_one_client(client):
+    ids = [begin(client) for _ in range(2)]
+    assert [ended(client, id)["state"] for id in ids] == ["done", "done"]
+    assert [client.get(f"/api/v1/jobs/{id}/picture").status_code for id in ids] == [200, 200]
+    named = [begin(client, client=name) for name in ("tab", "another")]
+    assert [ended(client, id)["state"] for id in named] == ["done", "done"]
+    ended(client, begin(client, client="tab"))
+    assert [client.get(f"/api/v1/jobs/{id}/picture").status_code for id in named] == [404, 200]
+
+
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_a_final_is_downloaded_with_its_recipe(client, kind):
     id = begin(client, kind="final", format=kind, strength=0.5, strokes=64)
