@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from threadpoolctl import ThreadpoolController
 
+from nanostyle.backend.quota import granted_processors
 from nanostyle.backend.types import Item, R
 
 # --- threads ----------------------------------------------------------------------------------------------
@@ -64,7 +65,8 @@ def set_threads(count: int | None = None, *, default: int | None = None) -> None
 
 def _processors() -> int:
     # Linux alone can tell how many of the machine's processors are this process's.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(own, granted_processors() or own)
 
 
 def thread_count() -> int:

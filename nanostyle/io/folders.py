@@ -114,7 +114,7 @@ def _unread(path: Path) -> str | None:
         return f"raw files of cameras ({suffix})"
     if suffix in HEIF and suffix not in READABLE:
         return f"HEIC ({suffix}; pip install 'nanostyle[heif]')"
-    return f"files of an unread kind ({suffix})" if suffix in OTHER else None
+    return f"of an unread kind ({suffix})" if suffix in OTHER else None
 
 
 def _is_result(path: Path) -> bool:

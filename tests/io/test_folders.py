@@ -63,7 +63,7 @@ def test_what_is_not_read_is_counted_by_kind(tree, monkeypatch):
     monkeypatch.setattr(folders, "READABLE", folders.READABLE - folders.HEIF)
     told = look_through(tree).told
     assert "2 raw files of cameras (.nef)" in told and "1 raw files of cameras (.cr2)" in told
-    assert "1 files of an unread kind (.jxl)" in told
+    assert "1 of an unread kind (.jxl)" in told
     assert "1 HEIC (.heic; pip install 'nanostyle[heif]')" in told
     assert ".txt" not in told and "Makefile" not in told
 

@@ -280,3 +280,9 @@ def test_nothing_of_a_pickle_is_run(tmp_path):
     with pytest.raises(ValueError, match="which is no part of a tensor"):
         foreign_model(tmp_path / "x.pth")
     assert not (tmp_path / "marker").exists()
+
+
+def test_what_is_left_of_pytorchs_network_is_told_as_such(tmp_path):
+    kept = {name: array for name, array in NAMED.items() if name.startswith(("conv1.", "in1."))}
+    (tmp_path / "candy.safetensors").write_bytes(safetensors(kept))
+    failed(run("weights", "convert", "candy.safetensors", "a.h5", cwd=tmp_path), "conv2.conv2d.weight", "is missing")

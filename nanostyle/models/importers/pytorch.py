@@ -21,8 +21,8 @@ _OWN = ("conv1.conv2d.weight", "deconv3.conv2d.weight")
 
 
 def recognizes(entries: Iterable[str]) -> bool:
-    """Whether arrays of these names are those of the network."""
-    return set(_OWN) <= {name.removeprefix(_PREFIX) for name in entries}
+    """Whether arrays of these names are those of the network, or what is left of it."""
+    return not {*_OWN}.isdisjoint(name.removeprefix(_PREFIX) for name in entries)
 
 
 def network(entries: Mapping[str, Entry]) -> ForeignNetwork:
