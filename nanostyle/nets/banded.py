@@ -7,6 +7,7 @@ file.
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 
@@ -23,8 +24,8 @@ from nanostyle.nn.norms import BatchNorm, InstanceNorm
 from nanostyle.nn.norms import Rows as StyleRows
 
 # A layer is kept if what computes it again takes more multiplications than this for each number kept: about the time
-# that writing and reading a number takes.
-_WORTH_KEEPING = 300
+# that writing and reading a number takes. A map of more bytes than `_LARGE` does not stay in the system's cache.
+_WORTH_KEEPING, _WORTH_A_DISK, _LARGE = 250, 500, 6 << 30
 
 # The part of the memory that a band's work may take; what is kept may take as much again.
 _BAND_PART = 0.3
@@ -116,8 +117,8 @@ class BandedTransformer:
         """The convolution of a layer, kept where that is worth it, and its statistics where its norm needs them."""
         raw: Rows = _convolved(x, layer)
         scale = layer.scale_out
-        worth = work > _WORTH_KEEPING * raw.shape[2] / scale**2
-        result = Kept(raw.shape) if worth else None
+        limit = _WORTH_KEEPING if 4 * prod(raw.shape) < _LARGE else _WORTH_A_DISK
+        result = Kept(raw.shape) if work > limit * raw.shape[2] / scale**2 else None
         norm = layer.convolution.norm
         statistics = _Statistics() if norm is not None and norm.takes_statistics else None
         if result is not None or statistics is not None:
