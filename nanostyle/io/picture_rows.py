@@ -49,6 +49,8 @@ class RowPicture:
         One channel; None if the picture is opaque everywhere.
     original, bits, orientation, metadata, notes, sha256
         As of `Picture`.
+    in_one_piece : bool
+        Whether the file was decoded in one piece, because its format or the way it lies admits no other.
     """
 
     pixels: Rows
@@ -59,6 +61,7 @@ class RowPicture:
     metadata: Metadata = field(default_factory=Metadata, repr=False)
     notes: tuple[str, ...] = ()
     sha256: str = ""
+    in_one_piece: bool = False
 
     def whole(self, size: tuple[int, int] | None = None) -> Picture:
         """The picture in memory, at `size` (height, width) if one is given."""
@@ -122,7 +125,7 @@ def _read(file: BinaryIO, name: str) -> RowPicture:
         decoded = _upright(head.decode(None), head.turn)
         image = decoded[0]
         size = image.color.shape[:2] if isinstance(image, Deep) else (image.height, image.width)
-        return _kept(head, size, _slices(decoded, size[0]))
+        return replace(_kept(head, size, _slices(decoded, size[0])), in_one_piece=True)
 
 
 def _head(file: BinaryIO, rows: PngRows | TiffRows, name: str) -> PictureFile:

@@ -44,18 +44,21 @@ def read_photo(
         stored = size_in_rows(photo, size=size)
         if stored is not None and in_rows(stored):
             found = load_rows(photo, size=size)
-            return replace(found, notes=(*found.notes, forecast(found.pixels.shape, memory)))
+            return replace(found, notes=(*found.notes, forecast(found, memory)))
     picture = read_source(photo, size=size)
     return rows_of(picture) if in_rows(picture.pixels.shape) else picture
 
 
-def forecast(size: tuple[int, ...], memory: int) -> str:
+def forecast(photo: RowPicture, memory: int) -> str:
     """What work in rows takes, in words."""
-    disk = size[0] * size[1] * _ON_DISK
-    return (
-        f"{size[1]} x {size[0]} pixels are worked on in bands of rows, within {memory / 1e9:.2g} GB of memory and about"
-        f" {disk / 1e9:.2g} GB of temporary files beside the result"
+    height, width, _ = photo.pixels.shape
+    text = (
+        f"{width} x {height} pixels are worked on in bands of rows, within {memory / 1e9:.2g} GB of memory and about"
+        f" {height * width * _ON_DISK / 1e9:.2g} GB of temporary files beside the result"
     )
+    if photo.in_one_piece:
+        text += "; the file was decoded in one piece: only upright TIFFs and PNGs that are not interlaced are in rows"
+    return text
 
 
 def rows_painter(

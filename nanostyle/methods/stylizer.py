@@ -102,6 +102,8 @@ class Stylizer:
         self._regions = [mask_of(mask) for mask in masks]
         self.model: TrainedModel[Any] | None = None
         self._models: list[TrainedModel[Any]] = []
+        self._limit = self.options.memory  # once: what is free changes
+        self._memory = self._limit or _MEMORY
         self.style: Any = None
         self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
         networks = networks_for(kinds, model, self.options, self.device)
@@ -131,17 +133,11 @@ class Stylizer:
         """A photo for `steps`; of one that does not fit into the memory rows are read. Errors are those of `steps`."""
         return read_photo(photo, self.options.size, self._memory, self._in_rows)
 
-    @property
-    def _memory(self) -> int:
-        """The bytes that a pass may take."""
-        return self.options.memory or _MEMORY
-
     def _in_rows(self, size: tuple[int, ...]) -> bool:
         """Whether a photo of `size` (height, width) is worked on in bands of rows."""
         if not self._models or self.device.is_gpu:
             return False
-        most = self.options.memory
-        return size[0] * size[1] > MAX_PIXELS or not all(model.fits(size, most) for model in self._models)
+        return size[0] * size[1] > MAX_PIXELS or not all(model.fits(size, self._limit) for model in self._models)
 
     def steps(self, photo: Source | Picture | RowPicture, *, name: str = "") -> Generator[Progress, None, None]:
         """Stylize a photo; yields a `Progress` after each step, the last one with the result. Closing it cancels.
@@ -252,7 +248,7 @@ class Stylizer:
             self.model, self.style = mixed[0].model, mixed[0].style
         how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes}
         how["by_mask"] = bool(self._regions)
-        paint = painter(models, styles, mixed, **how, memory=options.memory)
+        paint = painter(models, styles, mixed, **how, memory=self._limit)
         self._paint_rows = rows_painter(models, styles, mixed, **how, memory=self._memory)
         self._render: Paint | None = paint
 
