@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.robustness import kill_writing, server, two_workers
+from bench.robustness import bands, kill_writing, server, two_workers
 
 
 def test_two_processes_do_each_photo_once(capsys):
@@ -19,3 +19,9 @@ def test_a_server_outlives_load_broken_input_and_a_crowd(capsys):
     pytest.importorskip("uvicorn")
     assert server.tried(8, 64, 60, 40, 66, 0.2, 0, kill=False) == []
     assert "Ctrl-C: exit status 0" in capsys.readouterr().out
+
+
+def test_bands_are_the_picture_in_one_piece(tmp_path, capsys):
+    with pytest.raises(SystemExit, match="False"):
+        bands.main(["--side", "130", "--memory", "2MB", "--output", str(tmp_path / "bands.json")])
+    assert capsys.readouterr().out.count("\n") == 9

@@ -40,7 +40,7 @@ CASES = {
     "any": (PAINTINGS[0], {}),
     "names": (["scream_munch", "udnie_picabia"], {"weights": [3, 1], "strength": 0.6}),
     "blend": (PAINTINGS, {"strength": 0.5, "colors": "content"}),
-    "masks": (PAINTINGS, {"masks": [MASK, 1 - MASK]}),
+    "masks": (["scream_munch", "udnie_picabia"], {"masks": [MASK, 1 - MASK]}),
     "two networks": ([PAINTINGS[0], "scream_munch"], {"strokes": 100}),
     "large strokes": ("scream_munch", {"strokes": 200}),
     "the photo": ("scream_munch", {"strength": 0.0}),
