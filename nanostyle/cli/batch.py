@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from nanostyle.backend.comm.world import world
+from nanostyle.backend.halfway import heard_by
 from nanostyle.backend.ordered import in_order
 from nanostyle.backend.rows import keeping_in
 from nanostyle.cli.again import Again
@@ -23,6 +24,7 @@ from nanostyle.io.image_read import Picture, load_image, read_file, size_of
 from nanostyle.io.picture_rows import RowPicture
 from nanostyle.io.sources import recorded_name
 from nanostyle.methods.result import Progress, Result
+from nanostyle.methods.strokes import painted_pixels
 from nanostyle.methods.stylizer import Stylizer
 
 Work = tuple[Path, Path]
@@ -176,7 +178,8 @@ class Batch:
                 progress.say(f"{path}: {note}")
             step: Progress | None = None
             try:
-                with closing(self.stylizer.steps(photo, name=self._name(path, photo))) as steps:
+                heard = heard_by(self._halfway(photo, path.name, progress, place))
+                with heard, closing(self.stylizer.steps(photo, name=self._name(path, photo))) as steps:
                     for step in steps:
                         note = "" if step.loss is None else f"loss {step.loss:.4g}  {shares(step.terms)}"
                         if place is None:
@@ -188,6 +191,24 @@ class Batch:
             finally:
                 if step is not None:
                     progress.say(self._saved(step.picture, target))
+
+    def _halfway(
+        self, photo: Picture | RowPicture, name: str, progress: ProgressBar, place: tuple[int, int] | None
+    ) -> Callable[[float], None]:
+        """Shows how far a photo in rows is: it may take minutes."""
+        options, done = self.stylizer.options, 0.0
+        height, width = photo.pixels.shape[:2]
+        networks = len(options.masks) or self.stylizer.method.count("+") + 1
+        total = networks * painted_pixels((height, width), options.strokes, options.strength)
+
+        def show(pixels: float) -> None:
+            nonlocal done
+            done += pixels
+            share = min(done / total, 0.99)  # the rest is done while the result is written
+            number, count = place or (0, 1)
+            progress.show(number + share, count, name if place else "")
+
+        return show if isinstance(photo, RowPicture) else lambda pixels: None
 
     def _make(self, work: Work) -> list[str]:
         """Stylize a photo in one pass and save the result; returns what to tell of it."""

@@ -53,12 +53,16 @@ def forecast(photo: RowPicture, memory: int) -> str:
     """What work in rows takes, in words."""
     height, width, _ = photo.pixels.shape
     text = (
-        f"{width} x {height} pixels are worked on in bands of rows, within {memory / 1e9:.2g} GB of memory and about"
-        f" {height * width * _ON_DISK / 1e9:.2g} GB of temporary files beside the result"
+        f"{width} x {height} pixels are worked on in bands of rows, within {_told(memory)} of memory and about"
+        f" {_told(height * width * _ON_DISK)} of temporary files beside the result"
     )
     if photo.in_one_piece:
         text += "; the file was decoded in one piece: only upright TIFFs and PNGs that are not interlaced are in rows"
     return text
+
+
+def _told(count: float) -> str:
+    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{count / 1e6:.2g} MB"
 
 
 def rows_painter(
