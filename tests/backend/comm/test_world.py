@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nanostyle.backend.comm import world as module
-from nanostyle.backend.comm.launch import Launch, launch
+from nanostyle.backend.comm.launch import Launch, RanksLost, launch
 from nanostyle.backend.comm.machine import GPUS, share_of_machine, take_gpu, threads_of
 from nanostyle.backend.comm.tree import Block
 from nanostyle.backend.comm.world import World, world
@@ -55,6 +55,7 @@ def test_alone_everything_is_what_it_was():
     total = here.total([Block(0, 2, np.ones(3, np.float32)), Block(2, 1, np.ones(3, np.float32))], 3)
     assert total.tolist() == [2, 2, 2]
     assert list(here.deal([1, 2], str)) == [(1, "1"), (2, "2")]
+    assert [future.result() for future in here.in_order(str, [1, 2])] == ["1", "2"]
     assert here.meet(0)
     share = share_of_machine()
     assert share.ranks == 1 and share.threads == share.used >= 1
@@ -65,6 +66,25 @@ def test_a_wrong_word_is_refused(monkeypatch, name, text):
     monkeypatch.setenv(name, text)
     with pytest.raises(ValueError, match=f"{name}: expected .*, got {text!r}"):
         world()
+
+
+def test_what_rank_0_meets_all_meet_but_the_loss_of_the_others():
+    class Two(World):
+        size, told = 2, None
+
+        def share(self, value):
+            self.told = value
+            return value
+
+    here = Two()
+    for error in (ValueError("bad"), KeyboardInterrupt("stopped")):
+        with pytest.raises(type(error)):
+            here.first(lambda error=error: (_ for _ in ()).throw(error))
+        assert here.told == (None, error)
+    here.told = None
+    with pytest.raises(RanksLost):
+        here.first(lambda: (_ for _ in ()).throw(RanksLost.after(5, 0, 2)))
+    assert here.told is None
 
 
 def test_who_has_been_asked_to_end_waits_ten_seconds():
