@@ -73,7 +73,10 @@ class World:
                 done = work(), None
             except RanksLost:  # nobody is there to be told
                 raise
-            except (Exception, KeyboardInterrupt) as error:
+            except KeyboardInterrupt as error:
+                self.hurry()
+                done = None, error
+            except Exception as error:
                 done = None, error
         value, failure = self.share(done)
         if failure is not None:
