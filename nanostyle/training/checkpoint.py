@@ -12,7 +12,9 @@ from typing import Any
 from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.errors import NanostyleError
+from nanostyle.io.atomic import sha256
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
+from nanostyle.models.registry import find
 from nanostyle.nn.module import set_state, state
 from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.options import FREE_ON_RESUME, TrainOptions
@@ -23,6 +25,7 @@ CHECKPOINT = "checkpoint.h5"
 
 _KIND = "checkpoint"
 _SHARDS = "shards"
+_READ = ("loss_net", "backbone", "start_from")  # options that name a file
 
 
 @dataclass
@@ -62,6 +65,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, task: Task, options: TrainOptions) -> None:
         self.path, self._task, self._options = path, task, options
+        self._files = {name: _digest(getattr(options, name)) for name in _READ}
 
     def save(self, position: Position) -> None:
         """Write all that the next step depends on. Raises as `save_weights` does."""
@@ -69,6 +73,7 @@ class Checkpoint:
         config = {
             "task": self._task.describe(),
             "options": options_as_json(self._options),
+            "files": self._files,
             "step": position.step,
             "adam_step": optimizer.t,
             "rate": position.lr_factor,
@@ -120,11 +125,23 @@ class Checkpoint:
         for name in now | then:
             least = 1 if name == _SHARDS else None
             was, is_now = then.get(name, least), now.get(name, least)
+            file, file_now = config.get("files", {}).get(name), self._files.get(name)
+            if file and file_now:  # the same contents may have another name, and other contents the same
+                was, is_now = f"{was} ({file[:12]}…)", f"{is_now} ({file_now[:12]}…)"
+                was = is_now if file == file_now else was
             if name not in FREE_ON_RESUME and is_now != was:
                 raise NanostyleError(
                     f"cannot resume: {name} was {was!r} in {self.path} and is {is_now!r} now",
                     hint="give the options of the first run, or begin anew with another {output}",
                 )
+
+
+def _digest(name: str) -> str:
+    """The SHA-256 of a network that a training reads, by its name or file; empty where there is no such file."""
+    try:
+        return sha256(find(name)) if name else ""
+    except (OSError, ValueError):
+        return ""
 
 
 def shards_in(path: Path) -> int:

@@ -227,6 +227,19 @@ def test_resuming_another_training_is_refused(data, tmp_path, change, name):
         next(training(*data, output, steps=4, resume=True, **change))
 
 
+def test_a_network_is_told_by_its_contents_not_by_its_name(data, tmp_path):
+    output, copy = tmp_path / "model.h5", tmp_path / "elsewhere" / "copy.h5"
+    copy.parent.mkdir()
+    for path in (tmp_path / "loss.h5", copy):
+        path.write_bytes(b"a network")
+    named = {"loss_net": str(tmp_path / "loss.h5")}
+    list(training(*data, output, steps=2, **named))
+    list(training(*data, output, steps=3, resume=True, loss_net=str(copy)))
+    (tmp_path / "loss.h5").write_bytes(b"another")
+    with pytest.raises(NanostyleError, match="cannot resume: loss_net was"):
+        next(training(*data, output, steps=4, resume=True, **named))
+
+
 def test_resuming_with_other_styles_is_refused(data, tmp_path):
     output = tmp_path / "model.h5"
     list(training(*data, output, steps=2))
