@@ -25,6 +25,7 @@ from nanostyle.io.heif import is_installed
 from nanostyle.io.image_read import read_file
 from nanostyle.io.image_write import encode_image
 from nanostyle.io.metadata import Metadata
+from nanostyle.io.picture_rows import read_rows
 
 LONGEST = 20.0  # seconds
 MOST_PIXELS = 4_000_000
@@ -116,10 +117,14 @@ def mutated(seed: int, index: int, kind: str, files: dict[str, list[bytes]]) -> 
     return data
 
 
-def verdict(data: bytes) -> str:
-    """Read a file: `picture` or `refused`; anything else is a fault, in words."""
+def verdict(data: bytes, *, in_rows: bool = False) -> str:
+    """Read a file, in one piece or in rows: `picture` or `refused`; anything else is a fault, in words."""
+    file = io.BytesIO(data)
     try:
-        picture = read_file(io.BytesIO(data), "broken.png", max_pixels=MOST_PIXELS)
+        if in_rows:
+            picture = read_rows(file, "broken.png", MOST_PIXELS).whole()
+        else:
+            picture = read_file(file, "broken.png", max_pixels=MOST_PIXELS)
     except (ValueError, NanostyleError) as error:
         text = str(error)
         return "refused" if text.startswith("broken.png ") and "\n" not in text else f"an unclear line: {text!r}"

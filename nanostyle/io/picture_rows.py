@@ -86,7 +86,7 @@ def load_rows(path: str | os.PathLike[str], *, size: int | None = None) -> RowPi
     """
     with opened(path) as file:
         digest = sha256_of(file)
-        found = _read(file, str(path))
+        found = read_rows(file, str(path))
     found = replace(found, sha256=digest)
     return found if size is None else _at(found, fitted(found.pixels.shape[:2], size))
 
@@ -111,16 +111,17 @@ def _in_rows(file: BinaryIO) -> PngRows | TiffRows | None:
     return open_tiff(file) if is_tiff(start) else None
 
 
-def _read(file: BinaryIO, name: str) -> RowPicture:
+def read_rows(file: BinaryIO, name: str, max_pixels: int = MAX_PIXELS_IN_ROWS) -> RowPicture:
+    """Read the picture in an open file, as `load_rows` does; errors call it `name`."""
     with decoding(name):
         rows = _in_rows(file)
         if rows is not None:
-            check_pixels((rows.width, rows.height), name, MAX_PIXELS_IN_ROWS)
+            check_pixels((rows.width, rows.height), name, max_pixels)
             head = _head(file, rows, name)
             if head.orientation == 1:
                 return _kept(head, (rows.height, rows.width), _parts(rows, name))
     file.seek(0)
-    head = open_picture(file, name, MAX_PIXELS)
+    head = open_picture(file, name, min(MAX_PIXELS, max_pixels))
     with decoding(name):
         decoded = _upright(head.decode(None), head.turn)
         image = decoded[0]

@@ -20,6 +20,7 @@ _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _LOOKS = {1: (0, 8), 2: (4, 8), 3: (2, 8), 4: (6, 8), 6: (2, 16), 8: (6, 16)}  # bytes of a pixel: kind, bits
 _PIECE = 1 << 20
 _MOST_CHUNKS = 64 << 20  # bytes of all chunks but the pixels
+_MOST_ROW = 64 << 20  # bytes of one row
 
 
 class PngRows:
@@ -63,10 +64,16 @@ class PngRows:
                 self._file.seek(size + 4, 1)
                 continue
             total += size
+            if total > _MOST_CHUNKS and self._pieces:
+                break
             if total > _MOST_CHUNKS:
                 raise ValueError("its texts are too long")
-            parts[bool(self._pieces)].append((name, self._file.read(size)))
-            self._file.seek(4, 1)
+            data, check = self._file.read(size), self._file.read(4)
+            if check != struct.pack(">I", zlib.crc32(name + data)):
+                if self._pieces:  # what follows the pixels is no reason to lose them
+                    break
+                raise ValueError(f"broken PNG file (bad header checksum in {name!r})")
+            parts[bool(self._pieces)].append((name, data))
         return parts
 
     def _ihdr(self, rows: int) -> bytes:
@@ -122,7 +129,8 @@ def open_png(file: BinaryIO) -> PngRows | None:
         return None
     if ihdr[8] not in (1, 2, 4, 8, 16) or 0 in struct.unpack(">II", ihdr[:8]) or (ihdr[9] == 3) != (b"PLTE" in chunks):
         return None
-    return PngRows(file)
+    width = struct.unpack(">I", ihdr[:4])[0]
+    return PngRows(file) if width * ihdr[8] * _SAMPLES[ihdr[9]] <= 8 * _MOST_ROW else None
 
 
 def _small(ihdr: bytes, raw: Bytes, others: list[tuple[bytes, bytes]]) -> bytes:

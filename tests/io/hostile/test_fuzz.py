@@ -6,6 +6,7 @@
 import pytest
 
 from bench.robustness.fuzz_pictures import mutated, seeds, verdict
+from nanostyle.io import picture_rows
 
 FILES = seeds()
 EACH = -(-200 // len(FILES))
@@ -21,6 +22,14 @@ def test_broken_files_give_a_picture_or_one_clear_line(kind, capfd):
     said = {index: verdict(mutated(1, index, kind, FILES)) for index in range(EACH)}
     assert {index: text for index, text in said.items() if text not in ("picture", "refused")} == {}
     assert "refused" in said.values()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_broken_files_in_rows_give_a_picture_or_one_clear_line(kind, capfd, monkeypatch):
+    monkeypatch.setattr(picture_rows, "_PART", 3000)
+    said = {index: verdict(mutated(1, index, kind, FILES), in_rows=True) for index in range(100)}
+    assert {index: text for index, text in said.items() if text not in ("picture", "refused")} == {}
     assert capfd.readouterr().err == ""
 
 
