@@ -12,19 +12,22 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from bench.folders import RESULTS, ROOT
 from bench.serving import Server
+from nanostyle.server.jobs import IDLE
 
 STYLE = "scream_munch"
 PREVIEWS = (256, 512, 1024)
+Row = dict[str, Any]
 TINY = 64  # pixels: what loads a model and takes no time
 
 
@@ -38,23 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from bench.speed.pairing import machine
 
     rows: list[dict[str, Any]] = []
-    parts: list[Callable[[], list[dict[str, Any]]]] = [
-        lambda: _started(3),
-        lambda: _memory(options.final),
-        lambda: _beside_a_refinement(options.rounds),
-        lambda: _paired(options.rounds, options.final),
-    ]
-    for part in parts:  # written after each: a run that is cut off should not be for nothing
-        rows += part()
+    parts = (_started(3), _memory(options.final), _beside_a_refinement(options.rounds), _paired(options))
+    for row in chain(*parts):
+        rows.append(row)
+        print(f"{row['what']}: {row['value']} {row['unit']}, at most {row['bound']}; {row['more']}", flush=True)
+        # After each: a run that is cut off should not be for nothing.
         options.output.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
     sys.exit(any(row["value"] > row["bound"] for row in rows))
 
 
-def _row(what: str, unit: str, value: float, bound: float, **more: Any) -> dict[str, Any]:
+def _row(what: str, unit: str, value: float, bound: float, **more: Any) -> Row:
     digits = 3 if unit == "s" else 0
-    row = {"what": what, "unit": unit, "value": round(value, digits), "bound": round(bound, digits), **more}
-    print(f"{what}: {row['value']} {unit}, at most {row['bound']} {more or ''}", flush=True)
-    return row
+    return {"what": what, "unit": unit, "value": round(value, digits), "bound": round(bound, digits), "more": more}
 
 
 def photo_of(side: int, kind: str = "JPEG") -> bytes:
@@ -75,43 +73,39 @@ def _seconds(work: Callable[[], object]) -> float:
 # --- seconds --------------------------------------------------------------------------------------------------------
 
 
-def _started(rounds: int) -> list[dict[str, Any]]:
+def _started(rounds: int) -> Iterator[Row]:
     seconds = []
     for _ in range(rounds):
         with Server("gui") as server:
-            seconds.append(_seconds(lambda: server.ask("GET", "/")) + server.seconds_to_start)
-    return [_row("start of nanostyle gui, until its page is served", "s", median(seconds), 1.5)]
+            seconds.append(server.seconds_to_start + _seconds(partial(server.ask, "GET", "/")))
+    yield _row("start of nanostyle gui, until its page is served", "s", median(seconds), 1.5)
 
 
-def _paired(rounds: int, final: int) -> list[dict[str, Any]]:
+def _paired(options: argparse.Namespace) -> Iterator[Row]:
     """Previews, `/stylize` and a download, each against the API."""
     import nanostyle
 
-    rows = []
     model = nanostyle.load_model("styles", device="cpu")
     with Server() as server:
         for side in PREVIEWS:
-            photo, id = Image.open(io.BytesIO(photo_of(side))), server.send(photo_of(side))
-            ours = nanostyle.Stylizer(STYLE, model=model)
-            order = {"kind": "preview", "photo": id, "size": side, "client": "a tab"}
-            # Another strength each time, as of a slider: the prepared style is of no use.
-            strengths = iter(np.linspace(0.99, 0.9, 40))
-
-            def preview(order: dict[str, Any] = order, strengths: Any = strengths) -> None:
-                layers = [{"style": STYLE, "weight": float(next(strengths))}]
-                made = server.begin(**order, layers=layers).json["id"]
-                server.follow(made)
-                assert server.ask("GET", f"/api/v1/jobs/{made}/picture?max={order['size']}").status == 200
-
-            rows.append(
-                _against(f"preview of {side} pixels", rounds, preview, lambda: ours.stylize(photo), 1.5, 0.06)  # noqa: B023
-            )
-        rows.append(_stylized(rounds, server, model))
-        rows.append(_final(max(2, rounds // 2), server, model, final))
-    return rows
+            ours = partial(nanostyle.Stylizer(STYLE, model=model).stylize, Image.open(io.BytesIO(photo_of(side))))
+            order = {"photo": server.send(photo_of(side)), "size": side, "client": "a tab"}
+            # Another weight each time: that the server has the style ready is of no use.
+            theirs = partial(_preview, server, order, count())
+            yield _against(f"preview of {side} pixels", max(3, options.rounds * 256 // side), theirs, ours, 1.5, 0.06)
+        yield _stylized(options.rounds, server, model)
+        yield _final(3, server, model, options.final)
 
 
-def _stylized(rounds: int, server: Server, model: Any) -> dict[str, Any]:
+def _preview(server: Server, order: dict[str, Any], weights: Iterator[int]) -> None:
+    """What the page does for a preview: a job, its events, its picture."""
+    layers = [{"style": STYLE, "weight": 1 + next(weights)}]
+    made = server.begin(kind="preview", layers=layers, **order).json["id"]
+    server.follow(made)
+    assert server.ask("GET", f"/api/v1/jobs/{made}/picture?max={order['size']}").status == 200
+
+
+def _stylized(rounds: int, server: Server, model: Any) -> Row:
     import nanostyle
 
     data = photo_of(512)
@@ -126,7 +120,7 @@ def _stylized(rounds: int, server: Server, model: Any) -> dict[str, Any]:
     return _against("/stylize of 512 pixels", rounds, theirs, ours, 1.0, 0.04)
 
 
-def _final(rounds: int, server: Server, model: Any, side: int) -> dict[str, Any]:
+def _final(rounds: int, server: Server, model: Any, side: int) -> Row:
     """A download, against what `nanostyle stylize` does once it is started: read, paint, write."""
     import nanostyle
 
@@ -150,65 +144,57 @@ def _final(rounds: int, server: Server, model: Any, side: int) -> dict[str, Any]
 
 def _against(
     what: str, rounds: int, theirs: Callable[[], object], ours: Callable[[], object], factor: float, more: float
-) -> dict[str, Any]:
+) -> Row:
+    """What the server takes beyond `factor` times the API, in pairs: the machine slows both of a pair alike."""
     ours(), theirs()
     pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    api, server = (median(values) for values in zip(*pairs, strict=True))
-    ratio = median(there / here for here, there in pairs)
-    return _row(what, "s", server, factor * api + more, api=round(api, 3), ratio=round(ratio, 2))
+    api, server = (round(median(values), 3) for values in zip(*pairs, strict=True))
+    ratio = round(median(there / here for here, there in pairs), 2)
+    beyond = median(there - factor * here for here, there in pairs)
+    return _row(f"{what}, beyond {factor} x the Python API", "s", beyond, more, api=api, server=server, ratio=ratio)
 
 
-def _beside_a_refinement(rounds: int) -> list[dict[str, Any]]:
+def _beside_a_refinement(rounds: int) -> Iterator[Row]:
     """A preview waits for one step of a refinement, and a refinement that is canceled frees the queue."""
     with Server() as server:
-        id = server.send(photo_of(256))
-        order = {"photo": id, "size": 256, "client": "a tab"}
-        alone = []
-        for i in range(rounds + 1):
-            alone.append(_seconds(lambda: _preview(server, order, 1 + i / 100)))  # noqa: B023
-        gatys = {"iterations": 2000}
-        refining = server.begin(kind="refine", layers=[{"painting": id}], gatys=gatys, **{**order, "client": ""}).json
-        while server.status(refining["id"])["n"] < 3:
+        id, weights = server.send(photo_of(256)), count()
+        preview = partial(_preview, server, {"photo": id, "size": 256, "client": "a tab"}, weights)
+        alone = median([_seconds(preview) for _ in range(rounds + 1)][1:])
+        words = {"photo": id, "size": 256, "layers": [{"painting": id}], "gatys": {"iterations": 2000}}
+        refining = server.begin(kind="refine", **words).json["id"]
+        while server.status(refining)["n"] < 3:
             time.sleep(0.02)
-        first, begun = server.status(refining["id"])["n"], time.perf_counter()
+        first, begun = server.status(refining)["n"], time.perf_counter()
         time.sleep(5)
-        step = (time.perf_counter() - begun) / (server.status(refining["id"])["n"] - first)
-        beside = [_seconds(lambda: _preview(server, order, 2 + i / 100)) for i in range(rounds)]  # noqa: B023
-        bound = step + 1.5 * median(alone[1:])
-        rows = [
-            _row("preview of 256 pixels beside a refinement", "s", median(beside), bound, step=round(step, 3)),
-        ]
+        step = (time.perf_counter() - begun) / max(1, server.status(refining)["n"] - first)
+        beside = median(_seconds(preview) for _ in range(rounds))
+        more = {"step": round(step, 3), "alone": round(alone, 3)}
+        yield _row("preview of 256 pixels beside a refinement", "s", beside, step + 1.5 * alone, **more)
         begun = time.perf_counter()
-        server.ask("DELETE", f"/api/v1/jobs/{refining['id']}")
-        _preview(server, order, 3)
-        freed = time.perf_counter() - begun - median(alone[1:])
-        return [*rows, _row("a refinement is canceled, until other work begins", "s", max(0.0, freed), 1.0)]
-
-
-def _preview(server: Server, order: dict[str, Any], weight: float) -> None:
-    made = server.begin(kind="preview", layers=[{"style": STYLE, "weight": weight}], **order).json["id"]
-    server.follow(made)
+        server.ask("DELETE", f"/api/v1/jobs/{refining}")
+        preview()
+        freed = time.perf_counter() - begun - alone
+        yield _row("a refinement is canceled, until other work begins", "s", max(0.0, freed), 1.0)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
-def _memory(side: int) -> list[dict[str, Any]]:
+def _memory(side: int) -> Iterator[Row]:
     with Server() as server:
         small = server.send(photo_of(TINY))
         for layer in ({"style": STYLE}, {"painting": small}):
             server.follow(server.begin(kind="final", photo=small, layers=[layer]).json["id"])
-        rows = [_row("memory at rest, both models loaded", "MB", server.memory(), 200)]
+        yield _row("memory at rest, both models loaded", "MB", server.memory(), 200)
         data = photo_of(side)
-        id = server.send(data)
-        made = server.begin(kind="final", photo=id, layers=[{"style": STYLE}], format="jpeg").json
+        made = server.begin(kind="final", photo=server.send(data), layers=[{"style": STYLE}], format="jpeg").json
         server.follow(made["id"])
         forecast = made["forecast"]["bytes"] / 1e6
         bound = 1.4 * forecast + 256 + len(data) / 1e6
         peak = server.memory("VmHWM")
-        rows.append(_row(f"memory at most, download of {side} pixels", "MB", peak, bound, forecast=round(forecast)))
-        time.sleep(35)  # the server gives memory back when it has had no work for 30 s
-        return [*rows, _row("memory afterwards", "MB", server.memory(), 200 + 30)]
+        yield _row(f"memory at most, download of {side} pixels", "MB", peak, bound, forecast=round(forecast))
+        time.sleep(IDLE + 5)
+        yield _row("memory afterwards", "MB", server.memory(), 200)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Buffers that are used again, and a look at the room on a GPU before work begins."""
 
+import contextlib
+import ctypes
 import math
 import os
 import re
@@ -129,6 +131,9 @@ def release_memory() -> None:
     global _buffers
     _buffers = _Buffers()  # those of all threads: what they are working on stays until they are done
     _arena.clear()
+    # The C library keeps what lies between pieces in use; glibc gives it back when asked, others do so by themselves.
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _after_fork() -> None:

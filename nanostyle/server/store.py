@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nanostyle.io.image_read import Picture
@@ -128,6 +128,8 @@ class Store:
                 self._decoded.move_to_end(key)
                 return self._decoded[key]
         picture = self._decode(upload.data, upload.name, size)
+        # A copy, for what comes from memory that is used again would hold a whole slab of it as long as it is kept.
+        picture = replace(picture, pixels=picture.pixels.copy())
         with self._lock:
             if id in self._uploads:
                 self._decoded[key] = picture

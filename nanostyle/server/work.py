@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from nanostyle import GatysOptions, NanostyleError, Progress, Result, StylizeOptions, Stylizer, TrainedModel
 from nanostyle.backend.device import Device
 from nanostyle.backend.memory import release_memory
@@ -41,6 +43,7 @@ DRAFT = 256
 
 _MOST_STYLIZERS, _MOST_STYLES = 16, 64
 _LARGE = 4_000_000
+_TINY = np.full((64, 64, 3), 0.5, np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Studio:
         self._stylizers: OrderedDict[object, Stylizer] = OrderedDict()
         self._styles: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._previews: dict[str, str] = {}
+        self._warmed: set[TrainedModel[Any]] = set()
         self._cameras = Cameras()
 
     # --- before the work --------------------------------------------------------------------------------------------
@@ -238,11 +242,20 @@ class Studio:
             made = Stylizer([self.picture(layer.painting or "").pixels for layer in layers], options=options)
         else:
             options = replace(options, strength=order.strength, strokes=order.strokes)
-            styles = [self._style(layer) for layer in layers]
-            made = Stylizer(styles, model=[self.models[layer.model] for layer in layers], options=options)
+            styles, models = [self._style(layer) for layer in layers], [self.models[layer.model] for layer in layers]
+            for model, style in zip(models, styles, strict=True):
+                self._warm(model, style)
+            made = Stylizer(styles, model=models, options=options)
         made.facts["styles"] = [self._name(layer) for layer in layers]
         made.facts["masks"] = [self.upload(mask).name for mask in masks]
         return made
+
+    def _warm(self, model: TrainedModel[Any], style: Any) -> None:
+        """Make a network's first passes small: what it keeps of its weights would hold the memory of a large one."""
+        if model not in self._warmed:
+            self._warmed.add(model)
+            for _ in range(2):  # it keeps what it needs a second time
+                model.render(_TINY, style)
 
     def _style(self, layer: Layer) -> Any:
         """A name as it is; of a painting the style that the model sees in it, once."""
