@@ -17,6 +17,7 @@ from nanostyle.io.atomic import sha256
 from nanostyle.models.grain import grainy_rows, with_grain
 from nanostyle.models.palette import Palette
 from nanostyle.models.shift import STILL, Shift
+from nanostyle.nets.banded import BAND_PART
 from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
@@ -224,13 +225,14 @@ class TrainedModel(ABC, Generic[S]):
     ) -> Callable[[Rows], Rows]:
         """`renderer` for photos of which rows are read, on a CPU: the result is computed as its rows are read.
 
-        What fits into `memory` is worked on in one piece.
+        What fits into a band's part of `memory` is worked on in one piece.
         """
         wanted = self._settled(style, strength)
 
         def render(photo: Rows) -> Rows:
             size = photo.shape[:2]
-            if self.fits(size, memory):
+            # The buffers of work in one piece stay: what is larger is done in bands, which leave room for what is kept.
+            if self.fits(size, int(BAND_PART * memory)):
                 whole = self.renderer(wanted, strength=strength)
                 return ArrayRows(whole(photo.read(0, size[0])))
             seen = grainy_rows(photo) if self.grain else photo

@@ -27,8 +27,8 @@ from nanostyle.nn.norms import Rows as StyleRows
 # that writing and reading a number takes. A map of more bytes than `_LARGE` does not stay in the system's cache.
 _WORTH_KEEPING, _WORTH_A_DISK, _LARGE = 250, 500, 6 << 30
 
-# The part of the memory that a band's work may take; what is kept may take as much again.
-_BAND_PART = 0.3
+BAND_PART = 0.3
+"""The part of the memory that a band's work may take; what is kept may take as much again."""
 
 _LEAST_ROWS = 32
 
@@ -84,7 +84,7 @@ class BandedTransformer:
 
     def band(self, width: int) -> int:
         """The rows of a picture of that width whose work takes the memory that there is."""
-        rows = int(_BAND_PART * self.memory / (width * transformer_pass(self.net)))
+        rows = int(BAND_PART * self.memory / (width * transformer_pass(self.net)))
         return max(_LEAST_ROWS, rows // 4 * 4)
 
     def _walk(
