@@ -35,15 +35,15 @@ def cases(side: int, network: Path) -> dict[str, tuple[Any, dict[str, Any]]]:
     masks: dict[str, Any] = {"masks": [ramp, 1 - ramp]}
     once = {"strokes": min(side, 4096)}  # one pass; by default there are several
     return {
-        "predict": (ART, {}),
         "predict, blend, strength 0.6": ([ART, OTHER], {**once, "strength": 0.6}),
         "predict, masks": ([ART, OTHER], {**once, **masks}),
-        "cin": (NAMES[0], {}),
         "cin, blend, strength 0.6": (NAMES, {**once, "strength": 0.6}),
         "cin, masks": (NAMES, {**once, **masks}),
         "feedforward, strength 0.6": (None, {**once, "model": network, "strength": 0.6}),
         "feedforward, mask": (None, {**once, "model": network, "masks": [ramp]}),
         "predict and cin, blend": ([ART, NAMES[0]], once),
+        "predict": (ART, {}),
+        "cin": (NAMES[0], {}),
     }
 
 
