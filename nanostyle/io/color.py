@@ -32,7 +32,8 @@ def space_of_profile(profile: bytes | None) -> Space:
     if not profile:
         return None
     try:
-        return from_profile(profile) or profile
+        space = from_profile(profile)
+        return space if space is not None and space.is_finite else profile
     except (ValueError, LookupError, ArithmeticError, struct.error, np.linalg.LinAlgError):
         return profile
 

@@ -48,11 +48,13 @@ class RGBSpace:
     @cached_property
     def is_srgb(self) -> bool:
         """Whether the colors of this space are those of sRGB, to 2 of 255."""
-        side = np.linspace(0, 1, 9)
-        cube = np.stack(np.meshgrid(side, side, side), axis=-1).reshape(-1, 3)
-        grays = np.repeat(np.linspace(0, 1, 256)[:, None], 3, axis=1)
-        probe = np.concatenate([cube, grays]).astype(np.float32)
-        return float(np.abs(self._convert(probe) - probe).max()) <= _SAME
+        return float(np.abs(self._convert(_PROBE) - _PROBE).max()) <= _SAME
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every color of 8 bits has a place in sRGB: a damaged curve may have none for some."""
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(self._convert(_PROBE)).all())
 
     def to_srgb(self, pixels: Pixels) -> Pixels:
         """`pixels` (H, W, 3) of this space as sRGB, clipped to its gamut; those of sRGB itself are left as they are."""
@@ -68,6 +70,17 @@ class RGBSpace:
         linear = np.stack([curve(values[..., i]) for i, curve in enumerate(self.curves)], axis=-1)
         matrix = np.linalg.inv(SRGB.to_xyz) @ self.to_xyz
         return encoded(linear @ matrix.T).astype(np.float32)
+
+
+def _probe() -> Pixels:
+    """Colors from everywhere, and all grays of 8 bits."""
+    side = np.linspace(0, 1, 9)
+    cube = np.stack(np.meshgrid(side, side, side), axis=-1).reshape(-1, 3)
+    grays = np.repeat(np.linspace(0, 1, 256)[:, None], 3, axis=1)
+    return np.concatenate([cube, grays]).astype(np.float32)
+
+
+_PROBE = _probe()
 
 
 def encoded(linear: Floats) -> Floats:

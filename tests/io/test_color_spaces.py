@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from nanostyle.io import color
 from nanostyle.io.image_read import read_file
-from nanostyle.io.rgb_space import ADOBE_RGB, SRGB, from_code_points, from_gamma, from_primaries, from_profile, power
+from nanostyle.io.rgb_space import (
+    ADOBE_RGB,
+    SRGB,
+    RGBSpace,
+    from_code_points,
+    from_gamma,
+    from_primaries,
+    from_profile,
+    power,
+)
 from tests.support.picture_files import (
     P3_COLUMNS,
     SRGB_COLUMNS,
@@ -187,3 +197,10 @@ def test_profiles_that_pillow_makes_are_read_as_numbers():
 def test_primaries_that_are_none(primaries):
     with pytest.raises(ValueError, match="color space"):
         from_primaries(primaries, (0.3127, 0.3290), power(1))
+
+
+def test_a_curve_that_has_no_value_for_some_colors_is_no_space(monkeypatch):
+    holed = RGBSpace((lambda x: np.where(x < 0.3, np.nan, x),) * 3, np.eye(3))
+    assert not holed.is_finite
+    monkeypatch.setattr(color, "from_profile", lambda profile: holed)
+    assert color.space_of_profile(b"a profile") == b"a profile"

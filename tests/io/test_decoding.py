@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nanostyle.io.decoding import decoding
 from nanostyle.io.image_read import decode_image, load_image, read_file
 from tests.support.picture_files import swapped_profile
 
@@ -165,3 +166,9 @@ def test_decode_names_what_is_broken():
         decode_image(b"nothing of the kind", name="the thumbnail of candy")
     with pytest.raises(ValueError, match=r"picture in memory is empty"):
         decode_image(b"")
+
+
+def test_too_little_memory_is_not_told_as_damage():
+    with pytest.raises(MemoryError, match=r"not enough memory to decode large\.jpg") as told, decoding("large.jpg"):
+        raise MemoryError
+    assert "shrink it" in told.value.hint
