@@ -16,6 +16,8 @@ from nanostyle.methods.warp import mixed
 _COLORS = 32  # pixels over which a color is meant
 _REGION = 16  # pixels over which the strength of detail is meant
 _MOST = 0.1  # the share of itself that is added to detail at most
+_ALIKE = 0.03  # the share of detail that may be lacking
+_NEAR = 3  # of 255, the difference of colors that may be left
 _LEAST = 0.25  # of 255, detail that is told from rounding
 _FEW = 0.25  # of a region: the color of less is not told well
 _MIDDLE = 128  # stands for no difference
@@ -28,8 +30,8 @@ def blended(fresh: Frame8, old: Frame8, part: npt.NDArray[np.uint32]) -> Frame8:
     Examples
     --------
     >>> fresh, old = (np.full((40, 40, 3), value, np.uint8) for value in (90, 60))
-    >>> int(blended(fresh, old, np.full((40, 40), 200, np.uint32))[20, 20, 0])  # strokes alike, in the fresh color
-    90
+    >>> int(blended(fresh, old, np.full((40, 40), 200, np.uint32))[20, 20, 0])  # nearly the fresh color
+    87
     """
     painting, share = Image.fromarray(fresh), Image.fromarray(np.minimum(part, 255).astype(np.uint8))
     mean = Image.fromarray(mixed(fresh, old, part))
@@ -43,6 +45,7 @@ def _with_colors(mean: Image.Image, painting: Image.Image, share: Image.Image) -
     """
     kept = np.asarray(share.reduce(_COLORS), np.float32)[..., None] / 255
     missing = np.asarray(painting.reduce(_COLORS), np.float32) - np.asarray(mean.reduce(_COLORS))
+    missing -= np.clip(missing, -_NEAR, _NEAR)  # the colors of fresh paintings flicker too
     coded = np.clip(np.rint(missing / np.maximum(kept, _FEW)) + _MIDDLE, 0, 255).astype(np.uint8)
     added = Image.fromarray(coded).resize(mean.size, Image.Resampling.BILINEAR)
     return Image.composite(ImageChops.add(mean, added, 1, -_MIDDLE), mean, share)
@@ -52,7 +55,7 @@ def _with_detail(image: Image.Image, model: Image.Image) -> Image.Image:
     """The image with detail as strong as the model's, where it is weaker."""
     soft = image.filter(_BLUR)
     wanted, there = _strength(model, model.filter(_BLUR)), _strength(image, soft)
-    lacking = np.clip(wanted / np.maximum(there, _LEAST) - 1, 0, _MOST)
+    lacking = np.clip(wanted / np.maximum(there, _LEAST) - 1 - _ALIKE, 0, _MOST)
     share = Image.fromarray(np.rint(255 / _MOST * lacking).astype(np.uint8))
     strong = Image.blend(soft, image, 1 + _MOST)
     return Image.composite(strong, image, share.resize(image.size, Image.Resampling.BILINEAR))

@@ -29,7 +29,7 @@ def test_equal_paintings_stay_as_they_are():
 def test_colors_are_those_of_the_fresh_one_and_strokes_of_the_old_one():
     fresh = np.full((HEIGHT, WIDTH, 3), 120, np.uint8)
     made = blended(fresh, strokes(0, level=90), part(218)).astype(float)
-    assert np.abs(made.mean(axis=(0, 1)) - 120).max() < 1
+    assert np.abs(made.mean(axis=(0, 1)) - 120).max() < 4
     old = strokes(0, level=90).astype(float)
     assert np.corrcoef(made.ravel(), old.ravel())[0, 1] > 0.9
 
