@@ -153,22 +153,20 @@ def main() -> None:
     parser.add_argument("--peer", metavar="PROGRAM", help="styletransfer-lite, to be timed as well")
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    report: dict[str, object] = {}
+    from bench.speed.pairing import machine
+
+    report: dict[str, object] = {"machine": machine()}
     for name, rows in (
         ("programs", programs(given.video, given.rounds, given.peer)),
         ("stages", stages(given.video)),
         ("frames", frames(given.video, given.rounds)),
     ):
-        found = []
+        report[name] = found = []
         for row in rows:
             print("  ".join(f"{key} {value}" for key, value in row.items()), flush=True)
             found.append(row)
-        report[name] = found
-    if given.output:
-        from bench.speed.pairing import machine
-
-        report["machine"] = machine()
-        given.output.write_text(json.dumps(report, indent=1) + "\n")
+            if given.output:  # after each row: what is measured is kept
+                given.output.write_text(json.dumps(report, indent=1) + "\n")
 
 
 if __name__ == "__main__":

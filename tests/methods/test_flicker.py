@@ -69,3 +69,10 @@ def test_the_command_prints_a_table(tmp_path, monkeypatch, clips):
     assert "noise" in result.output and "calmer" in result.output
     rows = json.loads((tmp_path / "rows.json").read_text())
     assert {row["way"] for row in rows} == {"off", "smooth", "on"} and len(rows) == 6
+
+
+@pytest.mark.parametrize("name, most", [("object", 3.5), ("cut", 0.0), ("light", 5.5)])
+def test_stability_on_leaves_nothing_behind(clips, name, most):
+    pytest.importorskip("av", reason="PyAV is not installed")
+    clip = clips[name]
+    assert measured(name, clip, painted(clip, paint_itself, "on"), clip.frames).ghost <= most
