@@ -163,7 +163,6 @@ def test_a_film_does_not_wait_for_ever_for_a_rank_that_hangs(films):
     ("words", "line"),
     [
         (["none.mp4", *STYLE, "-o", "x.mp4"], "there is no file none.mp4"),
-        (["film.mp4", *STYLE, "-o", "x.mp4", "--start", "100"], "has no frame from 100 s on"),
         (["film.mp4", *STYLE, "-o", "x.mp4", "--mask", "mask0%1d.png"], "ends before the video does"),
     ],
 )
