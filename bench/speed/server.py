@@ -36,13 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.speed.server", description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--final", type=int, default=1200, metavar="PIXELS", help="long side of the download")
+    parser.add_argument(
+        "--only", nargs="+", choices=("start", "memory", "refinement", "api"), help="parts; default: all"
+    )
     parser.add_argument("--output", type=Path, default=RESULTS / "server-cpu.json")
     options = parser.parse_args(arguments)
     from bench.speed.pairing import machine
 
     rows: list[dict[str, Any]] = []
-    parts = (_started(3), _memory(options.final), _beside_a_refinement(options.rounds), _paired(options))
-    for row in chain(*parts):
+    parts = {
+        "start": _started(3),
+        "memory": _memory(options.final),
+        "refinement": _beside_a_refinement(options.rounds),
+        "api": _paired(options),
+    }
+    for row in chain(*(parts[name] for name in options.only or parts)):
         rows.append(row)
         print(f"{row['what']}: {row['value']} {row['unit']}, at most {row['bound']}; {row['more']}", flush=True)
         # After each: a run that is cut off should not be for nothing.
@@ -92,7 +100,9 @@ def _paired(options: argparse.Namespace) -> Iterator[Row]:
             order = {"photo": server.send(photo_of(side)), "size": side, "client": "a tab"}
             # Another weight each time: that the server has the style ready is of no use.
             theirs = partial(_preview, server, order, count())
-            yield _against(f"preview of {side} pixels", max(3, options.rounds * 256 // side), theirs, ours, 1.5, 0.06)
+            yield _against(
+                f"preview of {side} pixels", max(3, options.rounds * 256 // side), server, theirs, ours, 1.5, 0.06
+            )
         yield _stylized(options.rounds, server, model)
         yield _final(3, server, model, options.final)
 
@@ -117,7 +127,7 @@ def _stylized(rounds: int, server: Server, model: Any) -> Row:
     def theirs() -> None:
         assert server.ask("POST", f"/stylize?style={STYLE}", data).status == 200
 
-    return _against("/stylize of 512 pixels", rounds, theirs, ours, 1.0, 0.04)
+    return _against("/stylize of 512 pixels", rounds, server, theirs, ours, 1.0, 0.04)
 
 
 def _final(rounds: int, server: Server, model: Any, side: int) -> Row:
@@ -139,19 +149,31 @@ def _final(rounds: int, server: Server, model: Any, side: int) -> Row:
             server.follow(made)
             assert server.ask("GET", f"/api/v1/jobs/{made}/result").status == 200
 
-        return _against(f"download of {side} pixels", rounds, theirs, ours, 1.1, 0.0)
+        return _against(f"download of {side} pixels", rounds, server, theirs, ours, 1.1, 0.0)
 
 
 def _against(
-    what: str, rounds: int, theirs: Callable[[], object], ours: Callable[[], object], factor: float, more: float
+    what: str,
+    rounds: int,
+    server: Server,
+    theirs: Callable[[], object],
+    ours: Callable[[], object],
+    factor: float,
+    more: float,
 ) -> Row:
     """What the server takes beyond `factor` times the API, in pairs: the machine slows both of a pair alike."""
     ours(), theirs()
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds)]
-    api, server = (round(median(values), 3) for values in zip(*pairs, strict=True))
-    ratio = round(median(there / here for here, there in pairs), 2)
-    beyond = median(there - factor * here for here, there in pairs)
-    return _row(f"{what}, beyond {factor} x the Python API", "s", beyond, more, api=api, server=server, ratio=ratio)
+    pairs, begun, own = [], server.cpu(), time.process_time()
+    for _ in range(rounds):
+        pairs.append((_seconds(ours), _seconds(theirs)))
+    # Of both, the client's part in asking counted to the API: other work on the machine hardly changes these.
+    cpu = {"api": round((time.process_time() - own) / rounds, 3), "server": round((server.cpu() - begun) / rounds, 3)}
+    here, there = (round(median(values), 3) for values in zip(*pairs, strict=True))
+    ratio = round(median(b / a for a, b in pairs), 2)
+    beyond = median(b - factor * a for a, b in pairs)
+    return _row(
+        f"{what}, beyond {factor} x the Python API", "s", beyond, more, api=here, server=there, ratio=ratio, cpu=cpu
+    )
 
 
 def _beside_a_refinement(rounds: int) -> Iterator[Row]:
