@@ -10,6 +10,7 @@ its checksum to `SHA256SUMS`. `distill.py` makes `loss.h5`.
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from nanostyle.cli import command as nanostyle
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import replacing, sha256
 from nanostyle.io.pictures import style_files
+from nanostyle.io.weights import load_weights, save_weights
 
 HERE = Path(__file__).parent
 
@@ -31,13 +33,15 @@ class Stage(NamedTuple):
     """A command line, in which {before} stands for the model of the stage before and {vgg19} for the loss network.
 
     `paintings` are names of files without their ending; empty: all there are but those of which `without` is a part.
-    Of names that begin with a key of `thinned` every n-th is taken.
+    Of names that begin with a key of `thinned` every n-th is taken. With a `share` below 1 the stage gives a mean of
+    what it trained, in that share, and the model of the stage before.
     """
 
     command: str
     paintings: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     thinned: Mapping[str, int] = {}
+    share: float = 1.0
 
     def takes(self, there: Sequence[str]) -> list[str]:
         """Those of the names `there` that the stage learns from."""
@@ -133,6 +137,16 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             without=GRIDS,
             thinned={"cn-": 3, "dtd-": 6},
         ),
+        Stage(
+            "train --mode predict --start-from {before} --size 192 --style-size 288 --batch 2 --content-layers relu4_2"
+            " --style-layers relu1_1 --style-layers relu2_1 --style-layers relu3_1 --style-layers relu4_1"
+            " --style-layers relu5_1 --style-weight 18 --palette-weight 9 --grid-weight 3000 --photo-weight 30"
+            " --pan-weight 150 --second-share 0.25 --grain 1.2 --frozen-norm --style-crops 1 --ema 0.995"
+            " --storage float16 --steps 302 --lr 0.0008 --lr-decay 0.42 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned={"cn-": 3, "dtd-": 6},
+            share=0.5,
+        ),
     ),
 }
 
@@ -158,6 +172,13 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
     return lines
 
 
+def average(model: Path, before: Path, share: float) -> None:
+    """Make each parameter of `model` a mean of it, in that share, and of the one in `before`."""
+    trained, start = (load_weights(path, "predictor") for path in (model, before))
+    means = {name: share * value + (1 - share) * start.parameters[name] for name, value in trained.parameters.items()}
+    save_weights(model, replace(trained, parameters=means), storage=trained.config["storage"])
+
+
 def publish(model: Path, folder: Path = HERE) -> None:
     """Put `model` into `weights/builtin`, and its checksum into `SHA256SUMS`."""
     with replacing(folder / "builtin" / model.name) as temporary:
@@ -180,8 +201,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
     output = given.work / f"{given.model}.h5"
-    for words in commands(given.model, given.photos, given.paintings, given.vgg19, output):
+    before, lines = output, commands(given.model, given.photos, given.paintings, given.vgg19, output)
+    for words, stage in zip(lines, RECIPES[given.model], strict=True):
         nanostyle.main([*words, "--device", given.device, "--precision", given.precision], standalone_mode=False)
+        if stage.share < 1:
+            average(Path(words[-1]), before, stage.share)
+        before = Path(words[-1])
     publish(output)
 
 

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nanostyle.cli import command
 from nanostyle.errors import NanostyleError
 from nanostyle.io.atomic import sha256
+from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.models.multistyle import load_multistyle
 from nanostyle.models.predictor import load_predictor
 from tests.support import tiny
@@ -57,7 +59,7 @@ def test_grids_are_left_out_where_the_grid_loss_is_to_work(data, tmp_path):
     tiny.write_pictures(paintings, 1)[0].rename(paintings / "dtd-chequered-0002.png")
     lines = train_builtin.commands("any", photos, paintings, network, tmp_path / "any.h5")
     has = [any("chequered" in word for word in words) for words in lines]
-    assert has == [True, True, True, *[False] * 4]
+    assert has == [True, True, True, *[False] * 5]
     assert all(words.count("--styles") == 17 - (not grid) for words, grid in zip(lines, has, strict=True))
 
 
@@ -65,3 +67,15 @@ def test_of_some_paintings_every_third_is_taken():
     stage = train_builtin.Stage("train", without=("grid",), thinned={"cn-": 3})
     names = ["cn-1", "cn-2", "pa-1", "cn-3", "cn-4", "cn-grid", "pa-2"]
     assert stage.takes(names) == ["cn-1", "pa-1", "cn-4", "pa-2"]
+
+
+def test_a_stage_may_give_the_mean_of_what_it_trained_and_of_its_start(tmp_path):
+    rng = np.random.default_rng(0)
+    values = [rng.random((2, 3), np.float32) for _ in range(2)]
+    for name, value in zip("ab", values, strict=True):
+        file = WeightFile("predictor", {"storage": "float32", "recipe": name}, {"w": value}, "made", "none")
+        save_weights(tmp_path / name, file)
+    train_builtin.average(tmp_path / "b", tmp_path / "a", 0.25)
+    mean = load_weights(tmp_path / "b")
+    np.testing.assert_allclose(mean.parameters["w"], 0.75 * values[0] + 0.25 * values[1], rtol=1e-6)
+    assert mean.config["recipe"] == "b"
