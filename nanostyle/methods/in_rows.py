@@ -30,7 +30,7 @@ RowsPaint = Callable[[Rows, Sequence[Mask]], Rows]
 """From a photo and a mask for each style (or none) to a picture of the same size."""
 
 _BAND = 64
-_ON_DISK = 110  # bytes of temporary files for each pixel, measured
+_ON_DISK = 260  # bytes of temporary files for each pixel: measured at 1,024 pixels, default strokes
 
 
 def read_photo(
