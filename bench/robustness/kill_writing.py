@@ -74,7 +74,9 @@ def full(folder: Path) -> list[str]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.robustness.kill_writing", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--disk", type=Path, help="a folder on a small file system")

@@ -265,7 +265,7 @@ def tried(
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.robustness.server", description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--side", type=int, default=512, help="long side of the photos of the requests")
     parser.add_argument("--pictures", type=int, default=2000)

@@ -77,7 +77,7 @@ def compare(count: int, threads: int) -> list[str]:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.robustness.two_workers", description=__doc__.splitlines()[0])
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     options = parser.parse_args()

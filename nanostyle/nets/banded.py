@@ -47,6 +47,7 @@ class BandedTransformer:
 
     Examples
     --------
+    >>> from nanostyle.backend.rows import ArrayRows
     >>> from nanostyle.nets.transformer_config import transformer_config
     >>> net = TransformerNet(transformer_config("johnson", width=0.1), np.random.default_rng(0))
     >>> photo = np.random.default_rng(1).random((50, 37, 3), np.float32)
