@@ -98,9 +98,10 @@ class Predictor(TrainedModel[Style]):
         if wanted is None:
             raise ValueError("style: this model takes any painting, got none")
         if isinstance(wanted, np.ndarray):
+            seen = self._seen(wanted)
             # A network of another program paints as it does there.
-            palette = palette_of(self._seen(wanted)) if self.grain else None
-            return Style(name, self._embedding(wanted), self.fingerprint, thumbnail_jpeg(wanted), palette=palette)
+            palette = palette_of(seen) if self.grain else None
+            return Style(name, self._embedding(seen), self.fingerprint, thumbnail_jpeg(wanted), palette=palette)
         if not isinstance(wanted, Style):
             if not Path(wanted).exists():
                 raise NanostyleError(
@@ -163,7 +164,7 @@ class Predictor(TrainedModel[Style]):
         return BandedTransformer(self.net.transformer, memory).several(photo, rows)
 
     def _own(self, photo: Pixels | Rows) -> Style:
-        return Style("photo", self._embedding(photo), self.fingerprint)
+        return Style("photo", self._embedding(self._seen(photo)), self.fingerprint)
 
     def _mixed(self, styles: Sequence[Style], shares: Sequence[float]) -> Style:
         embedding = np.array(shares, np.float32) @ np.stack([style.embedding for style in styles])
@@ -186,9 +187,9 @@ class Predictor(TrainedModel[Style]):
         middle = _middle(picture, height, width)
         return resize(middle, size) if isinstance(middle, np.ndarray) else resized(middle, size).read(0, size[0])
 
-    def _embedding(self, picture: Pixels | Rows) -> Embedding:
+    def _embedding(self, seen: Pixels) -> Embedding:
         with no_grad():
-            x = to_device(self._seen(picture)[None], self.device)
+            x = to_device(seen[None], self.device)
             embedding: Embedding = to_host(self.net.predictor.embed(Tensor(x)).data)[0]
         return embedding
 
