@@ -1,10 +1,9 @@
 """The command line as one of several processes that mpiexec or srun has started."""
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import NoReturn
-
-import click
 
 from nanostyle.backend.comm.launch import RanksLost, launch, stay_alone
 from nanostyle.cli.terminal import fail
@@ -39,11 +38,30 @@ def end(error: BaseException, *, debug: bool) -> NoReturn:
         fail(error, debug=debug, silent=launch().rank > 0)
     lost = isinstance(error, RanksLost)
     together = not lost and world.meet(_SAME)
-    if not (together or lost or world.is_first):
-        click.echo(f"rank {world.rank}: ", nl=False, err=True)
+    speaker = "" if together or lost or world.is_first else f"rank {world.rank}: "
     try:
-        fail(error, debug=debug, silent=together and not world.is_first)
+        fail(error, debug=debug, silent=together and not world.is_first, speaker=speaker)
     except SystemExit as ended:
         if together:
             raise
+        _wait_until_read()
         world.abort(int(ended.code or 1))
+
+
+def _wait_until_read() -> None:
+    """Wait until the launcher has read what this process told: what is still in the pipe at an abort is lost.
+
+    At most a second. Where stderr is no pipe, or the system cannot say what is in it, a tenth of one.
+    """
+    try:
+        import fcntl  # not on Windows
+        import termios
+
+        sys.stderr.flush()
+        for _ in range(100):
+            left = fcntl.ioctl(sys.stderr.fileno(), termios.FIONREAD, bytes(4))
+            if not any(left):
+                break
+            time.sleep(0.01)
+    except (ImportError, OSError, ValueError, AttributeError):
+        time.sleep(0.1)

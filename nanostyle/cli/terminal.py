@@ -110,10 +110,10 @@ def explained(error: BaseException) -> str:
     return one_line(error) if known else f"internal fault: {type(error).__name__}: {one_line(error)}"
 
 
-def fail(error: BaseException, *, debug: bool, silent: bool = False) -> NoReturn:
+def fail(error: BaseException, *, debug: bool, silent: bool = False, speaker: str = "") -> NoReturn:
     """End the program: one line on stderr; exit status 2 for what the user can mend, 1 for what only we can.
 
-    Where `silent`, another process tells of the error.
+    Where `silent`, another process tells of the error. The line begins with the `speaker`.
     """
     if isinstance(error, click.Abort) and error.__cause__ is not None:
         error = error.__cause__  # click puts Abort in place of what interrupted the command
@@ -121,7 +121,7 @@ def fail(error: BaseException, *, debug: bool, silent: bool = False) -> NoReturn
     if not silent:
         if debug:
             traceback.print_exception(error)
-        click.echo(line, err=True)
+        click.echo(speaker + line, err=True)
     sys.exit(status)
 
 

@@ -2,16 +2,18 @@
 
 import os
 import signal
+import threading
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from nanostyle.cli import ranks as command
 from tests.support import tiny
 from tests.support.clips import panned, write_video
 from tests.support.killed import PROGRAM
-from tests.support.ranks import ended, mpiexec, ours, pid_of, run, start, start_each
+from tests.support.ranks import SOON, ended, mpiexec, ours, pid_of, run, start, start_each
 
 STYLE = ["--style", "scream_munch", "--threads", "1"]
 
@@ -61,7 +63,7 @@ def test_after_a_death_fewer_ranks_do_the_rest(folder):
     until(process, lambda: any((folder / "killed").glob("[0-9]*.png")))
     os.kill(pid_of(process, 1), signal.SIGKILL)
     status, _, seconds = ended(process)
-    assert status != 0 and seconds < 3
+    assert status != 0 and seconds < SOON
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "killed").iterdir() if path.name[0] != "."}
     words = ["stylize", "photos", *STYLE, "-o", "killed", "--skip-existing"]
     status, lines, _ = run(2, *words, cwd=folder)
@@ -90,8 +92,28 @@ def test_a_rank_that_is_asked_to_end_ends_all_with_one_line(folder):
     until(process, lambda: any((folder / "ended").glob("[0-9]*.png")))
     os.kill(pid_of(process, 1), signal.SIGTERM)
     status, lines, seconds = ended(process)
-    assert (status, seconds < 8) == (130, True), lines
+    assert (status, seconds < SOON) == (130, True), lines
     assert len(ours(lines)) == 1 and ours(lines)[0].endswith("Interrupted")
+
+
+def test_what_was_told_is_read_before_an_abort(monkeypatch):
+    read, write = os.pipe()
+    heard = []
+
+    def reads_late():
+        time.sleep(0.3)
+        heard.append(os.read(read, 100))
+
+    with os.fdopen(write, "w") as stderr:
+        monkeypatch.setattr(command.sys, "stderr", stderr)
+        stderr.write("a line\n")
+        begun, launcher = time.monotonic(), threading.Thread(target=reads_late)
+        launcher.start()
+        command._wait_until_read()
+        seconds = time.monotonic() - begun
+        launcher.join()
+    os.close(read)
+    assert heard == [b"a line\n"] and seconds > 0.25
 
 
 # --- frames -------------------------------------------------------------------------------------------------------
@@ -141,7 +163,7 @@ def test_a_film_that_was_ended_goes_on_to_the_same_bytes(films, how):
     else:
         process.send_signal(signal.SIGINT)
     status, lines, seconds = ended(process)
-    assert status != 0 and seconds < 5
+    assert status != 0 and seconds < SOON
     if how == "interrupted":
         assert status == 130 and len(ours(lines)) == 1, lines
         assert ours(lines)[0].endswith("frames are kept; --resume goes on from there")
@@ -155,7 +177,7 @@ def test_a_film_does_not_wait_for_ever_for_a_rank_that_hangs(films):
     until(process, has_part(films, "hangs.mp4"))
     os.kill(pid_of(process, 1), signal.SIGSTOP)
     status, lines, seconds = ended(process)
-    assert status == 1 and seconds < 6
+    assert status == 1 and seconds < SOON
     assert len(ours(lines)) == 1 and "Error: rank 0 of 2 has waited 2 s for the others" in ours(lines)[0]
 
 

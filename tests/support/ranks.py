@@ -15,6 +15,9 @@ from tests.support import tiny
 from tests.support.command import environment
 from tests.support.networks import vgg_parts
 
+# Seconds in which all ranks end after a fault, on a busy machine; `.ci/ranks` asks for 2 on an idle one.
+SOON = 15
+
 # What a launcher tells its processes: none of it may reach the programs that the tests start by themselves.
 LAUNCHED = [f"{name}_{what}" for name in ("OMPI_COMM_WORLD", "PMI") for what in ("SIZE", "RANK")]
 LAUNCHED += ["SLURM_STEP_NUM_TASKS", "SLURM_PROCID"]
