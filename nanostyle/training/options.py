@@ -65,11 +65,11 @@ class TrainOptions:
     content_weight, style_weight, tv_weight, grid_weight : float
         How much content, style, total variation and the penalty on checkerboards count, 0 or more.
     palette_weight, pan_weight : float
-        How much the painting's colors count, and, for predict, that results move with photos that move by a pixel.
+        How much the painting's colors count, and that results move with photos that move by a pixel.
     second_share : float
-        predict: the share of photos that are first stylized at half the size, 0 to 1.
+        The share of photos that are first stylized at half the size, 0 to 1.
     grain : float
-        predict: the standard deviation of the noise added to the photos, of 255.
+        The standard deviation of the noise added to the photos, of 255.
     style_crops : int
         predict: the crops of each painting whose Gram matrices are kept. 0: always new crops.
     frozen_norm : bool
@@ -169,15 +169,13 @@ class TrainOptions:
     palette_weight: float = field(default=0.0, metadata={"help": "Weight of the painting's colors; 0 disables it."})
     pan_weight: float = field(
         default=0.0,
-        metadata={"help": "predict: weight of the loss that makes results move with photos that move by a pixel."},
+        metadata={"help": "Weight of the loss that makes results move with photos that move by a pixel."},
     )
     second_share: float = field(
         default=0.0,
-        metadata={"help": "predict: share of the photos that are first stylized at half the size, for {strokes}."},
+        metadata={"help": "Share of the photos that are first stylized at half the size, for {strokes}."},
     )
-    grain: float = field(
-        default=0.0, metadata={"help": "predict: standard deviation of the noise added to the photos, of 255."}
-    )
+    grain: float = field(default=0.0, metadata={"help": "Standard deviation of the noise added to the photos, of 255."})
     style_crops: int = field(
         default=0,
         metadata={"help": "predict: crops of each painting whose Gram matrices are kept. 0: always new crops."},

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from nanostyle import __version__
-from nanostyle.autograd.ops import avg_pool, concat, crop, mean
+from nanostyle.autograd.ops import concat
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, module_of, to_device, to_host
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.pictures import load_short
 from nanostyle.models.base import IDENTITY
-from nanostyle.models.grain import draw_grain
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.nets.cost import loss_gradient, training_step
 from nanostyle.nets.perceptual import Grams
@@ -26,33 +25,10 @@ from nanostyle.nn.module import move
 from nanostyle.training.batches import Pictures, decoders
 from nanostyle.training.objective import Objective
 from nanostyle.training.shards import numbers_from
+from nanostyle.training.variations import pan_loss, second_pass, spread_evenly, variation_at
 
 _HELD_OUT = 3
 _CALIBRATION = 64
-
-# The number after the user's seed for the grain; 1 to 3 have other uses.
-_GRAIN = 4
-
-# By how much photos move, down and right, from step to step: what follows these follows any movement. Photos are cut
-# by the room that this takes; what lies near the border sees another border after the movement and is not compared.
-_PANS = ((1, 2), None, (2, 1), None)
-_PAN_ROOM, _PAN_BORDER = 4, 12
-
-
-def spread_evenly(share: float, step: int, count: int) -> int:
-    """How many of the `count` photos of `step` are picked, where a `share` of all photos is, evenly over the steps."""
-    return int((step + 1) * share * count) - int(step * share * count)
-
-
-def enlarge(x: Array) -> Array:
-    """`x` `(N, H, W, C)` at twice the size: linear, each new pixel a quarter of the way to its neighbor."""
-    for axis in (1, 2):
-        xp, n = module_of(x), x.shape[axis]
-        i = xp.arange(n)
-        before, after = (xp.take(x, xp.clip(i + d, 0, n - 1), axis=axis) for d in (-1, 1))
-        pair = xp.stack([0.75 * x + 0.25 * before, 0.75 * x + 0.25 * after], axis=axis + 1)
-        x = pair.reshape(*x.shape[:axis], 2 * n, *x.shape[axis + 1 :])
-    return x
 
 
 class PredictTask:
@@ -124,18 +100,11 @@ class PredictTask:
     def inputs(self, step: int, count: int) -> dict[str, Any]:
         """What `step` needs besides the photos: the paintings, and how many of the first photos are their own style.
 
-        Also: how many of the last photos were stylized at half the size before, the grain, and the pan in pixels.
+        Also how the photos are varied: see `variation_at`.
         """
         options = self._objective.options
-        own, second = self.own_at(step, count), spread_evenly(options.second_share, step, count)
-        given: dict[str, Any] = {"paintings": self._paintings(step)[own:], "own": own}
-        if second := min(second, count - own):
-            given["second"] = second
-        if options.grain:
-            shape = (count, options.size, options.size)
-            given["grain"] = draw_grain(shape, options.grain / 255, [options.seed, _GRAIN, step])
-        if options.pan_weight:
-            given["pan"] = _PANS[step % len(_PANS)]
+        own = self.own_at(step, count)
+        given = {"paintings": self._paintings(step)[own:], "own": own, **variation_at(options, step, count, own)}
         if options.style_crops and self._device == CPU:
             given["place"] = self._place(step)
         return given
@@ -159,7 +128,7 @@ class PredictTask:
             embedding = concat(self.net.predictor.embed(Tensor(photos[:own]), training=True), embedding, axis=0)
         x = photos if grain is None else photos + grain
         if second:
-            x = self._again(x, embedding, second)
+            x = second_pass(x, second, lambda small: self.net(small, Tensor(embedding.data[-second:])))
         y = self.net(Tensor(x), embedding, training=training)
         xp = module_of(photos)
         targets: Grams = {
@@ -170,7 +139,8 @@ class PredictTask:
         weight = (xp.arange(N) >= own).astype(photos.dtype)
         loss, terms = self._objective.losses(y, photos, targets, weight, own=own > 0)
         if pan:
-            terms["pan"] = self._pan(x, y, embedding, pan, training) * self._objective.options.pan_weight
+            moved = pan_loss(x, y, pan, lambda photos: self.net(photos, embedding, training=training))
+            terms["pan"] = moved * self._objective.options.pan_weight
             loss = loss + terms["pan"]
         return loss, terms
 
@@ -187,29 +157,6 @@ class PredictTask:
         options = self._objective.options
         count = options.style_crops * len(self.learned) // options.shard_size
         return step % max(1, count) if options.style_crops else step
-
-    def _again(self, x: Array, embedding: Tensor, second: int) -> Array:
-        """`x` with the last `second` photos prepared as for the second pass of `--strokes`.
-
-        They are stylized at half the size and enlarged; then the detail that was lost at half the size is added.
-        """
-        xp, late = module_of(x), x[-second:]
-        with no_grad():
-            small = avg_pool(Tensor(late))
-            painted = self.net(small, Tensor(embedding.data[-second:]))
-        result: Array = xp.concatenate([x[:-second], late + enlarge(painted.data - small.data)])
-        return result
-
-    def _pan(self, x: Array, y: Tensor, embedding: Tensor, pan: tuple[int, int], training: bool) -> Tensor:
-        """The mean square between the results of photos moved by `pan` pixels and the results `y` moved likewise."""
-        H, W = x.shape[1] - _PAN_ROOM, x.shape[2] - _PAN_ROOM
-        down, right = pan
-        moved = self.net(Tensor(x[:, down : down + H, right : right + W]), embedding, training=training)
-        window = {"height": H - 2 * _PAN_BORDER, "width": W - 2 * _PAN_BORDER}
-        moved = crop(moved, top=_PAN_BORDER, left=_PAN_BORDER, **window)
-        still = crop(y, top=down + _PAN_BORDER, left=right + _PAN_BORDER, **window)
-        d = moved - still
-        return mean(d * d)
 
     def bytes_per_pixel(self) -> float:
         """The memory that a step takes, in bytes for each pixel of the photos, that of the paintings included."""

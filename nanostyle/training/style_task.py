@@ -17,12 +17,13 @@ from nanostyle.io.contact_sheet import sheet
 from nanostyle.io.image_write import thumbnail_jpeg
 from nanostyle.models.base import IDENTITY
 from nanostyle.models.multistyle import Model, save_model
-from nanostyle.nets.cost import training_step
+from nanostyle.nets.cost import loss_gradient, training_step
 from nanostyle.nets.perceptual import Grams
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nn.module import is_style_parameter, move, set_state, state
 from nanostyle.training.batches import STYLES
 from nanostyle.training.objective import Objective
+from nanostyle.training.variations import pan_loss, second_pass, variation_at
 
 
 class StyleTask:
@@ -85,20 +86,46 @@ class StyleTask:
         return {"mode": self.mode, "network": self.net.config, "styles": self.styles, "style weights": self._weights}
 
     def inputs(self, step: int, count: int) -> dict[str, Any]:
-        """The rows of the `count` photos of `step`, the factors on their style losses, and whether one is `photo`."""
+        """The rows of the `count` photos of `step`, the factors on their style losses, and whether one is `photo`.
+
+        Also how the photos are varied: see `variation_at`.
+        """
         rows = self.rows_at(step, count)
         weight = self._row_weight[rows]
-        return {"rows": rows, "weight": weight, "own": not weight.all()}
+        varied = variation_at(self._objective.options, step, count)
+        return {"rows": rows, "weight": weight, "own": not weight.all(), **varied}
 
-    def losses(self, photos: Array, *, rows: Array, weight: Array, own: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    def losses(
+        self,
+        photos: Array,
+        *,
+        rows: Array,
+        weight: Array,
+        own: bool,
+        second: int = 0,
+        grain: Array | None = None,
+        pan: tuple[int, int] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of photos `(N, H, W, 3)`, each in the style of its row, and its terms; see `Objective.losses`."""
-        y = self.net(Tensor(photos), rows if self.net.styled_layers else None, training=True)
+        styles = rows if self.net.styled_layers else None
+        x = photos if grain is None else photos + grain
+        if second:
+            late = None if styles is None else styles[-second:]
+            x = second_pass(x, second, lambda small: self.net(small, late))
+        y = self.net(Tensor(x), styles, training=True)
         targets = {layer: grams[rows] for layer, grams in self._targets.items()}
-        return self._objective.losses(y, photos, targets, weight, own=own)
+        loss, terms = self._objective.losses(y, photos, targets, weight, own=own)
+        if pan:
+            moved = pan_loss(x, y, pan, lambda photos: self.net(photos, styles, training=True))
+            terms["pan"] = moved * self._objective.options.pan_weight
+            loss = loss + terms["pan"]
+        return loss, terms
 
     def bytes_per_pixel(self) -> float:
         """The memory that a step takes, in bytes for each pixel of the photos."""
-        return training_step(self.net, self._objective.network, self._objective.layers)
+        network, layers = self._objective.network, self._objective.layers
+        step = training_step(self.net, network, layers)
+        return step + (step - loss_gradient(network, layers) if self._objective.options.pan_weight else 0.0)
 
     def rows_at(self, step: int, count: int) -> npt.NDArray[np.int64]:
         """The rows `(count,)` of the photos of `step`: they depend on the seed and the step alone."""

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 
-from nanostyle.autograd.tensor import Tensor
 from nanostyle.io.pictures import style_files
 from nanostyle.io.weights import load_weights
 from nanostyle.models.predictor import load_predictor
 from nanostyle.nn.module import state
 from nanostyle.training.loop import training_folder
 from nanostyle.training.objective import Objective
-from nanostyle.training.predict_task import enlarge
 from tests.methods.test_predict import data, finished, some_picture, task_of, training
 
 __all__ = ["data", "finished"]  # fixtures
@@ -70,37 +68,3 @@ def test_what_the_loss_knows_of_crops_that_come_again_is_kept(data, monkeypatch)
     values = [task.losses(photos, **task.inputs(step, 3))[0].item() for step in (0, 1, 2)]
     assert looked == [3, 3]
     assert task.losses(photos, **{**task.inputs(2, 3), "place": None})[0].item() == pytest.approx(values[2], rel=1e-5)
-
-
-def test_the_last_photos_come_a_second_time(data):
-    task = task_of(style_files([data[1]]), photo_share=0.0, second_share=0.5)
-    assert [task.inputs(step, 2).get("second", 0) for step in range(4)] == [1] * 4
-    x = np.stack([some_picture(s, 32, 32) for s in range(3)])
-    embedding = task.net.predictor.embed(Tensor(x))
-    made = task._again(x, embedding, 1)
-    np.testing.assert_array_equal(made[:2], x[:2])
-    small = x[2:].reshape(1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
-    painted = task.net(Tensor(small), Tensor(embedding.data[2:])).data
-    # Made small again it is the small result; what lies between is the photo's.
-    pooled = made[2:].reshape(1, 16, 2, 16, 2, 3).mean(axis=(2, 4))
-    assert np.abs(pooled - painted).mean() < 0.5 * np.abs(pooled - small).mean()
-
-
-def test_twice_the_size_keeps_slopes_and_means():
-    slope = np.linspace(0, 1, 10)[None, :, None, None] * np.ones((1, 10, 7, 3))
-    large = enlarge(slope)
-    assert large.shape == (1, 20, 14, 3)
-    assert large.mean() == pytest.approx(slope.mean())
-    np.testing.assert_allclose(np.diff(large[0, 1:-1, 0, 0]), 1 / 18)
-
-
-def test_the_pan_term_is_nothing_where_the_result_moves_along(data):
-    task = task_of(style_files([data[1]]), photo_share=0.0, pan_weight=1.0)
-    photos = np.stack([some_picture(s, 48, 48) for s in range(2)])
-    given = [task.inputs(step, 2)["pan"] for step in range(4)]
-    assert given == [(1, 2), None, (2, 1), None]
-    embedding = task.net.predictor.embed(Tensor(photos))
-    assert task._pan(photos, task.net(Tensor(photos), embedding), embedding, (1, 2), False).item() > 1e-6
-    task.net = lambda x, embedding, *, training=False: Tensor(1 - x.data)
-    still = task._pan(photos, Tensor(1 - photos), embedding, (1, 2), False)
-    assert still.item() == pytest.approx(0, abs=1e-12)
