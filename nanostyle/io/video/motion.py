@@ -1,5 +1,6 @@
 """Motion between frames: FFmpeg's block matching, by PyAV."""
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -57,7 +58,11 @@ class Motion:
             found = self._sink.pull()
         except self._av.error.BlockingIOError:
             return None
-        return self._vectors(found) if self._pushed > 2 else None
+        vectors = self._vectors(found) if self._pushed > 2 else None
+        # In PyAV a frame and its side data hold each other; until those that died young are looked for, they stay.
+        del found
+        gc.collect(1)
+        return vectors
 
     def _luma(self, frame: Frame8) -> Frame8:
         """Brightness at the size of the search: whole blocks, of which the last repeat the edge."""
