@@ -78,6 +78,17 @@ def test_a_cut_begins_anew_to_the_bit():
     assert cuts == [True, False, True, False]
 
 
+def test_colors_do_not_lag_behind_a_change_of_light():
+    scene = panned(1, 96, 128)[0]
+    frames = [np.clip(scene * light, 0, 255).astype(np.uint8) for light in np.linspace(0.7, 1, 10)]
+    stabilizer, paint = Stabilizer("on"), Noisy()
+    for frame, vectors in moving(frames):
+        made = stabilizer.paint(frame, paint, vectors)
+    assert stabilizer.flicker is not None  # the old painting was blended in
+    lag = made.mean(axis=(0, 1)) - (frames[-1] * 0.6 + 0.2 * 255).mean(axis=(0, 1))
+    assert np.abs(lag).max() < 1.5, lag
+
+
 def test_what_appears_is_not_covered_by_what_was_there():
     ground = np.full((64, 96, 3), 90, np.uint8)
     first = ground.copy()
