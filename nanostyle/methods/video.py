@@ -31,7 +31,9 @@ from nanostyle.methods.video_options import VideoOptions
 _Moving: TypeAlias = tuple[tuple[Frame, Vectors | None], Sequence[Mask] | None]
 _Painted: TypeAlias = tuple[Frame, Planned, Frame8]
 
-_WAITING = 200  # bytes for each pixel of a frame, of all frames that wait
+# Bytes for each pixel of a frame: of frames that wait for the network or for those before them, and of the encoder,
+# which looks far ahead, with the search for motion.
+_WAITING, _CODED = 200, 180
 
 MaskTrack: TypeAlias = Mask | Clip
 """Where a style goes: one mask for all frames, or a clip with one for each."""
@@ -143,7 +145,7 @@ class VideoRun:
 
     @property
     def memory(self) -> float | None:
-        """The bytes that it takes, about: passes that are under way and frames that wait; None on a GPU."""
+        """The bytes that it takes, about, beside the program itself: passes and waiting frames; None on a GPU."""
         one = self.stylizer.memory_for(self.clip.size)
         if one is None:
             return None
@@ -151,7 +153,7 @@ class VideoRun:
         if self.stylizer.options.memory is not None:
             passes = min(passes, self.stylizer.options.memory)
         height, width = self.clip.size
-        return passes + _WAITING * height * width
+        return passes + (_WAITING + _CODED) * height * width
 
     # --- frames -----------------------------------------------------------------------------------------------------
 
