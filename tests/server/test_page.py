@@ -77,6 +77,28 @@ def test_a_photo_and_a_style_make_a_preview(opened, small):
     assert opened.get_attribute("#styles button[title^='Starry']", "aria-pressed") == "true"
 
 
+def test_a_preview_that_would_take_long_is_left_out(opened, tmp_path):
+    asked = []
+
+    def slow(route):
+        asked.append(route.request.post_data_json["size"])
+        route.fulfill(json={"seconds": 1.5, "bytes": 1 << 20})
+
+    opened.route("**/api/v1/forecast", slow)
+    Image.open(PHOTO).resize((640, 80)).save(tmp_path / "wide.png")
+    add(opened, tmp_path / "wide.png")
+    style(opened, "Starry")
+    settled(opened)
+    assert 640 in asked  # so large would be the largest
+    assert shown(opened).shape[1] == 512
+
+
+def test_times_are_told_in_words(opened):
+    script = "async () => (await import('/work.js')).clock"
+    told = opened.evaluate(f"async () => [0.2, 59.5, 119.7, 600, 2519.6].map(await ({script})())")
+    assert told == ["1 s", "1 min 0 s", "2 min 0 s", "10 min", "42 min"]
+
+
 def test_a_photo_is_dropped_anywhere(opened, small):
     data = list(small.read_bytes())
     opened.evaluate(

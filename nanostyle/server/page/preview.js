@@ -1,6 +1,6 @@
 // Previews: a small draft at once, larger ones when the settings rest. A newer wish always takes the place of an older one.
 
-import { Failed, follow, picture } from "./api.js";
+import { Failed, follow, json, picture } from "./api.js";
 import { busy, showResult, state, tell } from "./core.js";
 import { job } from "./order.js";
 
@@ -13,7 +13,6 @@ class Preview {
   constructor() {
     this.run = 0;
     this.timers = [];
-    this.speed = null; // pixels a second, of the last preview
     this.made = 0;
     this.under = null;
     this.shown = () => {}; // called after each preview
@@ -25,7 +24,7 @@ class Preview {
     const long = Math.max(photo.width, photo.height);
     for (const [side, rest] of STAGES) {
       if (side !== STAGES[0][0] && side / 2 >= long) continue;
-      this.timers.push(setTimeout(() => this.ask(run, Math.max(16, Math.min(side, long)), photo), rest));
+      this.timers.push(setTimeout(() => this.ask(run, Math.max(16, Math.min(side, long))), rest));
     }
   }
 
@@ -39,15 +38,14 @@ class Preview {
     if (told) tell("Canceled.");
   }
 
-  async ask(run, side, photo) {
-    const pixels = side * side * Math.min(photo.width / photo.height, photo.height / photo.width);
-    if (side > 512 && this.speed && pixels / this.speed > LONGEST) return;
+  async ask(run, side) {
     const before = this.waiting;
     let over = () => {};
     this.waiting = new Promise((done) => (over = done));
     await before; // one at a time: the draft is seen before the larger one is begun
     try {
-      if (run === this.run) await this.make(run, side, pixels);
+      if (run !== this.run || (side > 512 && (await forecast(side)) > LONGEST)) return;
+      if (run === this.run) await this.make(run, side);
     } catch (error) {
       const gone = error.name === "AbortError" || ["superseded", "canceled"].includes(error.code);
       if (!gone && run === this.run) tell(error.message, !(error instanceof Failed && error.code === "busy"));
@@ -60,7 +58,7 @@ class Preview {
     }
   }
 
-  async make(run, side, pixels) {
+  async make(run, side) {
     const stop = (this.under = new AbortController());
     const begin = performance.now();
     setTimeout(() => {
@@ -75,12 +73,16 @@ class Preview {
     const url = await picture(`/api/v1/jobs/${last.id}/picture?max=${side}`, { signal: stop.signal });
     if (run !== this.run) return URL.revokeObjectURL(url);
     const seconds = (performance.now() - begin) / 1000;
-    this.speed = pixels / seconds;
     this.made++;
     showResult(url);
     tell(`Preview at ${Math.round(side)} pixels, ${seconds.toFixed(1)} s`);
     this.shown();
   }
+}
+
+// Seconds, as the smaller previews took them: the server knows how many passes a picture needs.
+async function forecast(side) {
+  return (await json("/api/v1/forecast", await job("preview", { size: side }))).seconds;
 }
 
 export const preview = new Preview();

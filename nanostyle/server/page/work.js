@@ -37,8 +37,11 @@ function tellStep({ kind, done, total, seconds_left: seconds, note }) {
   if (kind === "refine" && note) $("message").append(make("span", { className: "wide-only", textContent: ` · ${note}` }));
 }
 
+// From ten minutes on without seconds: no forecast is exact to them.
 export function clock(seconds) {
-  return seconds < 60 ? `${Math.ceil(seconds)} s` : `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  return whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.round(whole / 60)} min`;
 }
 
 export async function save(id) {
