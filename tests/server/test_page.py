@@ -457,6 +457,9 @@ def test_nothing_is_wider_than_the_screen_and_all_has_a_name(chrome, site, width
               .filter((e) => e.offsetParent && e.getBoundingClientRect().right > width + 1)
               .map((e) => e.id || e.tagName)"""
             assert opened.evaluate(wide, width) == []
+            cut = """() => [...document.querySelectorAll('button:not(#styles *)')]
+              .filter((e) => e.offsetParent && e.scrollWidth > e.clientWidth).map((e) => e.id || e.textContent)"""
+            assert opened.evaluate(cut) == []
         nameless = """() => [...document.querySelectorAll('button, input, select')].filter((e) => !e.hidden &&
           !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() ||
           e.querySelector('img[alt]'))).map((e) => e.id)"""
