@@ -19,12 +19,18 @@ Vectors = npt.NDArray[np.float32]
 
 _REACH = 96
 
+# Light has changed where all cells of so many pixels but a few become brighter, or all darker, by more than that; by
+# more than the most from one frame to the next it is a cut, and in all no more than that is made good. What was made
+# good is given up slowly.
+_CELL, _FEW, _LEAST, _MOST, _IN_ALL, _SLOWLY = 16, 0.2, 0.003, 1.25, 2.0, 0.995
+
 
 class Motion:
     """Estimates the motion of each frame against the one that came before it.
 
     Frames are matched at `scale` times their size: twice gives steps of half a pixel, four times of a quarter. What is
     found depends on the frames before, as the search begins where they pointed.
+    A change of light is taken out before: where a sky grows brighter, it would seem to come from further down.
     Source: FFmpeg's filter `mestimate`, method epzs (Tourapis 2002, Enhanced Predictive Zonal Search).
 
     Raises
@@ -47,6 +53,8 @@ class Motion:
         search.link_to(self._sink)
         self._graph.configure()
         self._pushed = 0
+        self._cells: npt.NDArray[np.float32] | None = None  # brightness of the last frame
+        self._light = 1.0  # against the first frame
 
     def push(self, frame: Frame8) -> Vectors | None:
         """Take the next frame `(H, W, 3)`; the motion of the one that was pushed before it, None for the first two."""
@@ -68,10 +76,25 @@ class Motion:
         """Brightness at the size of the search: whole blocks, of which the last repeat the edge."""
         rows, columns = (count * BLOCK for count in self._blocks)
         height, width = frame.shape[:2]
-        luma = np.asarray(Image.fromarray(frame).convert("L"))
+        gray = Image.fromarray(frame).convert("L")
+        self._follow_light(np.asarray(gray.reduce(_CELL), np.float32) + 1)
+        luma = np.asarray(gray.point([min(255, round(value / self._light)) for value in range(256)]))
         luma = np.pad(luma, ((0, rows - height), (0, columns - width)), mode="edge")
         large = Image.fromarray(luma).resize((self._width, self._height), Image.Resampling.BICUBIC)
         return np.ascontiguousarray(large)
+
+    def _follow_light(self, cells: npt.NDArray[np.float32]) -> None:
+        """Take note of how bright the frame is against those before."""
+        before, self._cells = self._cells, cells
+        if before is None:
+            return
+        low, middle, high = (float(value) for value in np.quantile(cells / before, (_FEW, 0.5, 1 - _FEW)))
+        if high >= 1 - _LEAST and low <= 1 + _LEAST:
+            self._light **= _SLOWLY
+        elif 1 / _MOST < middle < _MOST:
+            self._light = min(max(self._light * middle, 1 / _IN_ALL), _IN_ALL)
+        else:
+            self._light = 1.0
 
     def _vectors(self, found: Any) -> Vectors:
         vectors = np.zeros((*self._blocks, 2), np.float32)
