@@ -78,18 +78,16 @@ def test_a_photo_and_a_style_make_a_preview(opened, small):
 
 
 def test_a_preview_that_would_take_long_is_left_out(opened, tmp_path):
-    asked = []
-
-    def slow(route):
-        asked.append(route.request.post_data_json["size"])
-        route.fulfill(json={"seconds": 1.5, "bytes": 1 << 20})
-
-    opened.route("**/api/v1/forecast", slow)
+    opened.route("**/api/v1/forecast", lambda route: route.fulfill(json={"seconds": 1.5, "bytes": 1 << 20}))
     Image.open(PHOTO).resize((640, 80)).save(tmp_path / "wide.png")
     add(opened, tmp_path / "wide.png")
-    style(opened, "Starry")
+
+    def largest(request):
+        return request.url.endswith("/forecast") and request.post_data_json["size"] == 640
+
+    with opened.expect_request(largest):
+        style(opened, "Starry")
     settled(opened)
-    assert 640 in asked  # so large would be the largest
     assert shown(opened).shape[1] == 512
 
 
