@@ -9,11 +9,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
+from contextvars import copy_context
 from itertools import islice
 from queue import SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
-from nanostyle.backend.threads import thread_count, with_quota
+from nanostyle.backend.threads import is_shared, thread_count, with_quota
 from nanostyle.backend.types import Item, R
 
 # Seconds after which it is asked again whether those elsewhere are lost.
@@ -105,6 +107,22 @@ def in_order(
                     elsewhere.check()
     finally:
         workers.end()
+
+
+def side_by_side(work: Callable[[Item], R], items: Iterable[Item], most: int) -> Generator[R, None, None]:
+    """The results of `work(item)` in the order of the items, up to `most` of them worked on at once.
+
+    What one of them raises is raised here, after the others have stopped. They are done one after another where there
+    is one thread, and where the calling thread is itself one of several that work at the same time.
+    """
+    if most == 1 or thread_count() == 1 or is_shared():
+        yield from map(work, items)
+        return
+    context = copy_context()
+    made = in_order(lambda item: context.copy().run(work, item), items, size=lambda item: 1, memory=most)
+    with closing(made):
+        for future in made:
+            yield future.result()
 
 
 def _fits(size: float, others: Iterable[tuple[object, float]], memory: float | None) -> bool:

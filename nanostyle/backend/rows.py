@@ -4,18 +4,21 @@ What is kept between two passes lies in a temporary file. The system removes it 
 """
 
 import tempfile
+import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.backend.types import Array
+from nanostyle.backend.ordered import side_by_side
+from nanostyle.backend.types import Array, R
 
 
 class Rows(Protocol):
@@ -73,6 +76,41 @@ def cropped(rows: Rows, top: int, left: int, height: int, width: int) -> Rows:
     return Computed(shape, lambda start, stop: rows.read(top + start, top + stop)[:, columns])
 
 
+class Banding(NamedTuple):
+    """How many rows are worked on as a band, and how many bands at once.
+
+    While one of them is read or written, and where a band has too little for all threads, the others compute.
+    """
+
+    rows: int
+    at_once: int
+
+
+_AT_ONCE = 3
+_EACH = 240  # bytes that a pixel takes in the last layer of a network, and in what is done with its result
+
+
+def banding(width: int, memory: float, *, each: float = _EACH, least: int = 16, most: int = 64) -> Banding:
+    """Bands of a picture of that width, of which a pixel takes `each` so many bytes, within `memory` bytes.
+
+    They do not depend on the number of threads: nor does a result.
+    """
+    row = width * each
+    rows = min(max(least, int(memory / (_AT_ONCE * row)) // 4 * 4), most)
+    return Banding(rows, min(max(1, int(memory / (rows * row))), _AT_ONCE))
+
+
+def usual_banding(width: int) -> Banding:
+    """Bands of a picture of that width within what `keeping` allows."""
+    room = _room.get()
+    return banding(width, USUAL if room is None else room.budget)
+
+
+def each_band(work: Callable[[int, int], R], height: int, how: Banding) -> Generator[R, None, None]:
+    """The results of `work(start, stop)` for the bands of a picture, from above, several worked on at once."""
+    return side_by_side(lambda band: work(*band), bands(height, how.rows), how.at_once)
+
+
 def bands(height: int, rows: int) -> Iterator[tuple[int, int]]:
     """From the first row to the last, an even number at a time."""
     rows = max(2, rows // 2 * 2)
@@ -93,8 +131,9 @@ class _Room:
     """
 
     def __init__(self, folder: Path | None, memory: int) -> None:
-        self.folder, self.memory = folder, memory
+        self.folder, self.budget, self._memory = folder, memory, memory
         self._free: list[IO[bytes]] | None = []
+        self._returned: deque[int] = deque()  # by the garbage collector, at any moment and in any thread
 
     def file(self) -> IO[bytes]:
         """A file that is free, the one used last first, or a new one."""
@@ -112,9 +151,18 @@ class _Room:
         else:
             self._free.append(file)
 
+    def has_memory(self, size: int) -> bool:
+        """Whether so many bytes are left; they are then taken."""
+        while self._returned:
+            self._memory += self._returned.popleft()
+        if size > self._memory:
+            return False
+        self._memory -= size
+        return True
+
     def give_back_memory(self, size: int) -> None:
         """Take memory that is not needed any more."""
-        self.memory += size
+        self._returned.append(size)
 
     def close(self) -> None:
         """Close the free files now, and the others when they come back."""
@@ -133,7 +181,10 @@ _room: ContextVar[_Room | None] = ContextVar("room", default=None)
 _folder: ContextVar[Path | None] = ContextVar("folder", default=None)
 
 MAPS_PART = 0.3
-"""The part of a pass's memory that may go to what is kept."""
+"""The part of a pass's memory that may go to what is kept, and that as much again may go to bands."""
+
+USUAL = 64 << 20
+"""The bytes that bands may take outside `keeping`."""
 
 
 @contextmanager
@@ -148,7 +199,7 @@ def keeping_in(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def keeping(memory: int) -> Iterator[None]:
-    """Inside, what is kept takes up to `memory` bytes; the rest lies in temporary files.
+    """Inside, what is kept takes up to `memory` bytes; the rest lies in temporary files. Bands take as much again.
 
     Inside such a block another one changes nothing.
     """
@@ -177,8 +228,8 @@ class Kept:
         size = shape[0] * self._row
         self._array: Array | None = None
         self._file: IO[bytes] | None = None
-        if size <= room.memory:
-            room.memory -= size
+        self._lock = threading.Lock()  # bands are read and written by several threads, and a file has one place
+        if room.has_memory(size):
             self._array = np.empty(shape, self.dtype)
             weakref.finalize(self, room.give_back_memory, size)
         else:
@@ -192,9 +243,10 @@ class Kept:
             return
         left = np.ascontiguousarray(rows, self.dtype).data.cast("B")
         try:
-            self._file.seek(start * self._row)
-            while len(left):
-                left = left[self._file.write(left) :]
+            with self._lock:
+                self._file.seek(start * self._row)
+                while len(left):
+                    left = left[self._file.write(left) :]
         except OSError as error:
             raise self._room.failed(error) from error
 
@@ -204,12 +256,13 @@ class Kept:
             return _floats(self._array[start:stop])  # type: ignore[index]
         rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
         left = rows.data.cast("B")
-        self._file.seek(start * self._row)
-        while len(left):
-            count = self._file.readinto(left)  # type: ignore[attr-defined]
-            if not count:
-                raise OSError("a temporary file is shorter than what was written to it")
-            left = left[count:]
+        with self._lock:
+            self._file.seek(start * self._row)
+            while len(left):
+                count = self._file.readinto(left)  # type: ignore[attr-defined]
+                if not count:
+                    raise OSError("a temporary file is shorter than what was written to it")
+                left = left[count:]
         return _floats(rows)
 
 
@@ -220,9 +273,9 @@ def _lone_room() -> _Room:
     return room
 
 
-def kept(rows: Rows, band: int, dtype: npt.DTypeLike = np.float32) -> Kept:
-    """The rows, computed now, `band` at a time, and kept."""
+def kept(rows: Rows, dtype: npt.DTypeLike = np.float32) -> Kept:
+    """The rows, computed now, a band at a time, and kept."""
     result = Kept(rows.shape, dtype)
-    for start, stop in bands(rows.shape[0], band):
-        result.write(start, rows.read(start, stop))
+    H, W, _ = rows.shape
+    deque(each_band(lambda start, stop: result.write(start, rows.read(start, stop)), H, usual_banding(W)), maxlen=0)
     return result

@@ -129,6 +129,11 @@ def with_quota(quota: Callable[[], int]) -> Iterator[None]:
         _local.quota = before
 
 
+def is_shared() -> bool:
+    """Whether this thread is one of several that work at the same time: in a job of `parallel`, or with a quota."""
+    return _local.in_job or _local.quota is not None
+
+
 def _submit(work: Callable[[], None], times: int) -> list[Future[None]]:
     global _pool, _threads
     futures: list[Future[None]] = []

@@ -173,7 +173,7 @@ class Batch:
         with keeping_in(_folder_of(target)), self.saving.claim(target) as claim:
             if claim is None:
                 return
-            photo = self.alone or self._read(path)
+            photo = self._read(path)
             for note in photo.notes:
                 progress.say(f"{path}: {note}")
             step: Progress | None = None
@@ -216,15 +216,15 @@ class Batch:
         with keeping_in(_folder_of(target)), self.saving.claim(target) as claim:
             if claim is None:
                 return []
-            photo = self.alone or self._read(path)
+            photo = self._read(path)
             result = self.stylizer.stylize(photo, name=self._name(path, photo))
             return [*(f"{path}: {note}" for note in photo.notes), self._saved(result, target)]
 
     def _read(self, path: Path) -> Picture | RowPicture:
         """The photo in a file or on the standard input."""
-        if path == STANDARD:
-            return read_photo(path, self.stylizer.options.size)
-        return self.stylizer.read(path)
+        if self.alone is not None:
+            return self.stylizer.read(self.alone)
+        return self.stylizer.read(read_photo(path, self.stylizer.options.size) if path == STANDARD else path)
 
     def _name(self, path: Path, photo: Picture | RowPicture) -> str:
         """What the recipe calls a photo."""

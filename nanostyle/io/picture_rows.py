@@ -6,17 +6,20 @@ a quarter of what floats take. The pixels are those of `image_read.load_image` t
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from functools import partial
+from typing import BinaryIO, NamedTuple, TypeAlias
 
 import numpy as np
 from PIL import Image
 
+from nanostyle.backend.ordered import side_by_side
 from nanostyle.backend.rows import ArrayRows, Kept, Rows, combined
 from nanostyle.backend.types import Pixels
 from nanostyle.io import png
 from nanostyle.io.atomic import sha256_of
+from nanostyle.io.color import Space
 from nanostyle.io.decoding import check_pixels, decoding, opened
 from nanostyle.io.deep import Deep
 from nanostyle.io.image_read import MAX_PIXELS, Picture, at_size, upright
@@ -33,7 +36,8 @@ from nanostyle.io.transparency_rows import fill_hidden_rows
 MAX_PIXELS_IN_ROWS = 1 << 30
 """Pictures with more pixels than this are refused, although only rows of them are in memory."""
 
-_PART = 16 << 20  # bytes of the rows that are decoded at once
+_PART = 4 << 20  # bytes of the rows that are decoded as one part
+_AT_ONCE = 3  # parts that are worked on at the same time
 _BAND = 64
 
 
@@ -136,12 +140,20 @@ def _head(file: BinaryIO, rows: PngRows | TiffRows, name: str) -> PictureFile:
     return open_picture(io.BytesIO(rows.head), name, MAX_PIXELS)
 
 
-def _parts(rows: PngRows | TiffRows, name: str) -> Iterator[Decoded]:
+Part: TypeAlias = Callable[[], Decoded]
+"""Some rows of a picture, which are decoded when they are asked for."""
+
+
+def _parts(rows: PngRows | TiffRows, name: str) -> Iterator[Part]:
     for part in rows.parts(max(1, _PART // rows.row)):
-        yield open_picture(io.BytesIO(part), name, MAX_PIXELS_IN_ROWS).decode(None)
+        yield partial(_decoded, part, name)
 
 
-def _slices(decoded: Decoded, height: int) -> Iterator[Decoded]:
+def _decoded(part: bytes, name: str) -> Decoded:
+    return open_picture(io.BytesIO(part), name, MAX_PIXELS_IN_ROWS).decode(None)
+
+
+def _slices(decoded: Decoded, height: int) -> Iterator[Part]:
     """A picture that was decoded in one piece, a few rows at a time."""
     image, alpha = decoded
     for start in range(0, height, _BAND):
@@ -151,7 +163,11 @@ def _slices(decoded: Decoded, height: int) -> Iterator[Decoded]:
             part = Deep(image.color[rows], None if image.alpha is None else image.alpha[rows])
         else:
             part = image.crop((0, rows.start, image.width, rows.stop))
-        yield part, None if alpha is None else alpha[rows]
+        yield partial(_same, (part, None if alpha is None else alpha[rows]))
+
+
+def _same(decoded: Decoded) -> Decoded:
+    return decoded
 
 
 _TURNS = {
@@ -176,25 +192,36 @@ def _upright(decoded: Decoded, turn: int) -> Decoded:
     return image.transpose(_TURNS[turn]), alpha
 
 
-def _kept(head: PictureFile, size: tuple[int, int], parts: Iterator[Decoded]) -> RowPicture:
-    """Decode the parts of a picture, from above, into temporary files."""
+class _Colors(NamedTuple):
+    """Some rows in sRGB, and whether color and alpha are more than 8 bits."""
+
+    color: Pixels
+    alpha: Pixels | None
+    is_deep: bool
+    is_alpha_deep: bool
+
+
+def _colors(part: Part, space: Space) -> _Colors:
+    decoded = part()
+    image, alpha = decoded
+    is_deep = isinstance(image, Deep)
+    size = image.color.shape[:2] if isinstance(image, Deep) else (image.height, image.width)
+    return _Colors(*at_size(decoded, space, size), is_deep, is_deep or alpha is not None)
+
+
+def _kept(head: PictureFile, size: tuple[int, int], parts: Iterator[Part]) -> RowPicture:
+    """Decode the parts of a picture, from above, into temporary files: several at once."""
     pixels: Kept | None = None
     alpha: Kept | None = None
     least, start, bits = 1.0, 0, 8
-    for decoded in parts:
-        image = decoded[0]
-        height, width = image.color.shape[:2] if isinstance(image, Deep) else (image.height, image.width)
+    for color, own, is_deep, is_alpha_deep in side_by_side(partial(_colors, space=head.space), parts, _AT_ONCE):
+        height, width = color.shape[:2]
         if width != size[1] or start + height > size[0]:
             raise ValueError("its parts differ in size")
-        color, own = at_size(decoded, head.space, (height, width))
         if pixels is None:
-            is_deep = isinstance(image, Deep)
             bits = 16 if is_deep else 8
-            kind = np.float32 if is_deep or isinstance(head.space, RGBSpace) else np.uint8
-            pixels = Kept((*size, 3), kind)
-            alpha = (
-                None if own is None else Kept((*size, 1), np.float32 if is_deep or decoded[1] is not None else np.uint8)
-            )
+            pixels = Kept((*size, 3), np.float32 if is_deep or isinstance(head.space, RGBSpace) else np.uint8)
+            alpha = None if own is None else Kept((*size, 1), np.float32 if is_alpha_deep else np.uint8)
         pixels.write(start, _stored(color, pixels))
         if alpha is not None and own is not None:
             alpha.write(start, _stored(own[..., None], alpha))

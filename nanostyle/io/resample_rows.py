@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nanostyle.backend.rows import Computed, Rows, bands
+from nanostyle.backend.rows import Computed, Rows, each_band, usual_banding
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.resample import resampled
 
@@ -14,8 +14,12 @@ _BAND, _LOBES = 64, 3
 
 def limits_of(rows: Rows) -> Limits:
     """The least and the greatest value of each channel of a picture."""
-    parts = (rows.read(start, stop) for start, stop in bands(rows.shape[0], _BAND))
-    each = [(part.min(axis=(0, 1)), part.max(axis=(0, 1))) for part in parts]
+
+    def within(start: int, stop: int) -> Limits:
+        part = rows.read(start, stop)
+        return part.min(axis=(0, 1)), part.max(axis=(0, 1))
+
+    each = list(each_band(within, rows.shape[0], usual_banding(rows.shape[1])))
     return np.min([low for low, _ in each], axis=0), np.max([high for _, high in each], axis=0)
 
 

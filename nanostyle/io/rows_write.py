@@ -11,14 +11,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from nanostyle.backend.rows import Rows
+from nanostyle.backend.rows import USUAL, Banding, Rows, banding, each_band
 from nanostyle.io import png, tiff
 from nanostyle.io.atomic import writing
 from nanostyle.io.formats import HOLDS_DEEP, format_of
 from nanostyle.io.image_write import encode_bytes, options_for, other_chunks, samples_of, tags_of
 from nanostyle.io.metadata import Metadata
-
-_BAND = 64
 
 
 def save_rows(
@@ -45,35 +43,46 @@ def write_rows(
     bits: int = 8,
     metadata: Metadata | None = None,
     name: str = "the picture",
+    memory: int = USUAL,
 ) -> None:
-    """Write a picture in the format `kind` to an open file. Parameters and errors are those of `encode_image`."""
+    """Write a picture in the format `kind` to an open file, in bands that take `memory` bytes, about.
+
+    The other parameters and errors are those of `encode_image`.
+    """
     height, width, _ = pixels.shape
+    how = banding(width, memory)
     bits = 16 if bits > 8 and kind in HOLDS_DEEP else 8
     shape = height, width, 3 if alpha is None else 4
     options = options_for(kind, metadata, recipe, shape[:2])
     if kind == "PNG":
-        _write_png(file, _samples(pixels, alpha, bits, _BAND), shape, bits, other_chunks(options))
+        _write_png(file, _samples(pixels, alpha, bits, how), shape, bits, other_chunks(options))
     elif kind == "TIFF":
         rows = tiff.rows_of_strip(width, shape[2] * bits // 8)
-        strips = _samples(pixels, alpha, bits, rows)
-        tiff.write_strips(file, strips, shape, np.dtype(f"u{bits // 8}"), tags_of(options))
+        whole_strips = how._replace(rows=-(-how.rows // rows) * rows)
+        strips = _samples(pixels, alpha, bits, whole_strips)
+        tiff.write_strips(file, _cut(strips, rows), shape, np.dtype(f"u{bits // 8}"), tags_of(options))
     else:
         values = np.empty(shape, np.uint8)
         start = 0
-        for part in _samples(pixels, alpha, 8, _BAND):
+        for part in _samples(pixels, alpha, 8, how):
             values[start : start + len(part)] = part
             start += len(part)
         file.write(encode_bytes(kind, Image.fromarray(values), options, quality=quality, name=name))
 
 
-def _samples(pixels: Rows, alpha: Rows | None, bits: int, rows: int) -> Iterator[npt.NDArray[Any]]:
-    """The rows as whole steps, `rows` at a time. More are read at once: each reading costs something."""
-    height = pixels.shape[0]
-    step = -(-_BAND // rows) * rows
-    for start in range(0, height, step):
-        stop = min(start + step, height)
+def _samples(pixels: Rows, alpha: Rows | None, bits: int, how: Banding) -> Iterator[npt.NDArray[Any]]:
+    """The rows as whole steps, band by band; the next ones are computed while one is written."""
+
+    def compute(start: int, stop: int) -> npt.NDArray[Any]:
         own = None if alpha is None else alpha.read(start, stop)[..., 0]
-        values = samples_of(pixels.read(start, stop), own, bits)
+        return samples_of(pixels.read(start, stop), own, bits)
+
+    return each_band(compute, pixels.shape[0], how)
+
+
+def _cut(parts: Iterator[npt.NDArray[Any]], rows: int) -> Iterator[npt.NDArray[Any]]:
+    """The rows of `parts`, so many at a time."""
+    for values in parts:
         yield from (values[y : y + rows] for y in range(0, len(values), rows))
 
 

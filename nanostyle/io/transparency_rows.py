@@ -7,7 +7,6 @@ from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.resample_rows import resized
 from nanostyle.io.transparency import filled, halved
 
-_BAND = 64
 # A picture of fewer pixels is filled in memory.
 _SMALL = 1 << 20
 
@@ -16,7 +15,7 @@ def fill_hidden_rows(pixels: Rows, alpha: Rows) -> Rows:
     """`pixels` where `alpha` is above 0; elsewhere the visible colors around, smoothly continued."""
     H, W, _ = pixels.shape
     joined = Computed((H, W, 4), lambda start, stop: _visible(pixels.read(start, stop), alpha.read(start, stop)))
-    return kept(_filled(joined), _BAND)
+    return kept(_filled(joined))
 
 
 def _visible(pixels: Pixels, alpha: Pixels) -> Pixels:
@@ -36,6 +35,6 @@ def _filled(joined: Rows) -> Rows:
         means = halved(values[..., :3] * values[..., 3:]) / np.maximum(total, np.float32(1e-12))
         return np.concatenate([means, np.minimum(total, 1)], axis=-1)
 
-    coarse = _filled(kept(Computed((-(-H // 2), -(-W // 2), 4), half), _BAND))
+    coarse = _filled(kept(Computed((-(-H // 2), -(-W // 2), 4), half)))
     around = cropped(resized(coarse, (2 * coarse.shape[0], 2 * coarse.shape[1])), 0, 0, H, W)
     return combined(lambda near, own: np.where(own[..., 3:] > 0, own[..., :3], near), around, joined)

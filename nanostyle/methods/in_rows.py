@@ -22,6 +22,7 @@ from nanostyle.io.sources import Source, read_source
 from nanostyle.methods.masks import Mask, composed, shares_of
 from nanostyle.methods.one_pass import Blend
 from nanostyle.methods.palette_rows import nearer_rows, palette_of_rows
+from nanostyle.methods.request import PROGRAM
 from nanostyle.methods.strokes import AGAIN, sides
 from nanostyle.models.base import TrainedModel
 from nanostyle.models.palette import Palette, between
@@ -29,7 +30,6 @@ from nanostyle.models.palette import Palette, between
 RowsPaint = Callable[[Rows, Sequence[Mask]], Rows]
 """From a photo and a mask for each style (or none) to a picture of the same size."""
 
-_BAND = 64
 _ON_DISK = 260  # bytes of temporary files for each pixel: measured at 1,024 pixels, default strokes
 
 
@@ -46,15 +46,19 @@ def read_photo(
             found = load_rows(photo, size=size)
             return replace(found, notes=(*found.notes, forecast(found, memory)))
     picture = read_source(photo, size=size)
-    return rows_of(picture) if in_rows(picture.pixels.shape) else picture
+    if not in_rows(picture.pixels.shape):
+        return picture
+    found = rows_of(picture)
+    return replace(found, notes=(*found.notes, forecast(found, memory)))
 
 
 def forecast(photo: RowPicture, memory: int) -> str:
     """What work in rows takes, in words."""
     height, width, _ = photo.pixels.shape
+    space, files = _told(memory + PROGRAM), _told(height * width * _ON_DISK)
     text = (
-        f"{width} x {height} pixels are worked on in bands of rows, within {_told(memory)} of memory and about"
-        f" {_told(height * width * _ON_DISK)} of temporary files beside the result"
+        f"{width} x {height} pixels are worked on in bands of rows, within {space} of memory and about {files} of"
+        " temporary files beside the result"
     )
     if photo.in_one_piece:
         text += "; the file was decoded in one piece: only upright TIFFs and PNGs that are not interlaced are in rows"
@@ -62,7 +66,7 @@ def forecast(photo: RowPicture, memory: int) -> str:
 
 
 def _told(count: float) -> str:
-    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{count / 1e6:.2g} MB"
+    return f"{count / 1e9:.2g} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def rows_painter(
@@ -112,21 +116,21 @@ def paint_rows(
     if strength == 0:
         return render(photo, strength)
     limits = limits_of(photo)
-    small: Rows = photo if first == max(size) else kept(resized(photo, fitted(size, first), limits), _BAND)
+    small: Rows = photo if first == max(size) else kept(resized(photo, fitted(size, first), limits))
     painted = render(small, strength)
     if palette:
         target = palette if strength == 1 else between(palette_of_rows(small), palette, strength)
-        painted = nearer_rows(kept(painted, _BAND), target)
+        painted = nearer_rows(kept(painted), target)
     if first == max(size):
         return painted
     if first > max(size):
-        return resized(kept(painted, _BAND), size)
+        return resized(kept(painted), size)
     for side in larger_sides:
         at = fitted(size, side)
-        larger = photo if at == size else kept(resized(photo, at, limits), _BAND)
-        painted = kept(painted, _BAND)
+        larger = photo if at == size else kept(resized(photo, at, limits))
+        painted = kept(painted)
         again = combined(_refined, resized(painted, at), larger, resized(small, at))
-        small, painted = larger, render(kept(again, _BAND), AGAIN * strength)
+        small, painted = larger, render(kept(again), AGAIN * strength)
     return painted
 
 

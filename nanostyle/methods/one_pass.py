@@ -17,6 +17,8 @@ from nanostyle.models.base import TrainedModel
 from nanostyle.models.shift import STILL, Shift
 from nanostyle.nn.losses import normalized
 
+_RESULT = 16  # bytes per pixel of a result that is mixed with others, and of its mask
+
 
 class Paint(Protocol):
     """From a photo `(H, W, 3)` and a mask for each style (or none) to a picture of the same size."""
@@ -52,6 +54,15 @@ def blends(
         if sum(part) > 0:
             found.append(Blend(model, model.blend([styles[i] for i in own], part), sum(part)))
     return found
+
+
+def memory_for(
+    models: Sequence[TrainedModel[Any]], size: tuple[int, int], *, strokes: int | None = None, results: int = 1
+) -> float:
+    """The bytes that a photo of `size` (height, width) takes in one piece; so many `results` are mixed."""
+    larger = max(1.0, (strokes or 0) / max(size)) ** 2
+    one = max(model.memory_for(size) for model in models)
+    return larger * one + (results - 1) * _RESULT * size[0] * size[1]
 
 
 def painter(

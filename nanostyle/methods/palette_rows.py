@@ -2,22 +2,24 @@
 
 import numpy as np
 
-from nanostyle.backend.rows import ArrayRows, Rows, bands, combined
+from nanostyle.backend.rows import ArrayRows, Rows, combined, each_band, usual_banding
 from nanostyle.io.resample_rows import resized
-from nanostyle.models.palette import Palette, areas_of, steps_to
-
-_BAND = 64
+from nanostyle.models.palette import Matrix, Palette, areas_of, steps_to
 
 
 def palette_of_rows(rows: Rows) -> Palette:
     """Mean and covariance of the colors of a picture."""
     H, W, C = rows.shape
     total, products = np.zeros(C), np.zeros((C, C))
-    for start, stop in bands(H, _BAND):
+
+    def sums(start: int, stop: int) -> tuple[Matrix, Matrix]:
         # Half a step of gray is taken off: products of smaller numbers lose fewer digits.
         colors = rows.read(start, stop).reshape(-1, C).astype(np.float64) - 0.5
-        total += colors.sum(axis=0)
-        products += colors.T @ colors
+        return colors.sum(axis=0), colors.T @ colors
+
+    for of_colors, of_products in each_band(sums, H, usual_banding(W)):
+        total += of_colors
+        products += of_products
     mean = total / (H * W)
     return Palette(mean + 0.5, products / (H * W) - np.outer(mean, mean))
 

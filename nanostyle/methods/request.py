@@ -23,6 +23,12 @@ OF_GATYS = frozenset(
 OF_TRAINED = frozenset({"strength", "strokes", "model"})
 
 
+PROGRAM = 180_000_000
+"""The bytes that the program itself takes, with its libraries, a model and the buffers of its threads: measured."""
+
+_LEAST_MEMORY = 1_000_000
+
+
 @dataclass(frozen=True)
 class StylizeOptions:
     """How a photo is stylized. Values are checked on creation; what does not fit the method is refused by its name.
@@ -60,8 +66,9 @@ class StylizeOptions:
     preview : bool
         Whether to make a preview: the result at a long side of 512 pixels, in its strokes and colors, in less time.
     max_memory : str or None
-        What one pass, or photos at once, may take of the main memory, as `2GB`; a larger picture is worked on in bands
-        of rows. None: three quarters of what is free.
+        What the process may take of the main memory, as `2GB`: the program itself, which counts as 180 MB, and one
+        pass, or the photos worked on at once. A larger picture is worked on in bands of rows. None: three quarters of
+        what is free.
     chosen : frozenset of str or None
         The names of the options that were chosen, by which `auto` and the refusals go. None: those that differ from
         their defaults.
@@ -145,8 +152,9 @@ class StylizeOptions:
         default=None,
         metadata={
             "metavar": "SIZE",
-            "help": "Main memory for one pass, or for the photos worked on at once, as 2GB; larger pictures are worked"
-            " on in bands of rows. Default: three quarters of what is free.",
+            "help": "Main memory that the program may take, as 2GB: about 180MB for itself, the rest for the photo, or"
+            " the photos worked on at once; larger pictures are worked on in bands of rows. Default: three quarters of"
+            " what is free.",
         },
     )
     chosen: frozenset[str] | None = field(default=None, repr=False, compare=False)
@@ -192,9 +200,9 @@ class StylizeOptions:
 
     @property
     def memory(self) -> int | None:
-        """The bytes that one pass may take; None where the system does not tell what is free."""
+        """The bytes that work may take beside the program itself; None where the system does not tell what is free."""
         if self.max_memory is not None:
-            return bytes_of(self.max_memory)
+            return max(bytes_of(self.max_memory) - PROGRAM, _LEAST_MEMORY)
         free = free_memory()
         return None if free is None else free * 3 // 4
 

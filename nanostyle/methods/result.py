@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
-from nanostyle.backend.rows import Rows
+from nanostyle.backend.rows import USUAL, Rows
 from nanostyle.backend.types import Pixels
 from nanostyle.io.image_write import check_writable, encode_image, save_image, to_image
 from nanostyle.io.metadata import Metadata
@@ -119,17 +119,26 @@ class LargeResult(Result):
         The picture, and its transparency if it has any.
     recipe, bits, metadata
         As of `Result`.
+    memory
+        The bytes that the last pass, while it is saved, may take, about.
     """
 
     def __init__(
-        self, rows: Rows, alpha_rows: Rows | None, recipe: dict[str, Any], bits: int, metadata: Metadata
+        self,
+        rows: Rows,
+        alpha_rows: Rows | None,
+        recipe: dict[str, Any],
+        bits: int,
+        metadata: Metadata,
+        memory: int = USUAL,
     ) -> None:
         for name, value in {"recipe": recipe, "bits": bits, "metadata": metadata}.items():
             object.__setattr__(self, name, value)
-        self.__dict__ |= {"rows": rows, "alpha_rows": alpha_rows}
+        self.__dict__ |= {"rows": rows, "alpha_rows": alpha_rows, "memory": memory}
 
     rows: Rows
     alpha_rows: Rows | None
+    memory: int
 
     @cached_property
     def pixels(self) -> Pixels:
@@ -147,12 +156,13 @@ class LargeResult(Result):
         return self.rows.shape[0], self.rows.shape[1]
 
     def _write(self, path: Path, **how: Any) -> None:
-        save_rows(path, self.rows, alpha=self.alpha_rows, bits=self.bits, **how)
+        save_rows(path, self.rows, alpha=self.alpha_rows, bits=self.bits, memory=self.memory, **how)
 
     def write_png(self, file: BinaryIO, *, strip: bool = False) -> None:
         """Write the picture as PNG to an open file."""
         kept = None if strip else self.metadata
-        write_rows(file, "PNG", self.rows, alpha=self.alpha_rows, recipe=self.recipe, bits=self.bits, metadata=kept)
+        about: dict[str, Any] = {"recipe": self.recipe, "bits": self.bits, "metadata": kept, "memory": self.memory}
+        write_rows(file, "PNG", self.rows, alpha=self.alpha_rows, **about)
 
 
 @dataclass(frozen=True, eq=False)

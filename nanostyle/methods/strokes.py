@@ -99,9 +99,11 @@ def paint(
         return resize(painted, size)
     for side in larger_sides:
         at = fitted(size, side)
-        larger = resize(photo, at)
-        again = np.clip(resize(painted, at) + larger - resize(small, at), 0, 1)
-        small, painted = larger, render(again, AGAIN * strength)
+        larger = photo if at == size else resize(photo, at)
+        again = resize(painted, at)
+        again += larger
+        again -= resize(small, at)
+        small, painted = larger, render(np.clip(again, 0, 1, out=again), AGAIN * strength)
     return painted
 
 

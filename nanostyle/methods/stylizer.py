@@ -22,9 +22,9 @@ from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.in_rows import read_photo, rows_painter
 from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
-from nanostyle.methods.one_pass import Paint, blends, painter
+from nanostyle.methods.one_pass import Paint, blends, memory_for, painter
 from nanostyle.methods.preview import preview_of
-from nanostyle.methods.request import StylizeOptions
+from nanostyle.methods.request import PROGRAM, StylizeOptions
 from nanostyle.methods.result import LargeResult, Progress, Result
 from nanostyle.methods.wanted import Wanted, check_request, kind_of, recorded
 from nanostyle.models.base import TrainedModel
@@ -137,7 +137,9 @@ class Stylizer:
         """Whether a photo of `size` (height, width) is worked on in bands of rows."""
         if not self._models or self.device.is_gpu:
             return False
-        return size[0] * size[1] > MAX_PIXELS or not all(model.fits(size, self._limit) for model in self._models)
+        if size[0] * size[1] > MAX_PIXELS:
+            return True
+        return self._limit is not None and self._needed((size[0], size[1])) > self._limit
 
     def steps(self, photo: Source | Picture | RowPicture, *, name: str = "") -> Generator[Progress, None, None]:
         """Stylize a photo; yields a `Progress` after each step, the last one with the result. Closing it cancels.
@@ -190,19 +192,19 @@ class Stylizer:
         """The bytes that a photo of `size` (height, width) takes; None where several at once are no quicker."""
         if self.model is None or self.device.is_gpu:
             return None
-        return self.model.memory_for(size) * max(1.0, (self.options.strokes or 0) / max(size)) ** 2
+        return self._needed(size)
 
     def _large(self, picture: RowPicture, name: str, masks: Sequence[Mask]) -> Progress:
         """A photo of which rows are read, painted but for the last pass, which is computed when it is saved."""
-        with keeping(int(MAPS_PART * self._memory)):
+        memory = int(MAPS_PART * self._memory)
+        with keeping(memory):
             rows = self._paint_rows(picture.pixels, masks)
         if self.options.colors == "content":
             rows = combined(keep_colors, rows, picture.pixels)
         # Bands change the rounding, so a result is repeated with the same ones.
-        recipe = self._recipe_for(picture, name, {"max_memory": self._memory})
-        return Progress(
-            1, 1, None, {}, lambda: LargeResult(rows, picture.alpha, recipe, picture.bits, picture.metadata)
-        )
+        recipe = self._recipe_for(picture, name, {"max_memory": self._memory + PROGRAM})
+        about = picture.alpha, recipe, picture.bits, picture.metadata
+        return Progress(1, 1, None, {}, lambda: LargeResult(rows, *about, memory))
 
     def _recipe_for(self, picture: Picture | RowPicture, name: str, facts: dict[str, Any]) -> dict[str, Any]:
         about = {"photo_sha256": picture.sha256, "size": self.options.size, "preview": self.options.preview}
@@ -246,6 +248,8 @@ class Stylizer:
         mixed = blends(models, styles, options.weights)
         if len(each) == 1:
             self.model, self.style = mixed[0].model, mixed[0].style
+        results = len(styles) if self._regions else len(mixed)
+        self._needed = partial(memory_for, each, strokes=options.strokes, results=results)
         how: dict[str, Any] = {"strength": options.strength, "strokes": options.strokes}
         how["by_mask"] = bool(self._regions)
         paint = painter(models, styles, mixed, **how, memory=self._limit)

@@ -17,11 +17,16 @@ from nanostyle.io.atomic import sha256
 from nanostyle.models.grain import grainy_rows, with_grain
 from nanostyle.models.palette import Palette
 from nanostyle.models.shift import STILL, Shift
-from nanostyle.nets.banded import BAND_PART
 from nanostyle.nn.losses import normalized
 
 IDENTITY = "photo"
 """The name of the style that gives the photo back."""
+
+_AROUND = 88
+"""Bytes per pixel of the pictures around a pass: the photo's levels, what strength and palette need (measured)."""
+
+_KEPT_FREE = 9 / 8
+"""How much more memory is held than is in use: see `backend/arena.py`."""
 
 S = TypeVar("S")
 """A style as one kind of network understands it."""
@@ -232,7 +237,7 @@ class TrainedModel(ABC, Generic[S]):
         def render(photo: Rows) -> Rows:
             size = photo.shape[:2]
             # The buffers of work in one piece stay: what is larger is done in bands, which leave room for what is kept.
-            if self.fits(size, int(BAND_PART * memory)):
+            if self.fits(size, int(MAPS_PART * memory)):
                 whole = self.renderer(wanted, strength=strength)
                 return ArrayRows(whole(photo.read(0, size[0])))
             seen = grainy_rows(photo) if self.grain else photo
@@ -256,8 +261,8 @@ class TrainedModel(ABC, Generic[S]):
         return combined(lambda y, x, b: _with_lost(y, x - b, strength), made, photo, back)
 
     def memory_for(self, size: tuple[int, int]) -> float:
-        """The bytes that a pass takes for a photo of `size` (height, width), about, in one piece."""
-        return size[0] * size[1] * self._bytes_per_pixel()
+        """The bytes that a photo of `size` (height, width) takes on a CPU in one piece, at most: strokes and all."""
+        return size[0] * size[1] * _KEPT_FREE * (self._bytes_per_pixel() + _AROUND)
 
     def fits(self, size: tuple[int, ...], memory: int | None) -> bool:
         """Whether a picture of `size` (height, width) is worked on in one piece, with `memory` bytes for a pass."""

@@ -7,6 +7,7 @@ gives the network something to paint with. A photo has grain of its own and is h
 
 from collections.abc import Sequence
 from functools import lru_cache
+from threading import Lock
 
 import numpy as np
 
@@ -44,19 +45,20 @@ def with_grain(pixels: Pixels, shift: tuple[int, int] = (0, 0)) -> Pixels:
 def grainy_rows(photo: Rows) -> Rows:
     """`with_grain` for rows: the same grain, drawn again for every range of rows that is read."""
     height, width, _ = photo.shape
-    rng = np.random.default_rng(0)
+    rng, lock = np.random.default_rng(0), Lock()  # several bands are read at once
     states = [rng.bit_generator.state]  # before each block of rows
 
     def draw(start: int, stop: int) -> Pixels:
         first, last = start // _BLOCK, -(-stop // _BLOCK)
         drawn = []
-        for i in range(min(first, len(states) - 1), last):
-            rng.bit_generator.state = states[i]
-            block = rng.standard_normal((min(_BLOCK, height - i * _BLOCK), width, 1), np.float32)
-            if i + 1 == len(states):
-                states.append(rng.bit_generator.state)
-            if i >= first:
-                drawn.append(block)
+        with lock:
+            for i in range(min(first, len(states) - 1), last):
+                rng.bit_generator.state = states[i]
+                block = rng.standard_normal((min(_BLOCK, height - i * _BLOCK), width, 1), np.float32)
+                if i + 1 == len(states):
+                    states.append(rng.bit_generator.state)
+                if i >= first:
+                    drawn.append(block)
         grain: Pixels = np.concatenate(drawn)[start - first * _BLOCK : stop - first * _BLOCK]
         grainy: Pixels = photo.read(start, stop) + grain * np.float32(DEVIATION)
         return grainy

@@ -26,6 +26,8 @@ _AREA = 4
 # Added to the variances, in steps of 8 bits: what varies less than by rounding does not vary.
 _ROUNDING = (1 / 255) ** 2
 
+_BLOCK = 1 << 16  # pixels
+
 Matrix = npt.NDArray[np.float64]
 
 
@@ -38,13 +40,18 @@ class Palette(NamedTuple):
 
 def palette_of(pixels: Pixels, weight: npt.NDArray[np.float32] | None = None) -> Palette:
     """Mean `(3,)` and covariance `(3, 3)` of the colors of `pixels (H, W, 3)`, each pixel counted by its weight."""
-    colors = pixels.reshape(-1, 3).astype(np.float64)
-    parts = (
-        np.full(len(colors), 1 / len(colors)) if weight is None else weight.reshape(-1) / weight.sum(dtype=np.float64)
-    )
-    mean = parts @ colors
-    centered = colors - mean
-    return Palette(mean, (centered * parts[:, None]).T @ centered)
+    flat = pixels.reshape(-1, 3)
+    total = len(flat) if weight is None else weight.sum(dtype=np.float64)
+    weights = None if weight is None else weight.reshape(-1)
+    mean, covariance = np.zeros(3), np.zeros((3, 3))
+    for start in range(0, len(flat), _BLOCK):  # all at once they would take ten times the picture's memory
+        block = slice(start, start + _BLOCK)
+        # Half a step of gray is taken off: products of smaller numbers lose fewer digits.
+        colors = flat[block].astype(np.float64) - 0.5
+        counted = colors if weights is None else colors * weights[block, None]
+        mean += counted.sum(axis=0) / total
+        covariance += counted.T @ colors / total
+    return Palette(mean + 0.5, covariance - np.outer(mean, mean))
 
 
 def mixed(each: Sequence[Palette], shares: Sequence[float]) -> Palette:

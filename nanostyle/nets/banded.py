@@ -6,19 +6,22 @@ and large to keep, the first layers and the last but one, is computed anew at ev
 file.
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.ops.norm import EPS, normalize_forward, scale_and_shift, statistics_of
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend import halfway
-from nanostyle.backend.rows import Computed, Kept, Rows, bands, cropped
+from nanostyle.backend.rows import MAPS_PART, Banding, Computed, Kept, Rows, banding, cropped, each_band
 from nanostyle.backend.types import Array
 from nanostyle.nets.contrast import Contrast, logit
-from nanostyle.nets.cost import transformer_pass
+from nanostyle.nets.cost import layer_in_bands
 from nanostyle.nets.transformer import ACTIVATIONS, Layer, TransformerNet
 from nanostyle.nn.norms import BatchNorm, InstanceNorm
 from nanostyle.nn.norms import Rows as StyleRows
@@ -27,10 +30,7 @@ from nanostyle.nn.norms import Rows as StyleRows
 # that writing and reading a number takes. A map of more bytes than `_LARGE` does not stay in the system's cache.
 _WORTH_KEEPING, _WORTH_A_DISK, _LARGE = 250, 500, 6 << 30
 
-BAND_PART = 0.3
-"""The part of the memory that a band's work may take; what is kept may take as much again."""
-
-_LEAST_ROWS = 32
+_LEAST_ROWS, _MOST_ROWS = 32, 1 << 20
 
 Style = Mapping[str, StyleRows]
 
@@ -71,50 +71,54 @@ class BandedTransformer:
         """The output in each of `styles`; what does not depend on the style is computed once."""
         H, W, _ = photo.shape
         x = _whole_quarters(photo)
-        band = self.band(x.shape[1])
-        outputs = self._walk(self.net.layers, x, x, styles, 0.0, band)
+        outputs = self._walk(self.net.layers, x, x, styles, 0.0, 0.0)
         return [cropped(y, 0, 0, H, W) for y in outputs]
 
     def contrast(self, photo: Rows) -> Contrast:
         """The `contrast` of a photo, for `TransformerNet.blend`."""
         statistics = _Statistics()
-        for start, stop in bands(photo.shape[0], self.band(photo.shape[1])):
-            statistics.add(logit(photo.read(start, stop)))
+        H, W, _ = photo.shape
+        for part in each_band(lambda *band: _Counted.of(logit(photo.read(*band))), H, banding(W, self.memory)):
+            statistics.add(part)
         mean, variance = statistics.joined()
         return np.sqrt(variance), mean
 
-    def band(self, width: int) -> int:
-        """The rows of a picture of that width whose work takes the memory that there is."""
-        rows = int(BAND_PART * self.memory / (width * transformer_pass(self.net)))
-        return max(_LEAST_ROWS, rows // 4 * 4)
+    def _bands(self, layer: Layer, width: int, each: float) -> Banding:
+        """The bands of a layer's map of that width, where a pixel of the picture takes `each` so many bytes."""
+        scale, memory = layer.scale_out, MAPS_PART * self.memory
+        how = banding(width, memory, each=each * scale**2, least=max(8, _LEAST_ROWS // scale), most=_MOST_ROWS)
+        # With the two rows around them that a convolution of 3 x 3 takes, these are whole tiles of Winograd's.
+        return how._replace(rows=how.rows + 2)
 
     def _walk(
-        self, layers: Sequence[Layer], x: Rows, residual: Rows, styles: Sequence[Style], work: float, band: int
+        self, layers: Sequence[Layer], x: Rows, residual: Rows, styles: Sequence[Style], work: float, each: float
     ) -> list[Rows]:
         """The output of `layers` for `x` in each style.
 
         `residual` is what the residual block begun before keeps; `work` are the multiplications for a pixel since the
-        last map that was kept.
+        last map that was kept, and `each` the bytes that they take.
         """
         for i, layer in enumerate(layers):
+            each = max(each, layer_in_bands(layer))
+            band = self._bands(layer, x.shape[1] * layer.scale // layer.scale_out, each)
             if layer.block == "first":
                 residual = x
             added = residual if layer.block == "last" else None
             self._untold += layer.macs * len(styles)
             raw, statistics = self._measured(x, layer, work + layer.macs, band)
-            work = 0.0 if isinstance(raw, Kept) else work + layer.macs
+            work, each = (0.0, 0.0) if isinstance(raw, Kept) else (work + layer.macs, each)
             branches = [_finished(raw, layer, _scale(layer, style, statistics), added) for style in styles]
             x = branches[0]
             if len(styles) > 1 and layer.name in dict(self.net.styled_layers):
                 rest = layers[i + 1 :]
                 parted = zip(branches, styles, strict=True)
-                return [self._walk(rest, y, residual, [style], work, band)[0] for y, style in parted]
+                return [self._walk(rest, y, residual, [style], work, each)[0] for y, style in parted]
             if added is not None and isinstance(raw, Kept):
                 # It is read twice, and else would read all blocks before it each time.
-                x = _in_place(raw, x, max(8, band // layer.scale_out))
+                x = _in_place(raw, x, band)
         return [x] * len(styles)
 
-    def _measured(self, x: Rows, layer: Layer, work: float, band: int) -> tuple[Rows, "_Statistics | None"]:
+    def _measured(self, x: Rows, layer: Layer, work: float, band: Banding) -> tuple[Rows, "_Statistics | None"]:
         """The convolution of a layer, kept where that is worth it, and its statistics where its norm needs them."""
         raw: Rows = _convolved(x, layer)
         scale = layer.scale_out
@@ -122,17 +126,34 @@ class BandedTransformer:
         result = Kept(raw.shape) if work > limit * raw.shape[2] / scale**2 else None
         norm = layer.convolution.norm
         statistics = _Statistics() if norm is not None and norm.takes_statistics else None
+
+        def gone_over(start: int, stop: int) -> tuple[int, _Counted | None]:
+            part = raw.read(start, stop)
+            if result is not None:
+                result.write(start, part)
+            return stop - start, None if statistics is None else _Counted.of(part)
+
         if result is not None or statistics is not None:
-            for start, stop in bands(raw.shape[0], max(8, band // scale)):
-                part = raw.read(start, stop)
-                if result is not None:
-                    result.write(start, part)
-                if statistics is not None:
-                    statistics.add(part)
-                pixels = (stop - start) * raw.shape[1] * scale**2
-                halfway.tell(pixels * self._untold / self.net.macs)
+            for count, counted in each_band(gone_over, raw.shape[0], band):
+                if statistics is not None and counted is not None:
+                    statistics.add(counted)
+                halfway.tell(count * raw.shape[1] * scale**2 * self._untold / self.net.macs)
             self._untold = 0.0
         return raw if result is None else result, statistics
+
+
+class _Counted(NamedTuple):
+    """The statistics of some rows: how many pixels, mean and variance of every channel."""
+
+    pixels: int
+    mean: npt.NDArray[np.float64]
+    variance: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Array) -> "_Counted":
+        """Those of `rows (h, W, C)`."""
+        mean, variance = (m[0].astype(np.float64) for m in statistics_of(rows[None]))
+        return cls(rows.shape[0] * rows.shape[1], mean, variance)
 
 
 class _Statistics:
@@ -141,10 +162,9 @@ class _Statistics:
     def __init__(self) -> None:
         self.count, self.mean, self.squares = 0, np.zeros(1), np.zeros(1)
 
-    def add(self, rows: Array) -> None:
-        """Count these rows `(h, W, C)` in."""
-        n = rows.shape[0] * rows.shape[1]
-        mean, variance = (m[0].astype(np.float64) for m in statistics_of(rows[None]))
+    def add(self, counted: _Counted) -> None:
+        """Count further rows in."""
+        n, mean, variance = counted
         total = self.count + n
         apart = mean - self.mean
         self.squares = self.squares + variance * n + apart**2 * (self.count * n / total)
@@ -195,10 +215,9 @@ def _finished(raw: Rows, layer: Layer, scale: tuple[Array, Array] | None, residu
     return Computed(raw.shape, compute)
 
 
-def _in_place(raw: Kept, rows: Rows, band: int) -> Kept:
+def _in_place(raw: Kept, rows: Rows, band: Banding) -> Kept:
     """`rows`, which are computed from `raw` row by row, in the place of `raw`."""
-    for start, stop in bands(raw.shape[0], band):
-        raw.write(start, rows.read(start, stop))
+    deque(each_band(lambda start, stop: raw.write(start, rows.read(start, stop)), raw.shape[0], band), maxlen=0)
     return raw
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from nanostyle.backend.device import module_of
+from nanostyle.backend.memory import empty
 from nanostyle.backend.types import Array
 from nanostyle.nn.norms import Rows
 
@@ -19,12 +20,18 @@ def with_contrast(rows: Rows, share: Any, photos: Array | Contrast) -> Rows:
 def contrast(photos: Array) -> Contrast:
     """Deviation and mean of `logit(photos)`, for `photos (N, H, W, 3)`."""
     values = logit(photos)
-    return values.std(axis=(1, 2)), values.mean(axis=(1, 2))
+    mean = values.mean(axis=(1, 2))
+    values -= mean[:, None, None]
+    values *= values
+    return module_of(photos).sqrt(values.mean(axis=(1, 2))), mean
 
 
 def logit(photos: Array) -> Array:
     """What the sigmoid turns into `photos`; cut off where black and white would lie at infinity."""
     xp = module_of(photos)
-    values = xp.clip(photos, 0.02, 0.98)
-    result: Array = xp.log(values / (1 - values))
-    return result
+    # In memory that was used before: a network has just run, or is about to.
+    values, rest = (empty(photos.shape, photos.dtype, like=photos) for _ in range(2))
+    xp.clip(photos, 0.02, 0.98, out=values)
+    xp.subtract(1, values, out=rest)
+    values /= rest
+    return xp.log(values, out=values)  # type: ignore[no-any-return]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from math import prod
 
 from nanostyle.backend.device import precision
-from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nets.transformer import Layer, TransformerNet
 from nanostyle.nets.vgg import LossNetwork
 
 # Pictures themselves, in float32: the photo, the result, and what is between them.
@@ -36,14 +36,21 @@ def transformer_pass(net: TransformerNet) -> float:
     >>> transformer_pass(TransformerNet(transformer_config("johnson"), np.random.default_rng(0)))
     360.0
     """
-    most = 0.0
-    for layer in net.layers:
-        C, M = layer.convolution.channels
-        before, after = C / layer.scale**2, M / layer.scale_out**2
-        most = max(most, before * (2 if layer.block == "last" else 1) + 2 * after)
-        if min(C, M) == 3:
-            most = max(most, max(before, after) + _UNFOLDED)
-    return _PICTURES + _bytes_of_a_number() * most
+    return _PICTURES + _bytes_of_a_number() * max(_numbers(layer) for layer in net.layers)
+
+
+def _numbers(layer: Layer) -> float:
+    """How many numbers there are for each pixel of the picture while a layer works."""
+    C, M = layer.convolution.channels
+    before, after = C / layer.scale**2, M / layer.scale_out**2
+    usual = before * (2 if layer.block == "last" else 1) + 2 * after
+    return max(usual, max(before, after) + _UNFOLDED) if min(C, M) == 3 else usual
+
+
+def layer_in_bands(layer: Layer) -> float:
+    """Bytes per pixel of the work of a layer on rows: what is read is there too, before it is normalized."""
+    own = _PICTURES if layer.scale == 1 else 0
+    return own + 4 * (_numbers(layer) + layer.convolution.channels[0] / layer.scale**2)
 
 
 def loss_gradient(network: LossNetwork, layers: Iterable[str]) -> float:

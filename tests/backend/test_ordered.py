@@ -4,10 +4,11 @@ import itertools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 
 import pytest
 
-from nanostyle.backend.ordered import Stopped, in_order
+from nanostyle.backend.ordered import Stopped, in_order, side_by_side
 from nanostyle.backend.threads import parallel, set_threads, thread_count
 
 
@@ -181,3 +182,41 @@ def test_of_others_no_more_is_begun_than_may_wait():
         next(futures)
         assert len(begun) <= 2 * thread_count() + 1 + Elsewhere.most + 1
         futures.close()
+
+
+def test_side_by_side_the_next_begins_before_the_first_has_ended_and_no_more_than_asked_for():
+    begun, second = [], threading.Event()
+
+    def work(item):
+        begun.append(item)
+        if item == 1:
+            second.set()
+        if item == 0:
+            assert second.wait(60)
+            assert len(begun) == 2
+        return item * 10
+
+    assert list(side_by_side(work, range(6), 2)) == [0, 10, 20, 30, 40, 50]
+    assert no_thread_left()
+
+
+def test_side_by_side_sees_the_context_of_the_caller_and_is_alone_within_works_at_once():
+    value = ContextVar("value", default=0)
+    value.set(7)
+    assert list(side_by_side(lambda item: value.get() + item, range(3), 3)) == [7, 8, 9]
+    threads = parallel(lambda item: set(side_by_side(lambda _: threading.get_ident(), range(5), 3)), range(3))
+    assert all(len(found) == 1 for found in threads)
+
+
+def test_an_error_side_by_side_is_raised_when_the_others_have_stopped():
+    ended = []
+
+    def work(item):
+        if item == 1:
+            raise OSError("the disk is full")
+        ended.append(item)
+
+    with pytest.raises(OSError, match="the disk is full"):
+        list(side_by_side(work, range(50), 3))
+    assert no_thread_left()
+    assert len(ended) < 50

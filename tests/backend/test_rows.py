@@ -14,7 +14,7 @@ from nanostyle.backend.rows import ArrayRows, Kept, bands, combined, keeping, ke
 def test_kept_rows_come_back(memory, tmp_path):
     values = np.random.default_rng(0).random((11, 5, 3), np.float32)
     with keeping_in(tmp_path), keeping(memory):
-        found = kept(ArrayRows(values), 4)
+        found = kept(ArrayRows(values))
         np.testing.assert_array_equal(found.read(0, 11), values)
         np.testing.assert_array_equal(found.read(3, 9), values[3:9])
 

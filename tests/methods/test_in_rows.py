@@ -1,21 +1,24 @@
 """A photo of which rows are read is painted as one in memory is: in every method, and with everything that mixes."""
 
 import io
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import nanostyle
+from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.io.image_read import load_image
 from nanostyle.io.picture_rows import RowPicture
 from nanostyle.methods import strokes
 from nanostyle.methods.result import LargeResult
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.nets import banded
-from tests.support.command import failed, run
+from tests.support.command import environment, failed, run
 from tests.support.paths import ROOT
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -69,6 +72,35 @@ def test_a_picture_in_memory_may_be_one_in_rows_too():
     np.testing.assert_allclose(rows.pixels, whole, atol=1 / 255)
 
 
+def test_any_number_of_threads_gives_the_same_bytes(photo, tmp_path):
+    before = thread_count()
+    found = []
+    try:
+        for count in (1, 3):
+            set_threads(count)
+            result = Stylizer("scream_munch", max_memory="1MB", strength=0.6).stylize(photo)
+            found.append(result.save(tmp_path / f"{count}.png").read_bytes())
+    finally:
+        set_threads(before)
+    assert found[0] == found[1]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell the peak of a process")
+def test_the_process_stays_within_the_memory_that_it_may_take(tmp_path):
+    """In one piece this photo takes more: whether it fits is decided by all that it takes, with the program itself."""
+    Image.open(PICTURES / "photo.jpg").resize((740, 500)).save(tmp_path / "a.png")
+    words = ["stylize", "a.png", "--style-image", str(PAINTINGS[0]), "--strokes", "370", "--quiet", "-o", "b.png"]
+    peaks = {}
+    for limit in ("220MB", "1GB"):
+        own = [*words, "--max-memory", limit, "--overwrite"]
+        script = f"from nanostyle.cli import main\ntry: main({own})\nfinally: print(open('/proc/self/status').read())"
+        env = environment(NANOSTYLE_THREADS="2")
+        made = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert made.returncode == 0, made.stderr
+        peaks[limit] = 1024 * int(re.search(r"VmHWM:\s+(\d+)", made.stdout)[1])
+    assert peaks["220MB"] < 220_000_000 < peaks["1GB"]
+
+
 def test_a_preview_of_a_large_photo(photo):
     stylizer = Stylizer("scream_munch", max_memory="1MB", preview=True)
     assert isinstance(stylizer.read(photo), RowPicture)
@@ -83,7 +115,7 @@ def test_the_command_says_so_keeps_what_a_result_keeps_and_leaves_no_file(photo,
     image.save(photo, exif=exif)
     made = run("stylize", photo, "--style", "scream_munch", "--max-memory", "1MB", "-o", "a.tif", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    assert "132 x 88 pixels are worked on in bands of rows, within 1 MB of memory" in made.stderr
+    assert "132 x 88 pixels are worked on in bands of rows, within 181 MB of memory" in made.stderr
     assert made.stderr.count(" 0/1 ") > 3  # how far it is
     found = load_image(tmp_path / "a.tif")
     assert found.alpha is not None
