@@ -54,7 +54,7 @@ def look_through(folder: Path, *, without: Collection[Path] = (), results: bool 
     met: set[str] = set()
     pictures = []
     # Files come before links to them, so that of both the file is taken.
-    for path in sorted(_files(folder, barred), key=lambda path: (path.is_symlink(), path.as_posix())):
+    for path in sorted(_files(folder, barred, left_out), key=lambda path: (path.is_symlink(), path.as_posix())):
         real = os.path.realpath(path)
         if (kind := _unread(path)) is not None:
             left_out[kind] += 1
@@ -76,8 +76,11 @@ def look_through(folder: Path, *, without: Collection[Path] = (), results: bool 
     return found
 
 
-def _files(folder: Path, barred: Collection[str]) -> Iterator[Path]:
-    """Every file below `folder`; a folder that is linked several times, or to one above it, is entered once."""
+def _files(folder: Path, barred: Collection[str], left_out: Counter[str]) -> Iterator[Path]:
+    """Every file below `folder`; a folder that is linked several times, or to one above it, is entered once.
+
+    A folder that may not be read is counted in `left_out`.
+    """
     met = {os.path.realpath(folder)}
     pending: list[Path] = [folder]
     linked: list[Path] = []
@@ -91,7 +94,8 @@ def _files(folder: Path, barred: Collection[str]) -> Iterator[Path]:
             met.add(real)
         try:
             inside = sorted(os.scandir(current), key=lambda entry: entry.name)
-        except OSError:  # a folder that may not be read has nothing to give
+        except OSError:
+            left_out["folders that cannot be read"] += 1
             continue
         for entry in inside:
             if entry.name.startswith("."):

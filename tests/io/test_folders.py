@@ -57,6 +57,19 @@ def test_links_are_followed_once_each(tree, tmp_path):
     assert found.told == "1 links to pictures that are there"
 
 
+def test_a_folder_that_cannot_be_read_is_told(tree, monkeypatch):
+    def scandir(path):
+        if path.name == "day2":
+            raise PermissionError(13, "Permission denied", str(path))
+        return iter(list(listed(path)))
+
+    listed = os.scandir
+    monkeypatch.setattr(folders.os, "scandir", scandir)
+    found = look_through(tree)
+    assert names(found, tree) == ["cover.jpg", "day1/IMG_1.png"]
+    assert found.told == "1 folders that cannot be read"
+
+
 def test_what_is_not_read_is_counted_by_kind(tree, monkeypatch):
     for name in ("a.nef", "day1/b.NEF", "c.cr2", "d.jxl", "e.heic", "notes.txt", "Makefile"):
         (tree / name).touch()
