@@ -75,11 +75,44 @@ SIXTEEN = (
     "when_will_you_marry_gauguin",
 )
 
-# What the last stages of any.h5 share: colors, movement, photos that come a second time, grain.
+THIRTY_TWO = (
+    *SIXTEEN,
+    "bedroom_van_gogh",
+    "body_of_abel_blake",
+    "chariot_of_apollo_moreau",
+    "cotopaxi_church",
+    "deluge_kandinsky",
+    "dream_boccioni",
+    "friederike_beer_schiele",
+    "in_the_garden_renoir",
+    "jeanne_hebuterne_modigliani",
+    "portrait_delaunay",
+    "rebel_angels_bruegel",
+    "rue_mosnier_manet",
+    "saint_john_el_greco",
+    "street_pavers_boccioni",
+    "sunday_afternoon_seurat",
+    "two_women_malevich",
+)
+
+# What two of the stages of any.h5 share: colors, movement, photos that come a second time, grain.
 COLORS = (
     "--size 160 --style-size 256 --batch 2 --style-layers relu1_1 --style-layers relu2_1 --style-layers relu3_1"
     " --style-layers relu4_1 --content-layers relu4_1 --grid-weight 3000 --photo-weight 30 --pan-weight 100"
     " --second-share 0.25 --grain 1.2 --frozen-norm --style-crops 1 --ema 0.98 --storage float16"
+)
+
+# What the last stages of both share: large forms, photos that come a second time, grain.
+FORMS = (
+    "--content-layers relu4_2 --style-layers relu1_1 --style-layers relu2_1 --style-layers relu3_1"
+    " --style-layers relu4_1 --style-layers relu5_1 --grid-weight 3000 --second-share 0.25 --grain 1.2"
+    " --storage float16"
+)
+
+# What those of any.h5 share besides.
+CROPS = (
+    "--size 192 --style-size 288 --batch 2 --style-weight 18 --palette-weight 9 --photo-weight 30 --frozen-norm"
+    " --style-crops 1 --ema 0.995"
 )
 
 # The grid loss came last, and put right what the stages before it had left. To train anew: it in all stages.
@@ -99,6 +132,12 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             "train --mode cin --start-from {before} --size 192 --style-size 320 --batch 2 --steps 800 --lr 0.0005"
             " --lr-decay 0.05 --style-weight 15 --grid-weight 3000 --ema 0.99 --storage float16 --loss-net {vgg19}",
             SIXTEEN,
+        ),
+        Stage(
+            f"train --mode cin --start-from {{before}} {FORMS} --size 176 --style-size 320 --batch 2 --steps 1000"
+            " --lr 0.0008 --lr-decay 0.05 --style-weight 16 --palette-weight 6 --photo-weight 50 --pan-weight 100"
+            " --ema 0.99 --loss-net {vgg19}",
+            THIRTY_TWO,
         ),
     ),
     "any": (
@@ -138,14 +177,18 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             thinned={"cn-": 3, "dtd-": 6},
         ),
         Stage(
-            "train --mode predict --start-from {before} --size 192 --style-size 288 --batch 2 --content-layers relu4_2"
-            " --style-layers relu1_1 --style-layers relu2_1 --style-layers relu3_1 --style-layers relu4_1"
-            " --style-layers relu5_1 --style-weight 18 --palette-weight 9 --grid-weight 3000 --photo-weight 30"
-            " --pan-weight 150 --second-share 0.25 --grain 1.2 --frozen-norm --style-crops 1 --ema 0.995"
-            " --storage float16 --steps 302 --lr 0.0008 --lr-decay 0.42 --loss-net {vgg19}",
+            f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 302 --lr 0.0008 --lr-decay 0.42"
+            " --pan-weight 150 --loss-net {vgg19}",
             without=GRIDS,
             thinned={"cn-": 3, "dtd-": 6},
             share=0.5,
+        ),
+        Stage(
+            f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 1200 --lr 0.0008 --lr-decay 0.05"
+            " --pan-weight 220 --seed 3 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned={"cn-": 3, "dtd-": 6},
+            share=0.75,
         ),
     ),
 }

@@ -19,7 +19,7 @@ from weights import train_builtin
 def data(tmp_path):
     """Photos, the paintings of every recipe, and a loss network that is there."""
     tiny.write_pictures(tmp_path / "photos", 3)
-    names = sorted(train_builtin.SIXTEEN)
+    names = sorted(train_builtin.THIRTY_TWO)
     tiny.write_pictures(tmp_path / "paintings", len(names), size=(36, 44), seed=1)
     for file, name in zip(sorted((tmp_path / "paintings").iterdir()), names, strict=True):
         file.rename(file.with_name(name + file.suffix))
@@ -43,7 +43,7 @@ def test_a_recipe_trains_and_is_published(model, data, tmp_path):
         before = f"any-{len(train_builtin.RECIPES[model]) - 1}.h5"
         assert (recipe["start_from"], recipe["width"]) == (before, 0.25)
     else:
-        assert sorted(load_multistyle(published).styles) == sorted(["photo", *train_builtin.SIXTEEN])
+        assert sorted(load_multistyle(published).styles) == sorted(["photo", *train_builtin.THIRTY_TWO])
 
 
 def test_a_painting_that_is_missing_is_named(data, tmp_path):
@@ -59,8 +59,8 @@ def test_grids_are_left_out_where_the_grid_loss_is_to_work(data, tmp_path):
     tiny.write_pictures(paintings, 1)[0].rename(paintings / "dtd-chequered-0002.png")
     lines = train_builtin.commands("any", photos, paintings, network, tmp_path / "any.h5")
     has = [any("chequered" in word for word in words) for words in lines]
-    assert has == [True, True, True, *[False] * 5]
-    assert all(words.count("--styles") == 17 - (not grid) for words, grid in zip(lines, has, strict=True))
+    assert has == [True, True, True, *[False] * 6]
+    assert all(words.count("--styles") == 33 - (not grid) for words, grid in zip(lines, has, strict=True))
 
 
 def test_of_some_paintings_every_third_is_taken():
