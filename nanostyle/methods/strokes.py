@@ -29,6 +29,9 @@ SMALLEST, LARGEST = 64, 4096
 AGAIN = 0.4
 """What part of the strength the second pass has. A whole one paints new fine strokes over the large ones."""
 
+_MOST_ENLARGED = 2.2
+"""The most that a result is enlarged before it goes through the network again: twice, or a little more."""
+
 Render = Callable[[Pixels, float], Pixels]
 """A photo `(H, W, 3)` of any size, stylized with a strength from 0 to 1."""
 
@@ -125,11 +128,18 @@ def painted_pixels(size: tuple[int, int], strokes: int | None = None, strength: 
 
 
 def sides(long: int, strokes: int | None) -> list[int]:
-    """The long sides at which a photo with that long side is painted, one after another."""
-    found = [strokes_of(long, strokes)]
-    while found[-1] < long:
-        found.append(min(2 * found[-1], long))
-    return found
+    """The long sides at which a photo with that long side is painted, one after another.
+
+    They are halved from the photo's own down: what is left over makes the first step small, which is the cheapest.
+
+    >>> sides(600, None), sides(4000, None), sides(400, 900)
+    ([600], [768, 1000, 2000, 4000], [900])
+    """
+    first = strokes_of(long, strokes)
+    found = [long] if long > first else []
+    while found and found[0] > _MOST_ENLARGED * first:
+        found.insert(0, round(found[0] / 2))
+    return [first, *found]
 
 
 def check_strokes(strokes: int | None) -> None:
