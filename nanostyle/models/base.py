@@ -68,7 +68,7 @@ class TrainedModel(ABC, Generic[S]):
     >>> import nanostyle
     >>> model = nanostyle.load_model("styles", device="cpu")
     >>> model.kind, len(model.paintings), model.license.split(";")[0]
-    ('cin', 16, 'Apache-2.0')
+    ('cin', 32, 'Apache-2.0')
     """
 
     styles: list[str]
