@@ -91,6 +91,19 @@ def test_a_preview_that_would_take_long_is_left_out(opened, tmp_path):
     assert shown(opened).shape[1] == 512
 
 
+def test_another_size_has_another_forecast_and_no_preview(opened, small):
+    add(opened, small)
+    style(opened, "Starry")
+    settled(opened)
+    opened.wait_for_selector("#forecast:has-text('of memory')")
+    jobs = []
+    opened.on("request", lambda request: jobs.append(request.url) if request.url.endswith("/jobs") else None)
+    opened.route("**/api/v1/forecast", lambda route: route.fulfill(json={"seconds": 7, "bytes": 123e6}))
+    opened.fill("#size", "77")
+    opened.wait_for_selector("#forecast:has-text('Takes about 7 s and 123 MB of memory.')")
+    assert opened.inner_text("#download").startswith("Download 77") and not jobs
+
+
 def test_times_are_told_in_words(opened):
     script = "async () => (await import('/work.js')).clock"
     told = opened.evaluate(f"async () => [0.2, 59.5, 119.7, 600, 2519.6].map(await ({script})())")

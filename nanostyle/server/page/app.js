@@ -9,7 +9,7 @@ import { startPainting, stopPainting, withMask } from "./paint.js";
 import { offerRecipe } from "./recipe.js";
 import { preview } from "./preview.js";
 import { listStyles, shareOf } from "./styles.js";
-import { batch, clock, download, endWork, refine } from "./work.js";
+import { batch, download, endWork, refine, showForecast } from "./work.js";
 
 // --- photos ---------------------------------------------------------------------------------------------------
 
@@ -164,6 +164,20 @@ function drawChosen() {
 }
 
 function changed() {
+  describe();
+  if (state.photo && state.chosen.length && !state.work && !state.camera) preview.start(state.photo);
+}
+
+// The download's size changes what it takes, and no preview.
+let rest = 0;
+function sizeChanged() {
+  describe();
+  $("forecast").textContent = "";
+  clearTimeout(rest);
+  if (state.photo && state.chosen.length) rest = setTimeout(() => showForecast().catch(failed), 200);
+}
+
+function describe() {
   const [name] = STROKES[$("strokes").value];
   $("strength-value").textContent = `${Math.round(100 * $("strength").value)} %`;
   $("strokes-value").textContent = name;
@@ -175,15 +189,6 @@ function changed() {
   $("download").textContent = ready ? `Download ${outputSize().join(" × ")}` : "Download";
   if (!ready) $("forecast").textContent = "";
   $("command").textContent = command();
-  if (ready && !state.work && !state.camera) preview.start(state.photo);
-}
-
-// What the download will take, as the last pictures took.
-async function showForecast() {
-  const { seconds, bytes } = await json("/api/v1/forecast", await job("final", { size: Number($("size").value) || null }));
-  const time = seconds === null ? "" : `about ${clock(seconds)} and `;
-  const memory = bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
-  $("forecast").textContent = `Takes ${time}${memory} of memory.`;
 }
 
 // --- camera ---------------------------------------------------------------------------------------------------
@@ -237,7 +242,8 @@ function listen() {
   on("photo-files", "change", async (event) => { await addPhotos([...event.target.files]); event.target.value = ""; });
   on("add-painting", "click", () => $("painting-files").click());
   on("painting-files", "change", async (event) => { await addPaintings([...event.target.files]); event.target.value = ""; });
-  for (const id of ["strength", "strokes", "brush-size", "brush-edge", "size"]) on(id, "input", changed);
+  for (const id of ["strength", "strokes", "brush-size", "brush-edge"]) on(id, "input", changed);
+  on("size", "input", sizeChanged);
   on("strength", "input", () => { $("result").style.opacity = Math.max(0.05, Number($("strength").value)); });
   document.querySelectorAll("input[name=colors]").forEach((radio) => radio.addEventListener("change", changed));
   on("fit", "click", () => viewer.fit());

@@ -44,6 +44,14 @@ export function clock(seconds) {
   return whole < 600 ? `${Math.floor(whole / 60)} min ${whole % 60} s` : `${Math.round(whole / 60)} min`;
 }
 
+// What the download will take, as the last pictures took.
+export async function showForecast() {
+  const { seconds, bytes } = await json("/api/v1/forecast", await job("final", { size: Number($("size").value) || null }));
+  const time = seconds === null ? "" : `about ${clock(seconds)} and `;
+  const memory = bytes < 1e9 ? `${Math.max(1, Math.round(bytes / 1e6))} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
+  $("forecast").textContent = `Takes ${time}${memory} of memory.`;
+}
+
 export async function save(id) {
   const { url } = await json(`/api/v1/jobs/${id}/link`, {});
   make("a", { href: url, download: "" }).click();
