@@ -2,7 +2,11 @@
 
 import signal
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+# What an assertion of the shared pieces compared is shown too.
+pytest.register_assert_rewrite("tests.support")
 
 # A shell starts its background jobs with Ctrl-C ignored, and so would be all that the tests start: those of Ctrl-C
 # would wait forever.

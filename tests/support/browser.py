@@ -77,14 +77,29 @@ def add(opened, *photos):
     )
 
 
+def paint_with(opened, painting):
+    """Choose a painting of one's own, and wait until it has come."""
+    opened.set_input_files("#painting-files", str(painting))
+    opened.wait_for_function(
+        "(name) => window.nanostyle.state.chosen.some((style) => style.name === name)", arg=painting.name
+    )
+
+
 def style(opened, name, **options):
     opened.click(f"#styles button[title^='{name}']", **options)
 
 
 def settled(opened):
-    """Wait until no preview is under way, and none is to come."""
-    opened.wait_for_timeout(700)
-    opened.evaluate("() => window.nanostyle.preview.waiting")
+    """Wait until no preview is under way, and none is to come.
+
+    The page's own clock waits: what it was to begin within 600 ms has begun then, however slow the machine is.
+    """
+    opened.evaluate(
+        """async () => {
+          await new Promise((done) => setTimeout(done, 700));
+          await window.nanostyle.preview.waiting;
+        }"""
+    )
 
 
 def unfold(opened):

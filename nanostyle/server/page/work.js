@@ -82,7 +82,8 @@ export async function refine() {
       drawing = false;
     }
   };
-  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, (id) => show(id, false));
+  const inPassing = (id) => show(id, false).catch(() => {}); // the job may end meanwhile: its events tell how
+  const last = await long(job("refine", { size: Number($("refine-size").value) || 512, gatys, format: $("format").value }), true, inPassing);
   if (last.state !== "done") {
     tell("Canceled.");
     return state.changed();
