@@ -269,6 +269,8 @@ class Worker(Generic[T]):
             self._close(job)
             return False
         if step is None:
+            if job.pixels:
+                job.at(Step(100, 100))
             self._finish(job, "done")
             return False
         job.at(step)

@@ -209,6 +209,20 @@ def test_a_long_step_tells_how_far_it_is(worker):
     assert seen[:4] == [(10, 0), (40, 0), (99, 0), (100, 1)]
 
 
+def test_a_finished_download_is_at_its_end(worker):
+    def work(job):
+        job.pixels = 40
+        yield Step(0, 100)
+        halfway.tell(40)
+
+    job, over = watched(work)
+    seen = []
+    job.listeners.append(lambda job: seen.append((job.state, job.step.done)))
+    worker.add(job)
+    assert over.wait(WAIT)
+    assert seen == [("running", 0), ("running", 99), ("running", 100), ("done", 100)]
+
+
 def test_a_job_is_ended_in_the_middle_of_a_step(worker):
     started, go = threading.Event(), threading.Event()
     job, over = watched(long_step(*[1] * 1000, started=started, go=go))
