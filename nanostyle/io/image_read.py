@@ -6,8 +6,8 @@ grays, CMYK, Lab, color profiles, transparency, EXIF rotation and depths up to 6
 
 import io
 import os
-from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -26,16 +26,12 @@ MAX_PIXELS = 150_000_000
 """Pictures with more pixels than this are refused before they are decoded (Pillow's own limit is 179 million)."""
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture as the networks see it, and what the result takes over from the file.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FileFacts:
+    """What a picture that was read still knows of its file.
 
     Attributes
     ----------
-    pixels : (H, W, 3) float32
-        sRGB in 0..1. What is fully transparent has the visible colors around it, whatever the file keeps there.
-    alpha : (H, W) float32 in 0..1, or None
-        None if the picture is opaque everywhere.
     original : (int, int)
         Height and width of the file, upright, before any `size` was asked for.
     bits : int
@@ -50,14 +46,32 @@ class Picture:
         The digest of the file, in hexadecimal; empty for a picture of no file.
     """
 
-    pixels: Pixels
-    alpha: Pixels | None
     original: tuple[int, int]
     bits: int = 8
     orientation: int = 1
     metadata: Metadata = field(default_factory=Metadata, repr=False)
     notes: tuple[str, ...] = ()
     sha256: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """These alone, by name."""
+        return {each.name: getattr(self, each.name) for each in fields(FileFacts)}
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(FileFacts):
+    """A picture as the networks see it, and what the result takes over from the file.
+
+    Attributes
+    ----------
+    pixels : (H, W, 3) float32
+        sRGB in 0..1. What is fully transparent has the visible colors around it, whatever the file keeps there.
+    alpha : (H, W) float32 in 0..1, or None
+        None if the picture is opaque everywhere.
+    """
+
+    pixels: Pixels
+    alpha: Pixels | None
 
 
 def load_image(path: str | os.PathLike[str], *, size: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:

@@ -7,7 +7,7 @@ a quarter of what floats take. The pixels are those of `image_read.load_image` t
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import BinaryIO, NamedTuple, TypeAlias
 
@@ -22,8 +22,7 @@ from nanostyle.io.atomic import sha256_of
 from nanostyle.io.color import Space
 from nanostyle.io.decoding import check_pixels, decoding, opened
 from nanostyle.io.deep import Deep
-from nanostyle.io.image_read import MAX_PIXELS, Picture, at_size, upright
-from nanostyle.io.metadata import Metadata
+from nanostyle.io.image_read import MAX_PIXELS, FileFacts, Picture, at_size, upright
 from nanostyle.io.picture_file import Decoded, PictureFile, of_tiff, open_picture
 from nanostyle.io.png_rows import PngRows, open_png
 from nanostyle.io.resample import fitted
@@ -42,7 +41,7 @@ _BAND = 64
 
 
 @dataclass(frozen=True, eq=False)
-class RowPicture:
+class RowPicture(FileFacts):
     """A `Picture` of which rows are read.
 
     Attributes
@@ -51,20 +50,12 @@ class RowPicture:
         sRGB in 0..1, three channels.
     alpha : Rows or None
         One channel; None if the picture is opaque everywhere.
-    original, bits, orientation, metadata, notes, sha256
-        As of `Picture`.
     in_one_piece : bool
         Whether the file was decoded in one piece, because its format or the way it lies admits no other.
     """
 
     pixels: Rows
     alpha: Rows | None
-    original: tuple[int, int]
-    bits: int = 8
-    orientation: int = 1
-    metadata: Metadata = field(default_factory=Metadata, repr=False)
-    notes: tuple[str, ...] = ()
-    sha256: str = ""
     in_one_piece: bool = False
 
     def whole(self, size: tuple[int, int] | None = None) -> Picture:
@@ -72,15 +63,13 @@ class RowPicture:
         height, width = size or self.pixels.shape[:2]
         pixels = resized(self.pixels, (height, width)).read(0, height)
         alpha = None if self.alpha is None else resized(self.alpha, (height, width)).read(0, height)[..., 0]
-        about = self.bits, self.orientation, self.metadata, self.notes, self.sha256
-        return Picture(pixels, alpha, self.original, *about)
+        return Picture(pixels, alpha, **self.facts())
 
 
 def rows_of(picture: Picture) -> RowPicture:
     """A picture in memory as one of which rows are read."""
     alpha = None if picture.alpha is None else ArrayRows(picture.alpha[..., None])
-    about = picture.original, picture.bits, picture.orientation, picture.metadata, picture.notes, picture.sha256
-    return RowPicture(ArrayRows(picture.pixels), alpha, *about)
+    return RowPicture(ArrayRows(picture.pixels), alpha, **picture.facts())
 
 
 def load_rows(path: str | os.PathLike[str], *, size: int | None = None) -> RowPicture:
@@ -231,7 +220,15 @@ def _kept(head: PictureFile, size: tuple[int, int], parts: Iterator[Part]) -> Ro
         raise ValueError(f"it ends after {start} of {size[0]} rows")
     clear = None if least >= 1 else alpha
     found = fill_hidden_rows(pixels, clear) if clear is not None and least <= 0 else pixels
-    return RowPicture(found, clear, size, bits, head.orientation, head.metadata, head.notes)
+    return RowPicture(
+        found,
+        clear,
+        original=size,
+        bits=bits,
+        orientation=head.orientation,
+        metadata=head.metadata,
+        notes=head.notes,
+    )
 
 
 def _stored(values: Pixels, place: Kept) -> Pixels:

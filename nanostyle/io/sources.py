@@ -80,7 +80,7 @@ def _from_array(array: npt.NDArray[Any], size: int | None) -> Picture:
     if size is not None:
         deep = Deep(pixels, alpha).resized(fitted(original, size))
         pixels, alpha = deep.color, deep.alpha
-    return Picture(pixels if alpha is None else fill_hidden(pixels, alpha), alpha, original)
+    return Picture(pixels if alpha is None else fill_hidden(pixels, alpha), alpha, original=original)
 
 
 def _checked(array: npt.NDArray[Any]) -> Pixels:

@@ -317,7 +317,7 @@ class VideoRun:
 
 def _check_masks(masks: Sequence[MaskTrack], clip: Clip) -> None:
     """Refuse a mask of other proportions than the clip."""
-    photo = Picture(np.empty((0, 0, 3), np.float32), None, clip.original)
+    photo = Picture(np.empty((0, 0, 3), np.float32), None, original=clip.original)
     for mask in masks:
         if isinstance(mask, Clip):
             fitted_masks([np.zeros(mask.original, np.float32)], [mask.path.name], photo)

@@ -24,9 +24,9 @@ def left(H=24, W=32):
 def test_a_mask_is_the_brightness_and_nothing_where_there_is_nothing():
     pixels = np.zeros((2, 2, 3), np.float32)
     pixels[0, 0], pixels[1, 1] = (1, 1, 1), (1, 0, 0)
-    np.testing.assert_allclose(mask_of(Picture(pixels, None, (2, 2))), [[1, 0], [0, 1 / 3]])
+    np.testing.assert_allclose(mask_of(Picture(pixels, None, original=(2, 2))), [[1, 0], [0, 1 / 3]])
     alpha = np.array([[0.5, 1], [1, 0]], np.float32)
-    np.testing.assert_allclose(mask_of(Picture(pixels, alpha, (2, 2))), [[0.5, 0], [0, 0]])
+    np.testing.assert_allclose(mask_of(Picture(pixels, alpha, original=(2, 2))), [[0.5, 0], [0, 0]])
 
 
 def test_shares_are_one_in_all_at_most():

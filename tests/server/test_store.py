@@ -21,7 +21,7 @@ def png(seed=0, size=(8, 6), mode="RGB"):
 
 
 def decode(data, name, size=None):
-    return Picture(np.zeros((4, 4, 3), np.float32), None, (4, 4))
+    return Picture(np.zeros((4, 4, 3), np.float32), None, original=(4, 4))
 
 
 @pytest.fixture
