@@ -72,7 +72,7 @@ class Nccl:
                 self.ways[way].put((ctypes.string_at(address, 4 * count), count, kind))
         for way, address, count, kind, sends in calls:
             if not sends:
-                data, *sent = self.ways[way].get(timeout=5)
+                data, *sent = self.ways[way].get(timeout=60)
                 assert sent == [count, kind], f"{way}: {sent} was sent, {[count, kind]} wanted"
                 ctypes.memmove(address, data, 4 * count)
 

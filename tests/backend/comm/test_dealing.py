@@ -39,13 +39,17 @@ def test_each_job_is_done_once(ranks, count):
 def test_400_jobs_with_one_rank_50_times_slower_take_no_longer_than_they_must(slow_is_first):
     """Two ranks take 10 ms, one 500 ms. The best division: the slow one does 3, the others 397 in 1.985 s."""
     slow, lock = [MAIN] if slow_is_first else [], threading.Lock()
+    took = []
 
     def work(job):
         with lock:
             me = threading.current_thread()
             if not slow and me is not MAIN:
                 slow.append(me)
+        begun = time.monotonic()
         time.sleep(0.5 if me in slow else 0.01)
+        if me not in slow:
+            took.append(time.monotonic() - begun)  # more than 10 ms where the machine is busy
         return me in slow
 
     begun = time.monotonic()
@@ -53,7 +57,8 @@ def test_400_jobs_with_one_rank_50_times_slower_take_no_longer_than_they_must(sl
     seconds = time.monotonic() - begun
     assert sorted(job for job, _ in results) == list(range(400))
     assert sum(slow for _, slow in results) <= 5
-    assert seconds < 1.985 * 1.5  # a busy machine sleeps longer; `bench/speed/ranks.py` measures
+    best = max(sum(took) / 2, 1.985)
+    assert seconds < 1.5 * best  # `bench/speed/ranks.py` measures
 
 
 def test_small_jobs_go_in_lots_and_what_a_rank_does_not_reach_goes_back(monkeypatch):
