@@ -31,12 +31,14 @@ def pyramid(size: tuple[int, int], wanted: bool | None, least: int = 1) -> list[
 
 
 def counts(iterations: int, sizes: int) -> list[int]:
-    """The most iterations at each of so many `sizes`: all at the coarsest, half as many at each finer one.
+    """The most iterations at each of so many `sizes`: all at the coarsest, a quarter as many at each finer one.
+
+    An iteration at twice the size takes four times as long, so each size takes about the same time.
 
     >>> counts(80, 3), counts(1, 2), counts(0, 2)
-    ([80, 40, 40], [1, 1], [0, 0])
+    ([80, 20, 20], [1, 1], [0, 0])
     """
-    finer = max(1, iterations // 2) if iterations else 0
+    finer = max(1, iterations // 4) if iterations else 0
     return [iterations, *[finer] * (sizes - 1)]
 
 

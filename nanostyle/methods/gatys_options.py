@@ -14,7 +14,7 @@ class GatysOptions:
     Attributes
     ----------
     iterations : int
-        The most steps at the coarsest size; a finer size does half as many at most.
+        The most steps at the coarsest size; a finer size does a quarter at most.
     optimizer : str
         `lbfgs` or `adam`.
     init : str
@@ -47,7 +47,7 @@ class GatysOptions:
     """
 
     iterations: int = field(
-        default=80, metadata={"help": "Most steps at the coarsest size; a finer size does half as many at most."}
+        default=64, metadata={"help": "Most steps at the coarsest size; a finer size does a quarter at most."}
     )
     optimizer: str = field(default="lbfgs", metadata={"choices": ("lbfgs", "adam"), "help": "How the loss is lowered."})
     init: str = field(
