@@ -35,7 +35,7 @@ from nanostyle.io.transparency_rows import fill_hidden_rows
 MAX_PIXELS_IN_ROWS = 1 << 30
 """Pictures with more pixels than this are refused, although only rows of them are in memory."""
 
-_PART = 4 << 20  # bytes of the rows that are decoded as one part
+_PART = 4 << 20  # bytes of the rows that are decoded as one part, and three times the pixels of them at most
 _AT_ONCE = 3  # parts that are worked on at the same time
 _BAND = 64
 
@@ -134,7 +134,7 @@ Part: TypeAlias = Callable[[], Decoded]
 
 
 def _parts(rows: PngRows | TiffRows, name: str) -> Iterator[Part]:
-    for part in rows.parts(max(1, _PART // rows.row)):
+    for part in rows.parts(max(1, _PART // max(rows.row, 3 * rows.width))):
         yield partial(_decoded, part, name)
 
 

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.backend.rows import ArrayRows, Computed, Rows, combined, kept
+from nanostyle.backend.rows import Computed, Rows, combined, kept
 from nanostyle.backend.types import Array, Pixels
 from nanostyle.io.image_read import Picture
 from nanostyle.io.picture_rows import RowPicture, load_rows, rows_of, size_in_rows
 from nanostyle.io.resample import fitted
 from nanostyle.io.resample_rows import limits_of, resized
 from nanostyle.io.sources import Source, read_source
-from nanostyle.methods.masks import Mask, composed, shares_of
+from nanostyle.methods.masks import Mask, composed, rows_at, shares_of
 from nanostyle.methods.one_pass import Blend
 from nanostyle.methods.palette_rows import nearer_rows, palette_of_rows
 from nanostyle.methods.request import PROGRAM
@@ -141,7 +141,7 @@ def _refined(enlarged: Pixels, larger: Pixels, blurred: Pixels) -> Pixels:
 
 def _by_region(photo: Rows, results: Sequence[Rows], masks: Sequence[Mask]) -> Rows:
     H, W, C = photo.shape
-    fitted_masks = [resized(ArrayRows(mask[..., None]), (H, W)) for mask in masks]
+    fitted_masks = [rows_at(mask, (H, W)) for mask in masks]
 
     def compute(start: int, stop: int) -> Array:
         parts = shares_of(np.stack([mask.read(start, stop)[..., 0] for mask in fitted_masks]))

@@ -1,26 +1,69 @@
 """Styles by region: a mask for each style, white where it is to be, black where not, gray in part."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from nanostyle.backend.rows import ArrayRows, Computed, Rows
 from nanostyle.backend.types import Pixels
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture, upright
-from nanostyle.io.picture_rows import RowPicture
+from nanostyle.io.picture_rows import RowPicture, load_rows, size_in_rows
 from nanostyle.io.resample import resize
+from nanostyle.io.resample_rows import limits_of, resized
+from nanostyle.io.sources import Source, read_source
 
-Mask = npt.NDArray[np.float32]
-"""`(H, W)`, in 0..1, of any size."""
+Values: TypeAlias = npt.NDArray[np.float32]
+
+Mask: TypeAlias = Values | Rows
+"""`(H, W)`, in 0..1, of any size; or, for one that would take much memory, rows of one channel."""
+
+_IN_MEMORY = 1 << 22  # pixels; rows of a larger mask are read from a temporary file
 
 
-def mask_of(picture: Picture) -> Mask:
+def read_mask(source: Source) -> tuple[Mask, str]:
+    """The mask that `source` stands for, and the digest of its file. Raises as `read_source` does."""
+    if isinstance(source, str | os.PathLike):
+        size = size_in_rows(source)
+        if size is not None and size[0] * size[1] > _IN_MEMORY:
+            found = load_rows(source)
+            return _rows_of(found), found.sha256
+    picture = read_source(source)
+    return mask_of(picture), picture.sha256
+
+
+def mask_of(picture: Picture) -> Values:
     """The brightness of a picture, the mean of its channels; what is transparent is black."""
-    mask: Mask = picture.pixels.mean(axis=-1)
+    mask: Values = picture.pixels.mean(axis=-1)
     if picture.alpha is not None:
         mask = mask * picture.alpha
     return mask
+
+
+def _rows_of(found: RowPicture) -> Rows:
+    """As `mask_of`."""
+    H, W, _ = found.pixels.shape
+
+    def compute(start: int, stop: int) -> Pixels:
+        mask: Pixels = found.pixels.read(start, stop).mean(axis=-1, keepdims=True)
+        return mask if found.alpha is None else mask * found.alpha.read(start, stop)
+
+    return Computed((H, W, 1), compute)
+
+
+def rows_at(mask: Mask, size: tuple[int, int]) -> Rows:
+    """The mask at `size` (height, width), as rows of one channel."""
+    return resized(ArrayRows(mask[..., None]) if isinstance(mask, np.ndarray) else mask, size)
+
+
+def _at(mask: Mask, size: tuple[int, int]) -> Values:
+    """The mask at `size`, in memory."""
+    if isinstance(mask, np.ndarray):
+        return resize(mask[..., None], size)[..., 0]
+    return np.asarray(resized(mask, size).read(0, size[0])[..., 0])
 
 
 # Sides of a mask that was made for the photo at another size are off by a pixel or two.
@@ -44,10 +87,10 @@ def fitted_masks(masks: Sequence[Mask], names: Sequence[str], photo: Picture | R
 
 def _fitted(mask: Mask, name: str, photo: Picture | RowPicture) -> Mask:
     height, width = photo.original
-    if _proportions(mask.shape, (height, width)):
+    if _proportions(mask.shape[:2], (height, width)):
         return mask
-    if photo.orientation >= 5 and _proportions(mask.shape, (width, height)):
-        return upright(mask, photo.orientation)
+    if photo.orientation >= 5 and _proportions(mask.shape[:2], (width, height)):
+        return upright(_at(mask, (mask.shape[0], mask.shape[1])), photo.orientation)
     raise NanostyleError(
         f"mask: {name} is {mask.shape[1]} x {mask.shape[0]} pixels, the photo {width} x {height}: they have different"
         " proportions",
@@ -67,7 +110,7 @@ def region_shares(masks: Sequence[Mask], size: tuple[int, int]) -> npt.NDArray[n
 
     Where the masks have more than 1 together, each has its part of it.
     """
-    return shares_of(np.stack([resize(mask[..., None], size)[..., 0] for mask in masks]))
+    return shares_of(np.stack([_at(mask, size) for mask in masks]))
 
 
 def shares_of(masks: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -110,12 +153,12 @@ def areas(masks: Sequence[Mask], size: tuple[int, int], *, count: int, weights: 
     """
     if len(masks) != count or (weights is not None and len(weights)):
         raise ValueError(f"mask: expected one for each of {count} styles, and no weights, got {len(masks)}")
-    if not any(mask.any() for mask in masks):
+    if not any(mask.any() if isinstance(mask, np.ndarray) else limits_of(mask)[1].any() for mask in masks):
         raise ValueError("mask: expected a mask with something white in it, all are black")
     return [float(area) for area in region_shares(masks, size).mean(axis=(1, 2))]
 
 
-def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Mask]:
+def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Values]:
     """`mask` for feature maps of the `sizes` (height, width): what they are multiplied by before the Gram matrix.
 
     The mean of its square is 1, so the Gram matrix is the mean over the region (Gatys 2017, section 4: guided Gram
@@ -123,7 +166,7 @@ def guides(mask: Mask, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Mask]:
     """
     found = {}
     for name, size in sizes.items():
-        guide = np.clip(resize(mask[..., None], (size[0], size[1]))[..., 0], 0, 1)
+        guide = np.clip(_at(mask, (size[0], size[1])), 0, 1)
         length = np.sqrt((guide**2).mean())
         found[name] = guide / length if length > 1e-3 else np.zeros_like(guide)
     return found

@@ -21,7 +21,7 @@ from nanostyle.io.sources import Source, as_list, name_of, read_source, recorded
 from nanostyle.methods.choice import Models, called, networks_for
 from nanostyle.methods.colors import keep_colors
 from nanostyle.methods.in_rows import read_photo, rows_painter
-from nanostyle.methods.masks import Mask, fitted_masks, mask_of, within
+from nanostyle.methods.masks import Mask, fitted_masks, read_mask, within
 from nanostyle.methods.one_pass import Paint, blends, memory_for, painter
 from nanostyle.methods.preview import preview_of
 from nanostyle.methods.request import PROGRAM, StylizeOptions
@@ -98,8 +98,8 @@ class Stylizer:
         if self.options.threads is not None:
             set_threads(self.options.threads)
         self.device = self._device_for(model).use()
-        masks = [read_source(mask) for mask in self.options.masks]
-        self._regions = [mask_of(mask) for mask in masks]
+        masks = [read_mask(mask) for mask in self.options.masks]
+        self._regions = [mask for mask, _ in masks]
         self.model: TrainedModel[Any] | None = None
         self._models: list[TrainedModel[Any]] = []
         self._limit = self.options.memory  # once: what is free changes
@@ -115,7 +115,7 @@ class Stylizer:
             "styles_sha256": digests,
             "weights": list(self.options.weights),
             "masks": [recorded_name(mask) for mask in self.options.masks],
-            "masks_sha256": [mask.sha256 for mask in masks],
+            "masks_sha256": [digest for _, digest in masks],
         }
         if networks:
             self._prepare_one_pass(networks, wanted, found)

@@ -209,3 +209,16 @@ def test_nan_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="holds NaN"):
         save_rows(tmp_path / "a.png", ArrayRows(np.full((200, 5, 3), np.nan, np.float32)))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_parts_of_a_picture_of_few_bits_are_no_larger(suffix, tmp_path, monkeypatch):
+    """A row of 1 bit a pixel becomes 96 times as many bytes."""
+    monkeypatch.setattr(picture_rows, "_PART", 3 * 1000 * 20)
+    path = tmp_path / f"scan.{suffix}"
+    how = {"tiffinfo": {278: 5}} if suffix == "tif" else {}  # rows of a strip
+    Image.fromarray(np.random.default_rng(0).random((90, 1000)) < 0.5).save(path, **how)
+    with path.open("rb") as file:
+        parts = [part() for part in picture_rows._parts(picture_rows._in_rows(file), "scan")]
+    heights = [image.height for image, _ in parts]
+    assert sum(heights) == 90 and max(heights) <= 20

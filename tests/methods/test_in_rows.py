@@ -14,7 +14,7 @@ import nanostyle
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.io.image_read import load_image
 from nanostyle.io.picture_rows import RowPicture
-from nanostyle.methods import strokes
+from nanostyle.methods import masks, strokes
 from nanostyle.methods.result import LargeResult
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.nets import banded
@@ -62,6 +62,16 @@ def test_in_rows_as_in_memory(case, photo):
     apart = np.abs(rows.pixels - whole.pixels)
     assert apart.max() < (0.1 if "size" in how else 1 / 255)  # a file at a size is rounded to bytes in one piece
     assert {**rows.recipe, "max_memory": None} == whole.recipe
+
+
+def test_rows_of_large_masks_are_read_too(photo, tmp_path, monkeypatch):
+    Image.fromarray((MASK * 255).astype(np.uint8)).resize((264, 176)).save(tmp_path / "mask.png")
+    how = {"masks": [tmp_path / "mask.png"]}
+    whole = nanostyle.stylize(photo, "scream_munch", **how)
+    monkeypatch.setattr(masks, "_IN_MEMORY", 0)
+    rows = Stylizer("scream_munch", max_memory="1MB", **how).stylize(photo)
+    np.testing.assert_allclose(rows.pixels, whole.pixels, atol=1 / 255)
+    assert rows.recipe["masks_sha256"] == whole.recipe["masks_sha256"]
 
 
 def test_a_picture_in_memory_may_be_one_in_rows_too():

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture
+from nanostyle.methods import masks
 from nanostyle.methods.gatys import gatys
 from nanostyle.methods.gatys_options import GatysOptions
-from nanostyle.methods.masks import composed, guides, mask_of, region_shares
+from nanostyle.methods.masks import areas, composed, fitted_masks, guides, mask_of, read_mask, region_shares
 from nanostyle.models.grain import DEVIATION
 from tests.support.networks import tiny_vgg
 from tests.support.pictures import ART, OTHER_ART, PHOTO
@@ -27,6 +30,34 @@ def test_a_mask_is_the_brightness_and_nothing_where_there_is_nothing():
     np.testing.assert_allclose(mask_of(Picture(pixels, None, original=(2, 2))), [[1, 0], [0, 1 / 3]])
     alpha = np.array([[0.5, 1], [1, 0]], np.float32)
     np.testing.assert_allclose(mask_of(Picture(pixels, alpha, original=(2, 2))), [[0.5, 0], [0, 0]])
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB"])
+def test_rows_of_a_large_mask_are_read(mode, tmp_path, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 256, (90, 140, len(mode.replace("RGB", "123"))), np.uint8)
+    Image.fromarray(values.squeeze(), mode).save(tmp_path / "mask.png")
+    mask, digest = read_mask(tmp_path / "mask.png")
+    monkeypatch.setattr(masks, "_IN_MEMORY", 90 * 140 - 1)
+    rows, same = read_mask(tmp_path / "mask.png")
+    assert same == digest and isinstance(mask, np.ndarray) and not isinstance(rows, np.ndarray)
+    for size in ((90, 140), (31, 47), (200, 300)):
+        np.testing.assert_allclose(region_shares([rows], size), region_shares([mask], size), atol=1e-5)
+    assert areas([rows], (31, 47), count=1, weights=None) == pytest.approx(
+        areas([mask], (31, 47), count=1, weights=None), abs=1e-5
+    )
+    np.testing.assert_allclose(guides(rows, {"a": (9, 14)})["a"], guides(mask, {"a": (9, 14)})["a"], atol=1e-4)
+    lying = Picture(PHOTO, None, original=(140, 90), orientation=6)  # held upright, stored on its side
+    (turned,) = fitted_masks([rows], ["mask.png"], lying)
+    np.testing.assert_allclose(turned, fitted_masks([mask], ["mask.png"], lying)[0], atol=1e-6)
+    with pytest.raises(NanostyleError, match=r"mask: mask.png is 140 x 90 pixels, the photo 100 x 100"):
+        fitted_masks([rows], ["mask.png"], Picture(PHOTO, None, original=(100, 100)))
+
+
+def test_a_large_mask_that_is_black(tmp_path, monkeypatch):
+    monkeypatch.setattr(masks, "_IN_MEMORY", 0)
+    Image.new("L", (8, 6)).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match="mask: expected a mask with something white in it"):
+        areas([read_mask(tmp_path / "mask.png")[0]], (6, 8), count=1, weights=None)
 
 
 def test_shares_are_one_in_all_at_most():
