@@ -163,7 +163,8 @@ class _Workers(Generic[Item, R]):
         for _ in self._started:
             self._todo.put(None)
         for thread in self._started:
-            thread.join()
+            if thread is not threading.current_thread():  # the garbage collector may close the generator in one of them
+                thread.join()
 
     def quota(self) -> int:
         """How many threads a work may use now: as many as each of those at work."""
@@ -182,11 +183,13 @@ class _Workers(Generic[Item, R]):
         self._count(1)
         try:
             with with_quota(self.quota):
-                future.set_result(self._work(item))
+                result = self._work(item)
         except BaseException as error:
-            future.set_exception(error)
-        finally:
             self._count(-1)
+            future.set_exception(error)
+        else:
+            self._count(-1)  # before anybody begins another work because this one is done
+            future.set_result(result)
 
     def _count(self, change: int) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
 """Several works at once: their order, their memory, their threads, and how they end."""
 
-import itertools
+import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,17 @@ import pytest
 from nanostyle.backend.ordered import Stopped, in_order, side_by_side
 from nanostyle.backend.threads import parallel, set_threads, thread_count
 
+others = []  # threads of other tests: their iterators may wait for the garbage collector
+
 
 @pytest.fixture(autouse=True)
 def three_threads():
     before = thread_count()
+    others.extend(threading.enumerate())
     set_threads(3)
     yield
     set_threads(before)
+    others.clear()
 
 
 def results(futures):
@@ -25,7 +29,8 @@ def results(futures):
 
 
 def no_thread_left():
-    return not [thread for thread in threading.enumerate() if thread.name == "nanostyle-work"]
+    found = set(threading.enumerate()).difference(others)
+    return not [thread for thread in found if thread.name == "nanostyle-work"]
 
 
 def test_results_stand_in_the_order_of_the_items():
@@ -85,24 +90,29 @@ def test_all_works_together_take_no_more_than_the_memory():
 
 
 def test_a_work_that_is_alone_has_all_threads_and_many_have_one_each():
-    def work(_):
+    def alone(_):
+        at_once = threading.Barrier(3, timeout=60)  # breaks unless three jobs run at once
+        return len(set(parallel(lambda _: (at_once.wait(), threading.get_ident())[1], range(6))))
+
+    def beside_others(_):
         together.wait()
         threads = parallel(lambda _: (time.sleep(0.01), threading.get_ident())[1], range(6))
         together.wait()
         return len(set(threads))
 
-    together = threading.Barrier(1, timeout=30)
-    assert results(in_order(work, range(3), size=lambda _: 2, memory=1)) == [3, 3, 3]
-    together = threading.Barrier(3, timeout=30)
-    assert results(in_order(work, range(3))) == [1, 1, 1]
+    assert results(in_order(alone, range(3), size=lambda _: 2, memory=1)) == [3, 3, 3]
+    together = threading.Barrier(3, timeout=60)
+    assert results(in_order(beside_others, range(3))) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("way", ["closed", "interrupted"])
 def test_the_works_stop_and_none_is_begun_any_more(way):
-    begun, ended = itertools.count(), []
+    begun, ended, three = [], [], threading.Event()
 
     def work(i):
-        next(begun)
+        begun.append(i)
+        if len(begun) >= 3:
+            three.set()
         if i == 0:
             return i
         try:
@@ -115,6 +125,7 @@ def test_the_works_stop_and_none_is_begun_any_more(way):
     def items():
         yield from range(3)
         if way == "interrupted":
+            assert three.wait(60)  # what has not begun is left out
             raise KeyboardInterrupt
         yield from range(3, 100)
 
@@ -126,7 +137,25 @@ def test_the_works_stop_and_none_is_begun_any_more(way):
         with pytest.raises(KeyboardInterrupt):
             list(futures)
     assert no_thread_left()
-    assert len(ended) in (next(begun) - 1, next(begun) - 2)
+    assert sorted(ended) == sorted(set(begun) - {0})
+
+
+def test_a_thread_that_works_may_close_the_iterator():
+    """As the garbage collector does where it happens to run in such a thread."""
+    given, ends = threading.Event(), queue.Queue()
+
+    def work(i):
+        if i == 1:
+            given.wait(60)
+            try:
+                ends.put(futures.close())
+            except RuntimeError as error:
+                ends.put(error)
+
+    futures = in_order(work, range(100))
+    next(futures)
+    given.set()
+    assert ends.get(timeout=60) is None
 
 
 def test_without_threads_the_calling_thread_works(monkeypatch):
@@ -177,7 +206,7 @@ def test_of_others_no_more_is_begun_than_may_wait():
             yield item
 
     with ThreadPoolExecutor(2) as pool:
-        futures = in_order(lambda item: free.wait(5), items(), elsewhere=Elsewhere(pool))
+        futures = in_order(lambda item: free.wait(60), items(), elsewhere=Elsewhere(pool))
         threading.Timer(0.3, free.set).start()
         next(futures)
         assert len(begun) <= 2 * thread_count() + 1 + Elsewhere.most + 1
@@ -185,18 +214,21 @@ def test_of_others_no_more_is_begun_than_may_wait():
 
 
 def test_side_by_side_the_next_begins_before_the_first_has_ended_and_no_more_than_asked_for():
-    begun, second = [], threading.Event()
+    two, lock, at_work, most = threading.Barrier(2, timeout=60), threading.Lock(), set(), []
 
     def work(item):
-        begun.append(item)
-        if item == 1:
-            second.set()
-        if item == 0:
-            assert second.wait(60)
-            assert len(begun) == 2
+        with lock:
+            at_work.add(item)
+            most.append(len(at_work))
+        if item < 2:
+            two.wait()  # breaks unless both are at work at once
+        time.sleep(0.002)  # time for a third to begin, if one could
+        with lock:
+            at_work.remove(item)
         return item * 10
 
     assert list(side_by_side(work, range(6), 2)) == [0, 10, 20, 30, 40, 50]
+    assert max(most) == 2
     assert no_thread_left()
 
 

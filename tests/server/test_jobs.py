@@ -9,7 +9,7 @@ from nanostyle.backend import halfway
 from nanostyle.server import jobs
 from nanostyle.server.jobs import Busy, Job, Priority, Step, Worker
 
-WAIT = 20
+WAIT = 60
 
 
 @pytest.fixture
@@ -20,10 +20,10 @@ def worker():
     assert not worker._thread.is_alive()
 
 
-def watched(work, priority=Priority.FINAL, **options):
-    """A job, and an event for its end."""
+def watched(work, priority=Priority.FINAL, seen=lambda job: None, **options):
+    """A job, and an event for its end; `seen` is told of each change, and of the end before the event is."""
     job, over = Job(work, priority, **options), threading.Event()
-    job.listeners.append(lambda job: over.set() if job.over else None)
+    job.listeners += [seen, lambda job: over.set() if job.over else None]
     return job, over
 
 
@@ -57,9 +57,8 @@ class Gate:
 
 
 def test_a_job_is_done_and_tells_its_steps(worker):
-    job, over = watched(steps(3))
     seen = []
-    job.listeners.append(lambda job: seen.append((job.state, job.n)))
+    job, over = watched(steps(3), seen=lambda job: seen.append((job.state, job.n)))
     worker.add(job)
     assert over.wait(WAIT)
     assert (job.state, job.n, job.step.done) == ("done", 3, 3)
@@ -201,9 +200,8 @@ def long_step(*pixels, started=None, go=None):
 
 
 def test_a_long_step_tells_how_far_it_is(worker):
-    job, over = watched(long_step(10, 30, 60))
     seen = []
-    job.listeners.append(lambda job: seen.append((job.step.done, job.n)))
+    job, over = watched(long_step(10, 30, 60), seen=lambda job: seen.append((job.step.done, job.n)))
     worker.add(job)
     assert over.wait(WAIT)
     assert seen[:4] == [(10, 0), (40, 0), (99, 0), (100, 1)]
@@ -215,9 +213,8 @@ def test_a_finished_download_is_at_its_end(worker):
         yield Step(0, 100)
         halfway.tell(40)
 
-    job, over = watched(work)
     seen = []
-    job.listeners.append(lambda job: seen.append((job.state, job.step.done)))
+    job, over = watched(work, seen=lambda job: seen.append((job.state, job.step.done)))
     worker.add(job)
     assert over.wait(WAIT)
     assert seen == [("running", 0), ("running", 99), ("running", 100), ("done", 100)]

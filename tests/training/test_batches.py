@@ -150,7 +150,7 @@ def test_a_thread_that_decodes_may_close_the_iterator(photos, monkeypatch):
 
     def closing_crop(step, i):
         if step == 1:
-            given.wait(10)
+            given.wait(60)
             try:
                 ends.put(batches.close())
             except RuntimeError as error:
@@ -161,7 +161,7 @@ def test_a_thread_that_decodes_may_close_the_iterator(photos, monkeypatch):
     batches = pictures.batches(itertools.count())
     next(batches)
     given.set()
-    assert ends.get(timeout=10) is None
+    assert ends.get(timeout=60) is None
 
 
 # --- colors ------------------------------------------------------------------------------------------------

@@ -70,18 +70,20 @@ def test_small_jobs_go_in_lots_and_what_a_rank_does_not_reach_goes_back(monkeypa
 
 
 def test_jobs_that_nobody_has_begun_come_back_to_a_rank_that_is_free():
-    begun = threading.Event()
+    begun, of_main, all_others = threading.Event(), [], threading.Event()
 
     def work(job):
         if threading.current_thread() is not MAIN:
             begun.set()
-            time.sleep(0.3)
-        else:
-            begun.wait(10)
-        return threading.current_thread() is MAIN
+            all_others.wait(60)
+            return
+        begun.wait(60)
+        of_main.append(job)
+        if len(of_main) == 3:
+            all_others.set()
 
-    done = dealt(2, list(range(4)), work)
-    assert sum(of_main for _, of_main in done) == 3
+    assert sorted(job for job, _ in dealt(2, list(range(4)), work)) == [0, 1, 2, 3]
+    assert len(of_main) == 3
 
 
 def test_an_exception_of_a_job_comes_to_rank_0():
@@ -98,7 +100,7 @@ def test_a_rank_that_hangs_is_not_waited_for_for_ever():
 
     def work(job):
         if threading.current_thread() is not MAIN:
-            free.wait(20)
+            free.wait(60)
 
     prepare(work)
     with ThreadPoolExecutor(1) as pool:
