@@ -18,10 +18,14 @@ _GRAIN = 4
 _PANS = ((1, 2), None, (2, 1), None)
 _PAN_ROOM, _PAN_BORDER = 4, 12
 
+# What a share of many photos may lack by rounding: 5/6 of 6 are 5 in every step, never 4 and then 6.
+_ROUNDING = 1e-6
+
 
 def spread_evenly(share: float, step: int, count: int) -> int:
     """How many of the `count` photos of `step` are picked, where a `share` of all photos is, evenly over the steps."""
-    return int((step + 1) * share * count) - int(step * share * count)
+    picked, before = (int(share * n * count + _ROUNDING) for n in (step + 1, step))
+    return picked - before
 
 
 def variation_at(options: TrainOptions, step: int, count: int, own: int = 0) -> dict[str, Any]:

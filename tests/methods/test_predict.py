@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nanostyle.autograd.tensor import Tensor
@@ -196,6 +196,8 @@ def test_few_paintings_are_all_trained_on(data):
     batch=st.integers(1, 9),
     start=st.integers(0, 10_000),
 )
+@example(5 / 6, 6, 3693)
+@example(0.7999999999999999, 5, 8743)
 def test_a_share_of_photos_is_its_own_style(share, batch, start):
     task = object.__new__(PredictTask)
     task._objective = type("Objective", (), {"options": TrainOptions(photo_share=share, batch=batch)})
