@@ -56,8 +56,8 @@ def test_400_jobs_with_one_rank_50_times_slower_take_no_longer_than_they_must(sl
     results = dealt(3, list(range(400)), work)
     seconds = time.monotonic() - begun
     assert sorted(job for job, _ in results) == list(range(400))
-    assert sum(slow for _, slow in results) <= 5
     best = max(sum(took) / 2, 1.985)
+    assert sum(slow for _, slow in results) <= 1 + best / 0.5
     assert seconds < 1.5 * best  # `bench/speed/ranks.py` measures
 
 
