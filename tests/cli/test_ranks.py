@@ -12,7 +12,7 @@ from PIL import Image
 from nanostyle.cli import ranks as command
 from tests.support import tiny
 from tests.support.clips import panned, write_video
-from tests.support.killed import PROGRAM
+from tests.support.killed import LATE, PROGRAM
 from tests.support.ranks import SOON, ended, mpiexec, ours, pid_of, run, start, start_each
 
 STYLE = ["--style", "scream_munch", "--threads", "1"]
@@ -135,9 +135,9 @@ def films(tmp_path_factory):
     return folder
 
 
-def start_film(ranks, *words, cwd, **env):
+def start_film(ranks, *words, cwd, program=PROGRAM, **env):
     """Start a film in parts of a few frames."""
-    return start_each([(ranks, [*FILM, *words])], cwd=cwd, program=("-c", PROGRAM), **env)
+    return start_each([(ranks, [*FILM, *words])], cwd=cwd, program=("-c", program), **env)
 
 
 def has_part(folder, output):
@@ -156,7 +156,7 @@ def test_a_film_has_the_same_bytes_on_any_number_of_ranks(films):
 
 @pytest.mark.parametrize("how", ["killed", "interrupted"])
 def test_a_film_that_was_ended_goes_on_to_the_same_bytes(films, how):
-    process = start_film(3, "-o", how, cwd=films)
+    process = start_film(3, "-o", how, cwd=films, program=LATE)
     until(process, has_part(films, how))
     if how == "killed":
         os.kill(pid_of(process, 1), signal.SIGKILL)
@@ -173,12 +173,12 @@ def test_a_film_that_was_ended_goes_on_to_the_same_bytes(films, how):
 
 
 def test_a_film_does_not_wait_for_ever_for_a_rank_that_hangs(films):
-    process = start_film(2, "-o", "hangs.mp4", cwd=films, NANOSTYLE_PATIENCE="2")
+    process = start_film(2, "-o", "hangs.mp4", cwd=films, program=LATE, NANOSTYLE_PATIENCE="5")
     until(process, has_part(films, "hangs.mp4"))
     os.kill(pid_of(process, 1), signal.SIGSTOP)
     status, lines, seconds = ended(process)
     assert status == 1 and seconds < SOON
-    assert len(ours(lines)) == 1 and "Error: rank 0 of 2 has waited 2 s for the others" in ours(lines)[0]
+    assert len(ours(lines)) == 1 and "Error: rank 0 of 2 has waited 5 s for the others" in ours(lines)[0]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.clips import frames_of, packets_of, panned, stamps_of, write_video
 from tests.support.command import failed, listing, run
-from tests.support.killed import PART, finish, killed, start
+from tests.support.killed import LATE, PART, finish, killed, start
 
 pytest.importorskip("av", reason="PyAV is not installed")
 
@@ -27,13 +27,19 @@ def parts(folder):
     return listing(folder / "out.mp4.parts")
 
 
-def killed_with_parts(folder, count):
-    """Kill a run as soon as it has finished `count` parts."""
-    process = start(folder, *ARGS)
+def started_until(folder, count):
+    """A run that has finished `count` parts, and is not done."""
+    process = start(folder, *ARGS, program=LATE)
     deadline = time.monotonic() + 60
     while not (folder / "out.mp4.parts" / f"{count - 1:06d}.npz").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
+    return process
+
+
+def killed_with_parts(folder, count):
+    """Kill a run as soon as it has finished `count` parts."""
+    process = started_until(folder, count)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
 
@@ -64,9 +70,7 @@ def test_another_plan_is_refused(folder):
 
 
 def test_ctrl_c_keeps_what_is_done(folder):
-    process = start(folder, *ARGS)
-    while not (folder / "out.mp4.parts" / "000000.npz").exists():
-        time.sleep(0.002)
+    process = started_until(folder, 1)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "--resume goes on" in said, said

@@ -59,7 +59,7 @@ def begin(http, **words):
     return answer.json()["id"]
 
 
-def ended(client, id, seconds=30):
+def ended(client, id, seconds=60):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         status = client.get(f"/api/v1/jobs/{id}").json()
@@ -302,7 +302,7 @@ def test_a_batch_that_is_stopped_is_a_zip_of_what_is_done(client, site, monkeypa
 
     monkeypatch.setattr(site.studio, "stylizer", Second)
     id = client.post("/api/v1/jobs", json=words).json()["id"]
-    assert begun.wait(30)
+    assert begun.wait(60)
     status = client.get(f"/api/v1/jobs/{id}").json()
     assert (status["done"], status["total"], status["note"], status["n"]) == (1, 3, "2.png", 1)
     client.delete(f"/api/v1/jobs/{id}?keep=1")

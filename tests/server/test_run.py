@@ -89,13 +89,11 @@ def test_ctrl_c_ends_it_with_a_stream_and_a_refinement_under_way(tmp_path):
         until = time.monotonic() + WAIT
         while not any("event: step" in line for line in heard) and time.monotonic() < until:
             time.sleep(0.05)
-        begin = time.monotonic()
         server.process.send_signal(signal.SIGINT)
         assert server.process.wait(WAIT) == 0
-        assert time.monotonic() - begin < 10
         listener.join(WAIT)
         stream.close()
-        assert "event: bye\n" in heard
+        assert "event: bye\n" in heard and "event: done\n" not in heard  # it was not waited for
         assert server.process.stderr.read() == ""
     assert list(tmp_path.iterdir()) == []
 

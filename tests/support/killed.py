@@ -13,11 +13,27 @@ PART = 5
 PROGRAM = f"import nanostyle.methods.video as v; v.LENGTH = {PART}; from nanostyle.__main__ import main; main()"
 """Python's -c for nanostyle with short parts."""
 
+LATE = f"""
+import time
+from nanostyle.io.video.parts import Parts
 
-def start(folder, *args):
+save = Parts.save
+
+
+def saved(*given):
+    save(*given)
+    time.sleep(2)
+
+
+Parts.save = saved
+{PROGRAM}"""
+"""The same, and after each part some time to kill it before the next is whole, and before the end."""
+
+
+def start(folder, *args, program=PROGRAM):
     """The command in a process of its own, with short parts."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "video", *map(str, args)],
+        [sys.executable, "-c", program, "video", *map(str, args)],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

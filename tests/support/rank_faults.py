@@ -1,7 +1,8 @@
 """nanostyle with a fault: `python rank_faults.py FAULT WORDS...`, under mpiexec or alone.
 
-nan: one shard's loss is NaN, once. gpu: rank 0 alone finds a GPU. On rank 1 alone: `bit`, a weight changes in its last
-bit; `fault`, an exception; `slow`, it takes a second longer for each shard.
+nan: one shard's loss is NaN, once. gpu: rank 0 alone finds a GPU. late: every rank takes a quarter of a second longer
+for each shard: whoever waits for a step of the training comes before its end. On rank 1 alone: `bit`, a weight changes
+in its last bit; `fault`, an exception; `slow`, it takes a second longer for each shard.
 """
 
 import sys
@@ -9,9 +10,10 @@ import time
 
 import numpy as np
 
+from nanostyle.__main__ import main
 from nanostyle.backend import device
 from nanostyle.backend.comm.launch import launch
-from nanostyle.cli import main, runtime
+from nanostyle.cli import runtime
 from nanostyle.errors import NanostyleError
 from nanostyle.optim.optimizer import Optimizer
 from nanostyle.training.predict_task import PredictTask
@@ -63,11 +65,11 @@ def exception():
     StyleTask.inputs = failing
 
 
-def slow():
+def slow(seconds=1.0):
     inputs = StyleTask.inputs
 
     def late(self, step, count):
-        time.sleep(1)
+        time.sleep(seconds)
         return inputs(self, step, count)
 
     StyleTask.inputs = late
@@ -90,6 +92,8 @@ if __name__ == "__main__":
             nan_at((SHARD, LATER), task)
     elif fault == "gpu":
         gpu_of_rank_0()
+    elif fault == "late":
+        slow(0.25)
     elif launch().rank == 1:
         {"bit": bit_of_a_weight, "fault": exception, "slow": slow}[fault]()
     main()

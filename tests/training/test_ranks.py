@@ -28,6 +28,11 @@ def finished(folder):
     return folder / "alone.h5"
 
 
+def start_late(ranks, *words, cwd, **env):
+    """Start ranks whose training takes some seconds."""
+    return start_each([(ranks, ["late", *words])], cwd=cwd, program=FAULTS, **env)
+
+
 def left(output):
     """The bytes of model and checkpoint."""
     return [path.read_bytes() for path in (output, output.with_suffix(".training") / "checkpoint.h5")]
@@ -94,7 +99,7 @@ def test_weights_that_differ_become_those_of_rank_0(folder, finished):
 
 def test_a_rank_is_killed_and_fewer_go_on(folder, finished):
     output = folder / "killed.h5"
-    process = start(4, *CIN, "-o", output.name, cwd=folder)
+    process = start_late(4, *CIN, "-o", output.name, cwd=folder)
     wait(process, folder / "killed.training" / "log.jsonl", 3)
     os.kill(pid_of(process, 2), signal.SIGKILL)
     status, _, seconds = ended(process)
@@ -107,7 +112,7 @@ def test_a_rank_is_killed_and_fewer_go_on(folder, finished):
 @pytest.mark.parametrize("whom", ["mpiexec", "a rank"])
 def test_an_interrupt_saves_the_last_whole_step(folder, finished, whom):
     output = folder / f"{whom.replace(' ', '')}.h5"
-    process = start(2, *CIN, "-o", output.name, cwd=folder)
+    process = start_late(2, *CIN, "-o", output.name, cwd=folder)
     wait(process, output.with_suffix(".training") / "log.jsonl", 3)
     if whom == "mpiexec":
         process.send_signal(signal.SIGINT)
@@ -123,13 +128,13 @@ def test_an_interrupt_saves_the_last_whole_step(folder, finished, whom):
 
 
 def test_a_rank_that_hangs_is_not_waited_for_for_ever(folder):
-    process = start(2, *CIN, "-o", "hangs.h5", cwd=folder, NANOSTYLE_PATIENCE="2")
+    process = start_late(2, *CIN, "-o", "hangs.h5", cwd=folder, NANOSTYLE_PATIENCE="5")
     wait(process, folder / "hangs.training" / "log.jsonl", 3)
     os.kill(pid_of(process, 1), signal.SIGSTOP)
     status, lines, seconds = ended(process)
     assert status == 1 and seconds < SOON
     assert ours(lines) == [
-        "Error: rank 0 of 2 has waited 2 s for the others, one of which has died, hangs or is far too slow;"
+        "Error: rank 0 of 2 has waited 5 s for the others, one of which has died, hangs or is far too slow;"
         " --resume or --skip-existing goes on"
     ]
 
