@@ -178,6 +178,15 @@ def test_bytes_changed_anywhere(tmp_path, suffix, data):
         assert "\n" not in str(error) and len(str(error)) < 1000
 
 
+def test_a_signaling_nan_gives_no_warning(tmp_path):
+    arrays = {name: array.copy() for name, array in ARRAYS.items()}
+    for array in arrays.values():
+        array.view(np.uint32).flat[0] = 0x7F800001
+    (tmp_path / "x.onnx").write_bytes(onnx_bytes(arrays, pytorch_nodes(BLOCKS)))
+    network = foreign_model(tmp_path / "x.onnx")
+    assert network is not None
+
+
 def test_the_limit_is_that_of_the_format(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     with (tmp_path / "x").open("rb") as file:

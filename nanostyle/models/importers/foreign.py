@@ -66,7 +66,8 @@ def numbers(entries: Mapping[str, Entry], name: str, sides: int) -> np.ndarray:
         raise ValueError(f"{quoted(name)} is missing")
     if len(entry.shape) != sides or entry.dtype.kind != "f":
         raise ValueError(f"{quoted(name)} is {entry.shape} {entry.dtype}, expected {sides} sides of floats")
-    return entry.read().astype(np.float64)
+    with np.errstate(invalid="ignore"):  # NumPy warns of a signaling NaN, which a damaged file may hold
+        return entry.read().astype(np.float64)
 
 
 def check_nothing_else(entries: Iterable[str], known: Iterable[str]) -> None:
