@@ -51,14 +51,15 @@ def end(error: BaseException, *, debug: bool) -> NoReturn:
 def _wait_until_read() -> None:
     """Wait until the launcher has read what this process told: what is still in the pipe at an abort is lost.
 
-    At most a second. Where stderr is no pipe, or the system cannot say what is in it, a tenth of one.
+    At most five seconds, which a busy machine may need. Where stderr is no pipe, or the system cannot say what is in
+    it, a tenth of one.
     """
     try:
         import fcntl  # not on Windows
         import termios
 
         sys.stderr.flush()
-        for _ in range(100):
+        for _ in range(500):
             left = fcntl.ioctl(sys.stderr.fileno(), termios.FIONREAD, bytes(4))
             if not any(left):
                 break
