@@ -13,9 +13,26 @@ from nanostyle.cli import ranks as command
 from tests.support import tiny
 from tests.support.clips import panned, write_video
 from tests.support.killed import LATE, PROGRAM
-from tests.support.ranks import SOON, ended, mpiexec, ours, pid_of, run, start, start_each
+from tests.support.ranks import SOON, ended, mpiexec, ours, pid_of, run, start_each
 
 STYLE = ["--style", "scream_munch", "--threads", "1"]
+
+LATE_PHOTOS = """
+import time
+from nanostyle.methods.stylizer import Stylizer
+
+stylize = Stylizer.stylize
+
+
+def late(*given, **named):
+    time.sleep(0.5)
+    return stylize(*given, **named)
+
+
+Stylizer.stylize = late
+from nanostyle.__main__ import main
+main()"""
+"""nanostyle with half a second more for each photo: whoever waits for the first comes before the last."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +43,10 @@ def folder(tmp_path_factory):
     status, lines, _ = run(0, "stylize", "photos", *STYLE, "-o", "one", "--quiet", cwd=folder)
     assert (status, lines) == (0, [])
     return folder
+
+
+def start_late(ranks, *words, cwd):
+    return start_each([(ranks, words)], cwd=cwd, program=("-c", LATE_PHOTOS))
 
 
 def until(process, is_so, within=60):
@@ -59,7 +80,7 @@ def test_a_bad_photo_is_told_and_the_others_go_on(folder):
 
 
 def test_after_a_death_fewer_ranks_do_the_rest(folder):
-    process = start(3, "stylize", "photos", *STYLE, "-o", "killed", "--quiet", cwd=folder)
+    process = start_late(3, "stylize", "photos", *STYLE, "-o", "killed", "--quiet", cwd=folder)
     until(process, lambda: any((folder / "killed").glob("[0-9]*.png")))
     os.kill(pid_of(process, 1), signal.SIGKILL)
     status, _, seconds = ended(process)
@@ -88,7 +109,7 @@ def test_bad_input_is_one_line(folder, words, line):
 
 
 def test_a_rank_that_is_asked_to_end_ends_all_with_one_line(folder):
-    process = start(3, "stylize", "photos", *STYLE, "--size", "400", "-o", "ended", "--quiet", cwd=folder)
+    process = start_late(3, "stylize", "photos", *STYLE, "-o", "ended", "--quiet", cwd=folder)
     until(process, lambda: any((folder / "ended").glob("[0-9]*.png")))
     os.kill(pid_of(process, 1), signal.SIGTERM)
     status, lines, seconds = ended(process)
