@@ -85,7 +85,6 @@ def test_a_hostile_page_gets_nothing(chrome, site):
 
 
 def test_a_browser_that_is_killed_leaves_the_server_at_work(chrome, site, small, monkeypatch):
-    monkeypatch.setattr(jobs, "PATIENCE", 3.0)
     other = launched(chrome.browser_type)
     with contextlib.suppress(Error):  # the page ends with its browser
         opened = other.new_page()
@@ -100,8 +99,9 @@ def test_a_browser_that_is_killed_leaves_the_server_at_work(chrome, site, small,
         opened.wait_for_selector("#message:has-text('Step')")
         processes = other.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
         (main,) = (process["id"] for process in processes if process["type"] == "browser")
-        os.kill(int(main), signal.SIGKILL)
         assert site.worker.counts() == (1, 0)
+        monkeypatch.setattr(jobs, "PATIENCE", 3.0)  # not before: a busy page may take so long until it listens
+        os.kill(int(main), signal.SIGKILL)
     until = time.monotonic() + 60
     while site.worker.counts() != (0, 0) and time.monotonic() < until:
         time.sleep(0.1)
