@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 # What the system sends to end a program, and what a terminal sends when it closes, which Windows does not know.
 _ENDS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -41,17 +42,32 @@ def _make_streams() -> None:
     """Give a program that was started without streams (a service, `2>&-`) ones that lead nowhere.
 
     Otherwise the next file that is opened would be taken for one of them. What a stream's encoding has not is escaped.
+    What cannot be told is not: a full disk, or a terminal or reader that is gone, costs no work.
     """
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # it gets the lowest free number, which is this one
+    buffer = getattr(sys.stderr, "buffer", None)
+    if isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # it is no console of Windows
+        told = io.BufferedWriter(_Telling(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = io.TextIOWrapper(told, sys.stderr.encoding, line_buffering=True)
     sys.stdout = sys.stdout or Path(os.devnull).open("w")  # noqa: SIM115
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Telling(io.FileIO):
+    """A file that passes over what it cannot write."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except OSError:
+            return memoryview(data).nbytes
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

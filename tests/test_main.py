@@ -9,7 +9,9 @@ import pytest
 
 from nanostyle.models import registry
 from tests.support.command import environment
+from tests.support.paths import ROOT
 
+PHOTO = ROOT / "docs" / "pictures" / "photo.jpg"
 INFO = f"{sys.executable} -m nanostyle styles"
 
 
@@ -18,6 +20,16 @@ INFO = f"{sys.executable} -m nanostyle styles"
 def test_streams_may_be_missing(tmp_path, closed):
     done = subprocess.run(f"{INFO} {closed}", shell=True, env=environment(), cwd=tmp_path, timeout=120)
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_what_cannot_be_told_costs_no_work(tmp_path):
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "nanostyle", "styles", "--sheet", str(PHOTO), "--size", "8", "-o", "sheet.png"]
+        done = subprocess.run(words, stderr=full, env=environment(), cwd=tmp_path, timeout=240)
+    assert (done.returncode, (tmp_path / "sheet.png").exists()) == (0, True)
+    told = subprocess.run([*words[:3], "no-command"], stderr=subprocess.PIPE, env=environment(), cwd=tmp_path)
+    assert told.stderr == b"Error: No such command 'no-command'.\n"
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

@@ -66,4 +66,4 @@ def evaluate_command(
         if not runtime.quiet:
             click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
     if json_file is not None:
-        write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n")
+        write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n", overwrite=overwrite)

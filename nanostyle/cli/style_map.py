@@ -7,6 +7,7 @@ import click
 import nanostyle
 from nanostyle.cli.options import overwrite_option
 from nanostyle.cli.runtime import Runtime, common
+from nanostyle.cli.targets import check_apart
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
@@ -61,6 +62,7 @@ def style_map_command(
         if not art:
             raise click.UsageError("style-map: expected paintings, got none; add ART")
         files = style_files(art)
+        check_apart(files.values(), [output])
         styles, pictures = [], []
         for name, file in files.items():
             picture = load_image(file)
@@ -73,6 +75,6 @@ def style_map_command(
     for i, name in enumerate(names):
         click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
     recipe = {"nanostyle": nanostyle.__version__, "model": path.name, "paintings": names}
-    save_image(output, found.draw(pictures), recipe=recipe)
+    save_image(output, found.draw(pictures), recipe=recipe, overwrite=overwrite)
     if not runtime.quiet:
         click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)

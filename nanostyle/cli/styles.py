@@ -6,6 +6,7 @@ import click
 
 from nanostyle.cli.options import overwrite_option
 from nanostyle.cli.runtime import Runtime, common
+from nanostyle.cli.targets import check_apart
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.methods.style_sheet import style_sheet
@@ -50,10 +51,13 @@ def styles(
         for name in trained.styles:
             click.echo(name)
         return
+    check_apart([photo, model], [output])
     check_writable(output, overwrite=overwrite)
     picture = load_image(photo, size=size)
     runtime.warn(photo, picture)
     drawn = style_sheet(trained, picture.pixels)
-    save_image(output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles})
+    save_image(
+        output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles}, overwrite=overwrite
+    )
     if not runtime.quiet:
         click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)

@@ -12,7 +12,7 @@ from nanostyle.cli.again import Again, follow
 from nanostyle.cli.batch import Batch, Saving, Work, read_photo
 from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
-from nanostyle.cli.targets import STANDARD, label, photos_in, targets_for
+from nanostyle.cli.targets import STANDARD, check_apart, label, photos_in, targets_for
 from nanostyle.io.atomic import check_target
 from nanostyle.io.image_read import MAX_PIXELS, Picture
 from nanostyle.io.image_write import check_writable
@@ -110,6 +110,8 @@ def stylize(
 
     def plan() -> int:
         work.extend(_planned(photos, names, used, output, runtime, suffix=suffix, skip_existing=skip_existing))
+        read = [*used, *map(Path, styles), *(Path(file) for file in (model, values["loss_net"]) if file)]
+        check_apart(read, [*(target for _, target in work), *([save_style] if save_style else [])])
         _check_targets(work, overwrite=overwrite or skip_existing)
         if save_style is not None:
             check_target(save_style, overwrite=overwrite)

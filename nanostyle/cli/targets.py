@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ def photos_in(given: Sequence[Path], *, without: Collection[Path] = ()) -> Photo
     Raises as `look_through` does.
     """
     photos, found = [], Found([])
+    met: set[str] = set()
     several = sum(path.is_dir() for path in given) > 1
     for path in given:
         if not path.is_dir():
@@ -47,7 +48,12 @@ def photos_in(given: Sequence[Path], *, without: Collection[Path] = ()) -> Photo
         found.left_out.update(inside.left_out)
         # Of several folders each has one of its own in the output.
         root = Path(path.resolve().name) if several else Path()
-        photos += [Photo(file, root / file.parent.relative_to(path)) for file in inside.pictures]
+        for file in inside.pictures:
+            if (real := os.path.realpath(file)) in met:
+                found.left_out["in several of the folders"] += 1
+                continue
+            met.add(real)
+            photos.append(Photo(file, root / file.parent.relative_to(path)))
     return Photos(photos, found.told)
 
 
@@ -77,7 +83,7 @@ def targets_for(
         if len(photos) > 1:
             what = "the standard output" if output == STANDARD else f"the file name {output}"
             raise ValueError(f"output: {len(photos)} photos need a folder, got {what}")
-        _check_apart(photos, [output])
+        check_apart([photo.path for photo in photos], [output])
         return [output]
     folder = output or Path()
     targets = [folder / photo.place / _name(photo.path, styles, suffix) for photo in photos]
@@ -85,7 +91,7 @@ def targets_for(
     for photo, target in zip(photos, targets, strict=True):
         if (other := where.setdefault(target, photo.path)) is not photo.path:
             raise ValueError(f"output: {other} and {photo.path} would both become {target}; stylize them apart")
-    _check_apart(photos, targets)
+    check_apart([photo.path for photo in photos], targets)
     for parent in sorted({target.parent for target in targets}):
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +100,12 @@ def targets_for(
     return targets
 
 
-def _check_apart(photos: Sequence[Photo], targets: Sequence[Path]) -> None:
-    """No result may take the place of a photo."""
-    inputs = {os.path.realpath(photo.path) for photo in photos}
+def check_apart(read: Iterable[Path], targets: Iterable[Path]) -> None:
+    """Raise ValueError where a result would take the place of a file that is read: photo, painting, mask or model."""
+    inputs = {os.path.realpath(path) for path in read}
     for target in targets:
         if target.exists() and os.path.realpath(target) in inputs:
-            error = ValueError(f"output: {target} is a photo that is read, and would be lost")
+            error = ValueError(f"output: {target} is a file that is read, and would be lost")
             raise with_hint(error, "choose another {output}")
 
 

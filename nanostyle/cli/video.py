@@ -13,6 +13,7 @@ import click
 from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
+from nanostyle.cli.targets import check_apart
 from nanostyle.cli.terminal import ProgressBar, clock
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.claim import claimed
@@ -91,6 +92,8 @@ def video(
     nanostyle video cat.gif --style scream_munch --strength 0.8 -o cat.webp
     nanostyle video frames/%05d.png --rate 24 --style udnie_picabia -o film.mkv
     """
+    given = [*style_images, *map(Path, styles), *masks, *([model] if model else [])]
+    world().first(lambda: check_apart(given, [path for path in (output, report) if path]))
     film = _Film(source, output, take(VideoOptions, values), report, overwrite=overwrite)
     check_method(values["method"])
     # Rank 0 alone reads and writes; what it meets all meet.

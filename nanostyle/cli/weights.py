@@ -10,6 +10,7 @@ import click
 import h5py
 
 from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
+from nanostyle.cli.targets import check_apart
 from nanostyle.cli.terminal import ProgressBar
 from nanostyle.errors import with_hint
 from nanostyle.export.restore import restored_model
@@ -105,6 +106,7 @@ def weights_convert(
     """
     if destination.exists() and not overwrite:
         raise FileExistsError(f"{destination} exists already; choose another name or pass --overwrite")
+    check_apart([path for path in (source, style_network, painting) if path], [destination])
     given = {option: value for option, value in vgg.items() if value is not None}
     own = restored_model(source)
     model = own or foreign_model(source, names=names, painting=painting, style_network=style_network)

@@ -60,6 +60,8 @@ def look_through(folder: Path, *, without: Collection[Path] = (), results: bool 
             left_out[kind] += 1
         elif path.suffix.lower() not in READABLE:
             continue
+        elif not path.is_file():
+            left_out["links that lead nowhere, pipes and devices"] += 1
         elif real in barred:
             left_out["used as painting, mask or output"] += 1
         elif real in met:
@@ -77,9 +79,10 @@ def look_through(folder: Path, *, without: Collection[Path] = (), results: bool 
 
 
 def _files(folder: Path, barred: Collection[str], left_out: Counter[str]) -> Iterator[Path]:
-    """Every file below `folder`; a folder that is linked several times, or to one above it, is entered once.
+    """Every file below `folder`, broken links and pipes too.
 
-    A folder that may not be read is counted in `left_out`.
+    A folder that is linked several times, or to one above it, is entered once; one that may not be read is counted in
+    `left_out`.
     """
     met = {os.path.realpath(folder)}
     pending: list[Path] = [folder]
@@ -107,7 +110,7 @@ def _files(folder: Path, barred: Collection[str], left_out: Counter[str]) -> Ite
                     pending.append(path)
             elif entry.is_dir():
                 linked.append(path)
-            elif entry.is_file():
+            else:
                 yield path
 
 

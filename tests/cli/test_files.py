@@ -11,7 +11,7 @@ from PIL import Image
 from nanostyle.io.image_read import load_image
 from nanostyle.io.recipe import read_recipe
 from tests.support import picture_files
-from tests.support.command import environment, failed, listing, run
+from tests.support.command import called, environment, failed, listing, run
 
 STYLE = ("--style-image", "art.png")
 
@@ -143,6 +143,26 @@ def test_a_result_never_replaces_its_photo(folder):
         run("stylize", "photo.png", *STYLE, "-o", "photo.png", "--overwrite", cwd=folder), "would be lost", "--output"
     )
     assert (folder / "photo.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("stylize", "photo.png", *STYLE, "-o", "art.png"),
+        ("stylize", "photo.png", *STYLE, "--mask", "mask.png", "-o", "mask.png"),
+        ("stylize", "photo.png", "--model", "model.png", "--style", "x", "-o", "model.png"),
+        ("video", "photo.png", *STYLE, "-o", "art.png"),
+        ("style-map", "photo.png", "art.png", "-o", "art.png"),
+        ("styles", "--sheet", "photo.png", "-o", "photo.png"),
+        ("weights", "convert", "model.png", "model.png"),
+    ],
+)
+def test_a_result_never_replaces_a_file_that_is_read(folder, words):
+    for name in ("mask.png", "model.png"):
+        (folder / name).write_bytes((folder / "photo.png").read_bytes())
+    before = (folder / words[-1]).read_bytes()
+    failed(called(*words, "--overwrite", cwd=folder), words[-1], "would be lost")
+    assert (folder / words[-1]).read_bytes() == before
 
 
 @pytest.mark.parametrize("quality", [30, 95])

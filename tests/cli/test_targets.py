@@ -39,6 +39,15 @@ def test_of_several_folders_each_has_one_of_its_own(tmp_path):
     ]
 
 
+def test_a_photo_in_several_of_the_folders_is_taken_once(tmp_path):
+    picture(tmp_path / "one" / "x.png")
+    picture(tmp_path / "two" / "y.png")
+    (tmp_path / "two" / "up").symlink_to(tmp_path / "one")
+    found = photos_in([tmp_path / "one", tmp_path / "two", tmp_path / "one"])
+    assert [photo.path.relative_to(tmp_path).as_posix() for photo in found.photos] == ["one/x.png", "two/y.png"]
+    assert found.left_out == "2 in several of the folders"
+
+
 def test_photos_of_one_name_that_are_named_are_not_mixed(tmp_path):
     photos = [Photo(picture(tmp_path / name)) for name in ("one/x.png", "two/x.png")]
     with pytest.raises(ValueError, match="would both become"):
@@ -74,7 +83,7 @@ def test_a_result_never_takes_the_place_of_a_photo(tmp_path):
     photo = picture(tmp_path / "photo.png")
     (tmp_path / "link.png").symlink_to(photo)
     for output in (photo, tmp_path / "link.png", tmp_path / "." / "photo.png"):
-        with pytest.raises(ValueError, match="is a photo that is read, and would be lost") as caught:
+        with pytest.raises(ValueError, match="is a file that is read, and would be lost") as caught:
             targets_for([Photo(photo)], ["wave"], output)
         assert caught.value.hint == "choose another {output}"
 

@@ -1,6 +1,7 @@
 """Folders as people have them: trees, links, results, files of all kinds."""
 
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def test_links_are_followed_once_each(tree, tmp_path):
         "single.png",
     ]
     assert "day1/IMG_1.png" in names(found, tree)  # the file at its own place, not the link
-    assert found.told == "1 links to pictures that are there"
+    assert found.told == "1 links that lead nowhere, pipes and devices, 1 links to pictures that are there"
 
 
 def test_a_folder_that_cannot_be_read_is_told(tree, monkeypatch):
@@ -79,6 +80,17 @@ def test_what_is_not_read_is_counted_by_kind(tree, monkeypatch):
     assert "1 of an unread kind (.jxl)" in told
     assert "1 HEIC (.heic; pip install 'nanostyle[heif]')" in told
     assert ".txt" not in told and "Makefile" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pipes with names")
+def test_links_that_lead_nowhere_and_pipes_are_told(tmp_path):
+    Image.new("RGB", (6, 4)).save(tmp_path / "photo.png")
+    (tmp_path / "gone.png").symlink_to("nowhere.png")
+    (tmp_path / "gone").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    found = look_through(tmp_path)
+    assert [path.name for path in found.pictures] == ["photo.png"]
+    assert found.told == "2 links that lead nowhere, pipes and devices"
 
 
 def test_results_are_left_out_where_that_is_asked(tree):
