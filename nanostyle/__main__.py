@@ -63,7 +63,7 @@ def _make_streams() -> None:
 class _Telling(io.FileIO):
     """A file that passes over what it cannot write."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError:

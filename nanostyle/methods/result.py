@@ -87,12 +87,14 @@ class Result:
             The folder is missing or cannot be written to, or the disk is full.
         """
         check_writable(path, overwrite=overwrite)
-        chosen = {"quality": quality, "strip": strip}
-        usual = {"quality": QUALITY, "strip": False}
         kept = None if strip else self.metadata
-        recipe = {**self.recipe, **dict(chosen.items() - usual.items())}
+        recipe = self._recipe_of(quality=quality, strip=strip)
         self._write(Path(path), recipe=recipe, quality=quality, metadata=kept, overwrite=overwrite)
         return Path(path)
+
+    def _recipe_of(self, **chosen: Any) -> dict[str, Any]:
+        """The recipe of a file, with what was chosen for it and is not the usual."""
+        return {**self.recipe, **dict(chosen.items() - {"quality": QUALITY, "strip": False}.items())}
 
     @property
     def size(self) -> tuple[int, int]:
@@ -105,9 +107,8 @@ class Result:
     def write_png(self, file: BinaryIO, *, strip: bool = False) -> None:
         """Write the picture as PNG to an open file."""
         kept = None if strip else self.metadata
-        file.write(
-            encode_image("PNG", self.pixels, alpha=self.alpha, recipe=self.recipe, bits=self.bits, metadata=kept)
-        )
+        recipe = self._recipe_of(strip=strip)
+        file.write(encode_image("PNG", self.pixels, alpha=self.alpha, recipe=recipe, bits=self.bits, metadata=kept))
 
 
 class LargeResult(Result):
@@ -161,7 +162,8 @@ class LargeResult(Result):
     def write_png(self, file: BinaryIO, *, strip: bool = False) -> None:
         """Write the picture as PNG to an open file."""
         kept = None if strip else self.metadata
-        about: dict[str, Any] = {"recipe": self.recipe, "bits": self.bits, "metadata": kept, "memory": self.memory}
+        recipe = self._recipe_of(strip=strip)
+        about: dict[str, Any] = {"recipe": recipe, "bits": self.bits, "metadata": kept, "memory": self.memory}
         write_rows(file, "PNG", self.rows, alpha=self.alpha_rows, **about)
 
 

@@ -1,6 +1,7 @@
 """Files as people have them, from photo to result by the command line."""
 
 import io
+import json
 import subprocess
 import sys
 
@@ -129,12 +130,13 @@ def test_outside_of_the_masks_gatys_leaves_the_photo(folder):
 
 
 def test_from_the_standard_input_to_the_standard_output(folder):
-    command = [sys.executable, "-m", "nanostyle", "stylize", "-", *STYLE, "-o", "-", "--quiet"]
+    command = [sys.executable, "-m", "nanostyle", "stylize", "-", *STYLE, "-o", "-", "--quiet", "--strip"]
     photo = (folder / "photo.png").read_bytes()
     done = subprocess.run(command, input=photo, capture_output=True, cwd=folder, env=environment(), timeout=120)
     assert done.returncode == 0, done.stderr
     with Image.open(io.BytesIO(done.stdout)) as image:
         assert (image.format, image.size) == ("PNG", (24, 18))
+        assert json.loads(image.info["nanostyle"])["strip"] is True
 
 
 def test_a_result_never_replaces_its_photo(folder):
