@@ -110,11 +110,9 @@ def stylize(
 
     def plan() -> int:
         work.extend(_planned(photos, names, used, output, runtime, suffix=suffix, skip_existing=skip_existing))
-        read = [*used, *map(Path, styles), *(Path(file) for file in (model, values["loss_net"]) if file)]
-        check_apart(read, [*(target for _, target in work), *([save_style] if save_style else [])])
-        _check_targets(work, overwrite=overwrite or skip_existing)
-        if save_style is not None:
-            check_target(save_style, overwrite=overwrite)
+        targets = [*(target for _, target in work), *([save_style] if save_style else [])]
+        check_apart([Path(file) for file in (*used, *styles, model, values["loss_net"]) if file], targets)
+        _check_targets(work, save_style, overwrite=overwrite, skip_existing=skip_existing)
         return len(work)
 
     # Rank 0 alone looks for photos and results: a thousand ranks would bring a file server to its knees.
@@ -146,15 +144,17 @@ def _read_first(photo: Path, options: StylizeOptions) -> Picture | None:
     return read_photo(photo, options.size)
 
 
-def _check_targets(work: Sequence[Work], *, overwrite: bool) -> None:
+def _check_targets(work: Sequence[Work], save_style: Path | None, *, overwrite: bool, skip_existing: bool) -> None:
     """Raise where a result could not be written. A trial file is written once in each folder, not for each result."""
     folders: set[tuple[Path, str]] = set()
     for _, target in work:
         if target == STANDARD:
             continue
         if (target.parent, target.suffix) not in folders or target.exists():
-            check_writable(target, overwrite=overwrite)
+            check_writable(target, overwrite=overwrite or skip_existing)
         folders.add((target.parent, target.suffix))
+    if save_style is not None:
+        check_target(save_style, overwrite=overwrite)
 
 
 def _planned(

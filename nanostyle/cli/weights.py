@@ -16,15 +16,14 @@ from nanostyle.errors import with_hint
 from nanostyle.export.restore import restored_model
 from nanostyle.io.atomic import sha256
 from nanostyle.io.untrusted import reading
-from nanostyle.io.weights import EXTRAS, STORAGES, Storage, WeightFile, datasets, load_weights
+from nanostyle.io.weights import EXTRAS, STORAGES, Storage, datasets, load_weights
 from nanostyle.models.download import PUBLISHED, fetch
 from nanostyle.models.importers.networks import foreign_model
-from nanostyle.models.importers.vgg import convert
+from nanostyle.models.importers.vgg import LICENSES, convert, taken_as
 from nanostyle.models.loss_network import checked, load_features
 from nanostyle.models.multistyle import save_model
 from nanostyle.models.predictor import Predictor, save_predictor
 from nanostyle.models.registry import FILES, cache_folder, find
-from nanostyle.nets.vgg_config import PREPROCESS
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -61,7 +60,7 @@ def weights() -> None:
 @click.argument("destination", type=click.Path(path_type=Path))
 @click.option(
     "--preprocess",
-    type=click.Choice(list(PREPROCESS)),
+    type=click.Choice(list(LICENSES)),
     help="Input normalization of the network. Default: told by the numbers, the digest or the names in SOURCE.",
 )
 @click.option(
@@ -116,7 +115,7 @@ def weights_convert(
     if model is None:
         result = convert(source, destination, **given, storage=storage or "float32")
         click.echo(f"{destination}: {result.config['architecture']}, {len(result.parameters) // 2} convolutions")
-        click.echo(f"taken as: {_taken(result)}")
+        click.echo(f"taken as: {taken_as(result)}")
         return
     if given:
         option = next(iter(given))
@@ -128,15 +127,6 @@ def weights_convert(
         return
     save_model(destination, model)
     click.echo(f"{destination}: {len(model.styles)} style{'s' * (len(model.styles) > 1)}: {', '.join(model.styles)}")
-
-
-def _taken(result: WeightFile) -> str:
-    """What was assumed of a loss network's file, in words."""
-    config = result.config
-    family = next((name for name, pre in PREPROCESS.items() if pre == config["preprocess"]), "own")
-    order, most = config["preprocess"]["order"], f"{config['preprocess']['scale']:.0f}"
-    pads = f"padding {config['padding']}, pooling {config['pooling']}"
-    return f"preprocessing {family} ({order} in 0..{most}, less the mean), {pads}, license {result.license}"
 
 
 @weights.command("fetch")

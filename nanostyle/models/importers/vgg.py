@@ -120,6 +120,15 @@ def convert(
     return weights
 
 
+def taken_as(result: WeightFile) -> str:
+    """What `convert` took a file for, in words."""
+    config = result.config
+    family = next(name for name, pre in PREPROCESS.items() if pre == config["preprocess"])
+    order, most = config["preprocess"]["order"], f"{config['preprocess']['scale']:.0f}"
+    pads = f"padding {config['padding']}, pooling {config['pooling']}"
+    return f"preprocessing {family} ({order} in 0..{most}, less the mean), {pads}, license {result.license}"
+
+
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[Mapping[str, Entry]]:
     """The arrays of the file, those of k-means pairs put together; of a wheel, those of the file in it."""
