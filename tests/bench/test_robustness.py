@@ -17,7 +17,7 @@ def test_a_kill_while_writing_leaves_a_whole_file(tmp_path, capfd):
 
 def test_a_server_outlives_load_broken_input_and_a_crowd(capsys):
     pytest.importorskip("uvicorn")
-    assert server.tried(8, 64, 60, 40, 66, 0.2, 0, kill=False) == []
+    assert server.tried(8, 64, 60, 40, 66, 0.2, 0, kill=False, within=30) == []
     assert "Ctrl-C: exit status 0" in capsys.readouterr().out
 
 
