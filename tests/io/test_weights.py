@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nanostyle.cli.weights import describe
 from nanostyle.io.atomic import sha256
+from nanostyle.io.foreign.arrays import open_arrays
 from nanostyle.io.quantize import cluster, quantize
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.models.loss_network import load_features
@@ -52,6 +53,20 @@ def refusal(path, **options):
 
 
 # --- round trips ------------------------------------------------------------------------------------------------
+
+
+def test_reading_needs_no_lock(tmp_path):
+    fcntl = pytest.importorskip("fcntl", reason="the system has no such locks")
+    path = tmp_path / "small.h5"
+    save_weights(path, small())
+    with path.open("rb") as held:  # as good as a file system whose lock server is away
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(path, "r", locking=True)
+        assert load_weights(path).parameters.keys() == small().parameters.keys()
+        assert describe(path)["parameters"] > 0
+        with open_arrays(path) as arrays:
+            assert arrays
 
 
 def test_what_is_saved_is_loaded(path):
