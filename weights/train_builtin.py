@@ -111,8 +111,8 @@ FORMS = (
 
 # What those of any.h5 share besides.
 CROPS = (
-    "--size 192 --style-size 288 --batch 2 --style-weight 18 --palette-weight 9 --photo-weight 30 --frozen-norm"
-    " --style-crops 1 --ema 0.995"
+    "--size 192 --style-size 288 --batch 2 --palette-weight 9 --photo-weight 30 --frozen-norm --style-crops 1"
+    " --ema 0.995"
 )
 
 # Of Song landscapes and textures, which have few colors, a third and a sixth.
@@ -181,17 +181,23 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
         ),
         Stage(
             f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 302 --lr 0.0008 --lr-decay 0.42"
-            " --pan-weight 150 --loss-net {vgg19}",
+            " --style-weight 18 --pan-weight 150 --loss-net {vgg19}",
             without=GRIDS,
             thinned=FEWER_GRAYS,
             share=0.5,
         ),
         Stage(
             f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 1200 --lr 0.0008 --lr-decay 0.05"
-            " --pan-weight 220 --seed 3 --loss-net {vgg19}",
+            " --style-weight 18 --pan-weight 220 --seed 3 --loss-net {vgg19}",
             without=GRIDS,
             thinned=FEWER_GRAYS,
             share=0.75,
+        ),
+        Stage(
+            f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 2000 --lr 0.0008 --lr-decay 0.05"
+            " --style-weight 16 --pan-weight 260 --seed 4 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned=FEWER_GRAYS,
         ),
     ),
 }
