@@ -6,15 +6,15 @@ from typing import Any
 import click
 
 from nanostyle.api import train
-from nanostyle.cli.options import options_of, take
+from nanostyle.cli.options import PATH, options_of, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.training import shared, style_weights, watch
 from nanostyle.training.options import TrainOptions
 
 
 @click.command("add-style")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("art", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
+@click.argument("art", nargs=-1, required=True, type=PATH)
 @shared
 @options_of(TrainOptions, leave_out=("start_from", "width", "norm", "upsample", "storage", "photo_weight"))
 @common

@@ -7,7 +7,7 @@ import click
 
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.cli.flicker import flicker
-from nanostyle.cli.options import debug_option
+from nanostyle.cli.options import PATH, debug_option
 from nanostyle.diagnostics import speed
 from nanostyle.errors import with_hint
 from nanostyle.io.pictures import load_short
@@ -29,8 +29,8 @@ bench.add_command(flicker)
 
 @bench.command()
 @click.option("--paper", is_flag=True, help="One pass against Gatys' method: Johnson 2016, table 1.")
-@click.option("--photo", type=click.Path(path_type=Path), help="With --paper: a photo, for the speed-up at equal loss.")
-@click.option("--painting", type=click.Path(path_type=Path), help="With --photo: the painting.")
+@click.option("--photo", type=PATH, help="With --paper: a photo, for the speed-up at equal loss.")
+@click.option("--painting", type=PATH, help="With --photo: the painting.")
 @click.option("--model", metavar="NAME|FILE", help="With --photo: the trained model. Default: any.")
 @click.option("--loss-net", metavar="NAME|FILE", help="With --photo: the loss network. Default: builtin.")
 @click.option(

@@ -9,7 +9,7 @@ import click
 import numpy as np
 
 from nanostyle.api import evaluate
-from nanostyle.cli.options import options_of, overwrite_option, take
+from nanostyle.cli.options import PATH, options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.io.atomic import check_target, write
 from nanostyle.methods.evaluate import Score
@@ -17,12 +17,12 @@ from nanostyle.methods.scoring import EvaluateOptions
 
 
 @click.command("evaluate")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.option(
     "--content",
     metavar="DIR",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Folder of photos to stylize for the scores.",
 )
 @click.option(
@@ -30,13 +30,11 @@ from nanostyle.methods.scoring import EvaluateOptions
     metavar="FILE|DIR",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Paintings, named as the model's styles; may be repeated.",
 )
 @options_of(EvaluateOptions)
-@click.option(
-    "--json", "json_file", metavar="FILE", type=click.Path(path_type=Path), help="Also write the scores here."
-)
+@click.option("--json", "json_file", metavar="FILE", type=PATH, help="Also write the scores here.")
 @overwrite_option
 @common
 def evaluate_command(

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from nanostyle.cli.options import debug_option, options_of, overwrite_option, quiet_option, take
+from nanostyle.cli.options import PATH, debug_option, options_of, overwrite_option, quiet_option, take
 from nanostyle.export.onnx import ExportOptions, export_onnx
 
 
 @click.command()
 @click.argument("model")
-@click.argument("output", metavar="OUT.onnx", type=click.Path(path_type=Path))
+@click.argument("output", metavar="OUT.onnx", type=PATH)
 @options_of(ExportOptions)
 @overwrite_option
 @quiet_option

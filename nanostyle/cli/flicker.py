@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.options import PATH, overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.terminal import ProgressBar
 from nanostyle.io.atomic import check_target, write
@@ -19,19 +19,18 @@ from nanostyle.methods.flicker import Row, made_clips, rows_of
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.methods.temporal import Stability
 
-_FILE = click.Path(path_type=Path)
 _WAYS: tuple[Stability, ...] = ("lock", "on", "high")
 _MOVING = 9  # the clips whose flicker is measured; the others measure what stays behind
 
 
 @click.command()
 @click.option(
-    "--photos", metavar="DIR", required=True, type=_FILE, help="Photos that the clips are made of: two or more."
+    "--photos", metavar="DIR", required=True, type=PATH, help="Photos that the clips are made of: two or more."
 )
-@click.option("--style-image", "style_images", metavar="ART", multiple=True, type=_FILE, help="A painting; repeat it.")
+@click.option("--style-image", "style_images", metavar="ART", multiple=True, type=PATH, help="A painting; repeat it.")
 @click.option("--style", "styles", metavar="NAME", multiple=True, help="A style of a trained model; repeat it.")
-@click.option("--model", metavar="FILE", type=_FILE, help="A trained model. Default: built in.")
-@click.option("--json", "report", metavar="FILE", type=_FILE, help="Write the rows as JSON.")
+@click.option("--model", metavar="FILE", type=PATH, help="A trained model. Default: built in.")
+@click.option("--json", "report", metavar="FILE", type=PATH, help="Write the rows as JSON.")
 @overwrite_option
 @common
 def flicker(

@@ -12,6 +12,20 @@ import click
 from nanostyle.errors import spelled
 from nanostyle.methods.request import allowed
 
+
+class _Name(click.Path):
+    """The name of a file or folder. An empty one would mean the current folder, and all photos in it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            text = "expected the name of a file or folder, got an empty one; is a variable of your shell not set?"
+            self.fail(text, param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Name(path_type=Path)
+"""The type of every argument and option that names a file or folder."""
+
 D = TypeVar("D")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -49,12 +63,10 @@ style_image_option = click.option(
     "style_images",
     metavar="ART",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A painting. Repeat it to blend several.",
 )
-model_option = click.option(
-    "--model", metavar="FILE", type=click.Path(path_type=Path), help="A trained model. Default: built in."
-)
+model_option = click.option("--model", metavar="FILE", type=PATH, help="A trained model. Default: built in.")
 
 
 def _names(field: Any, hints: dict[str, Any]) -> tuple[str, ...]:
@@ -91,7 +103,7 @@ def _type(field: Any, kind: Any, hint: Any) -> Any:
         low, high = field.metadata["range"]
         return click.IntRange(low, high) if kind is int else click.FloatRange(low, high)
     if kind is Path:
-        return click.Path(path_type=Path)
+        return PATH
     return None if kind is bool else kind
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 import nanostyle
-from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.options import PATH, overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
 from nanostyle.errors import NanostyleError
@@ -20,17 +20,17 @@ from nanostyle.models.registry import built_in
 
 
 @click.command("style-map")
-@click.argument("art", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("art", nargs=-1, type=PATH)
 @click.option(
     "--model",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="The model that compares them. Default: the built-in `any`.",
 )
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("map.png"),
     show_default=True,
     help="Where the map goes.",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from nanostyle.cli.options import overwrite_option
+from nanostyle.cli.options import PATH, overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
 from nanostyle.io.image_read import load_image
@@ -15,12 +15,12 @@ from nanostyle.models.registry import TRAINED, find
 
 
 @click.command()
-@click.argument("model", default="styles", type=click.Path(path_type=Path))
+@click.argument("model", default="styles", type=PATH)
 @click.option(
     "--sheet",
     "photo",
     metavar="PHOTO",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Draw this photo in every style, on one sheet.",
 )
 @click.option(
@@ -29,7 +29,7 @@ from nanostyle.models.registry import TRAINED, find
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("sheet.png"),
     show_default=True,
     help="Where the sheet goes.",

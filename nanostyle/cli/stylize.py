@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from nanostyle.backend.comm.world import world
 from nanostyle.cli.again import Again, follow
 from nanostyle.cli.batch import Batch, Saving, Work, read_photo
-from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
+from nanostyle.cli.options import PATH, model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import STANDARD, check_apart, label, photos_in, targets_for
 from nanostyle.io.atomic import check_target
@@ -27,12 +27,12 @@ _LEAST = 100  # bytes of memory that any way takes for each pixel of a photo, at
 
 
 @click.command()
-@click.argument("photos", metavar="PHOTO...", nargs=-1, type=click.Path(path_type=Path))
+@click.argument("photos", metavar="PHOTO...", nargs=-1, type=PATH)
 @click.option(
     "--from",
     "again",
     metavar="RESULT",
-    type=click.Path(path_type=Path),
+    type=PATH,
     is_eager=True,
     callback=follow,
     help="Repeat an earlier result by its recipe, or do the same to other photos. Options that are given go first.",
@@ -50,7 +50,7 @@ _LEAST = 100  # bytes of memory that any way takes for each pixel of a photo, at
 @click.option(
     "--save-style",
     metavar="FILE.h5",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Keep the style of the paintings in a small file, for --style. For method predict.",
 )
 @options_of(StylizeOptions, leave_out=("gatys", "device", "precision", "threads", "chosen"))
@@ -58,7 +58,7 @@ _LEAST = 100  # bytes of memory that any way takes for each pixel of a photo, at
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A file, a folder for several photos, or - for a PNG on the standard output. Default: PHOTO_STYLE in the"
     " current folder.",
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import click
 
 from nanostyle.api import train as train_network
-from nanostyle.cli.options import options_of, take
+from nanostyle.cli.options import PATH, options_of, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.training import shared, style_weights, watch
 from nanostyle.methods.modes import MODES
@@ -25,7 +25,7 @@ from nanostyle.training.options import TrainOptions
     metavar="FILE|DIR",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A painting or a folder of paintings; may be repeated.",
 )
 @shared

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nanostyle.backend.comm.world import world
-from nanostyle.cli.options import Command, overwrite_option
+from nanostyle.cli.options import PATH, Command, overwrite_option
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.terminal import ProgressBar, shares
 from nanostyle.errors import NanostyleError
@@ -18,7 +18,7 @@ _SHARED = (
         "--content",
         metavar="DIR",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="The folder of photos to train on.",
     ),
     click.option(
@@ -26,7 +26,7 @@ _SHARED = (
         "--output",
         metavar="MODEL.h5",
         required=True,
-        type=click.Path(path_type=Path),
+        type=PATH,
         help="The model to write.",
     ),
     click.option("--resume", is_flag=True, help="Continue from the last checkpoint of the same output."),

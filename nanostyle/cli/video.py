@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from nanostyle.backend.comm.world import world
-from nanostyle.cli.options import model_option, options_of, overwrite_option, style_image_option, take
+from nanostyle.cli.options import PATH, model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
 from nanostyle.cli.terminal import ProgressBar, clock
@@ -48,8 +48,8 @@ class _Time(click.ParamType[float]):
 
 
 @click.command(short_help="Stylize a video, an animation, or numbered frames.")
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The result; see above.")
+@click.argument("source", metavar="INPUT", type=PATH)
+@click.option("-o", "--output", required=True, type=PATH, help="The result; see above.")
 @style_image_option
 @click.option(
     "--style", "styles", metavar="NAME|FILE", multiple=True, help="A style of a trained model, or a saved style."
@@ -60,14 +60,14 @@ class _Time(click.ParamType[float]):
     "masks",
     metavar="IMAGE|VIDEO",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Where each style goes: a picture, or a moving picture with a mask for each frame.",
 )
 @options_of(StylizeOptions, leave_out=_NOT_OF_VIDEO)
 @options_of(VideoOptions, leave_out=("start", "end"))
 @click.option("--start", type=_Time(), default=0.0, help="Where to begin: seconds or h:mm:ss.")
 @click.option("--end", type=_Time(), help="Where to end: seconds or h:mm:ss. Default: the end.")
-@click.option("--json", "report", metavar="FILE", type=click.Path(path_type=Path), help="Write a report as JSON.")
+@click.option("--json", "report", metavar="FILE", type=PATH, help="Write a report as JSON.")
 @overwrite_option
 @common
 def video(

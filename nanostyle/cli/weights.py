@@ -9,7 +9,7 @@ from typing import Any
 import click
 import h5py
 
-from nanostyle.cli.options import debug_option, overwrite_option, quiet_option
+from nanostyle.cli.options import PATH, debug_option, overwrite_option, quiet_option
 from nanostyle.cli.targets import check_apart
 from nanostyle.cli.terminal import ProgressBar
 from nanostyle.errors import with_hint
@@ -56,8 +56,8 @@ def weights() -> None:
 
 
 @weights.command("convert")
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("destination", type=click.Path(path_type=Path))
+@click.argument("source", type=PATH)
+@click.argument("destination", type=PATH)
 @click.option(
     "--preprocess",
     type=click.Choice(list(LICENSES)),
@@ -70,11 +70,11 @@ def weights() -> None:
 )
 @click.option("--pooling", type=click.Choice(["max", "avg"]), help="Pooling. Default: max.")
 @click.option("--name", "names", multiple=True, help="Name of a style; of a model of many once for each, in order.")
-@click.option("--painting", type=click.Path(path_type=Path), help="Picture of the style of a model of one: thumbnail.")
+@click.option("--painting", type=PATH, help="Picture of the style of a model of one: thumbnail.")
 @click.option(
     "--style-network",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Magenta's style_predict, the second file of its network for any painting. Default: the one beside SOURCE.",
 )
 @click.option(
@@ -132,7 +132,7 @@ def weights_convert(
 @weights.command("fetch")
 @click.argument("name", type=click.Choice(PUBLISHED))
 @click.option("--url", help="Download from this mirror instead.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Where the file goes. Default: the user's cache.")
+@click.option("-o", "--output", type=PATH, help="Where the file goes. Default: the user's cache.")
 @overwrite_option
 @quiet_option
 @debug_option
@@ -159,7 +159,7 @@ def weights_fetch(name: str, url: str | None, output: Path | None, overwrite: bo
 
 
 @weights.command("info")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=PATH)
 @debug_option
 def weights_info(file: Path, debug: bool) -> None:
     """Show what a weights file or a model holds."""

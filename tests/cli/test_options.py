@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from nanostyle.cli import command as main_command
 from nanostyle.cli.options import options_of, take
 from nanostyle.cli.targets import Photo, photos_in, targets_for
 
@@ -53,6 +54,23 @@ def test_what_the_field_does_not_take_is_refused(words):
     result, found = parsed(*words)
     assert result.exit_code == 2 and not found
     assert words[0] in result.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["stylize", ""],
+        ["stylize", "a.png", "--style-image", ""],
+        ["stylize", "a.png", "--mask", ""],
+        ["train", "--mode", "cin", "--content", "", "-o", "a.h5"],
+        ["video", "", "-o", "a.mp4"],
+        ["weights", "convert", "", "a.h5"],
+        ["styles", ""],
+    ],
+)
+def test_an_empty_name_is_not_the_current_folder(words):
+    result = CliRunner().invoke(main_command, words)
+    assert result.exit_code == 2 and "got an empty one" in result.output
 
 
 def test_results_go_into_a_folder_by_photo_and_style(tmp_path):
