@@ -21,14 +21,17 @@ Values: TypeAlias = npt.NDArray[np.float32]
 Mask: TypeAlias = Values | Rows
 """`(H, W)`, in 0..1, of any size; or, for one that would take much memory, rows of one channel."""
 
-_IN_MEMORY = 1 << 22  # pixels; rows of a larger mask are read from a temporary file
+_EACH, _PART = 16, 8  # bytes that a pixel takes while it is read; a mask may take this part of the memory
 
 
-def read_mask(source: Source) -> tuple[Mask, str]:
-    """The mask that `source` stands for, and the digest of its file. Raises as `read_source` does."""
+def read_mask(source: Source, memory: int) -> tuple[Mask, str]:
+    """The mask that `source` stands for, and the digest of its file. Raises as `read_source` does.
+
+    Of one that takes more than an eighth of the `memory` rows are read, from a temporary file: that takes longer.
+    """
     if isinstance(source, str | os.PathLike):
         size = size_in_rows(source)
-        if size is not None and size[0] * size[1] > _IN_MEMORY:
+        if size is not None and _EACH * size[0] * size[1] > memory / _PART:
             found = load_rows(source)
             return _rows_of(found), found.sha256
     picture = read_source(source)

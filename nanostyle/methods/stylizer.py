@@ -98,12 +98,12 @@ class Stylizer:
         if self.options.threads is not None:
             set_threads(self.options.threads)
         self.device = self._device_for(model).use()
-        masks = [read_mask(mask) for mask in self.options.masks]
+        self._limit = self.options.memory  # once: what is free changes
+        self._memory = self._limit or _MEMORY
+        masks = [read_mask(mask, self._memory) for mask in self.options.masks]
         self._regions = [mask for mask, _ in masks]
         self.model: TrainedModel[Any] | None = None
         self._models: list[TrainedModel[Any]] = []
-        self._limit = self.options.memory  # once: what is free changes
-        self._memory = self._limit or _MEMORY
         self.style: Any = None
         self._work: Callable[[Pixels, Sequence[Mask]], Iterator[_Stage]]
         networks = networks_for(kinds, model, self.options, self.device)

@@ -14,7 +14,7 @@ import nanostyle
 from nanostyle.backend.threads import set_threads, thread_count
 from nanostyle.io.image_read import load_image
 from nanostyle.io.picture_rows import RowPicture
-from nanostyle.methods import masks, strokes
+from nanostyle.methods import strokes
 from nanostyle.methods.result import LargeResult
 from nanostyle.methods.stylizer import Stylizer
 from nanostyle.nets import banded
@@ -64,12 +64,13 @@ def test_in_rows_as_in_memory(case, photo):
     assert {**rows.recipe, "max_memory": None} == whole.recipe
 
 
-def test_rows_of_large_masks_are_read_too(photo, tmp_path, monkeypatch):
+def test_rows_of_large_masks_are_read_too(photo, tmp_path):
     Image.fromarray((MASK * 255).astype(np.uint8)).resize((264, 176)).save(tmp_path / "mask.png")
     how = {"masks": [tmp_path / "mask.png"]}
     whole = nanostyle.stylize(photo, "scream_munch", **how)
-    monkeypatch.setattr(masks, "_IN_MEMORY", 0)
-    rows = Stylizer("scream_munch", max_memory="1MB", **how).stylize(photo)
+    stylizer = Stylizer("scream_munch", max_memory="1MB", **how)
+    assert not isinstance(stylizer._regions[0], np.ndarray)
+    rows = stylizer.stylize(photo)
     np.testing.assert_allclose(rows.pixels, whole.pixels, atol=1 / 255)
     assert rows.recipe["masks_sha256"] == whole.recipe["masks_sha256"]
 

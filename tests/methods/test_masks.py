@@ -8,7 +8,6 @@ from PIL import Image
 
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture
-from nanostyle.methods import masks
 from nanostyle.methods.gatys import gatys
 from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.methods.masks import areas, composed, fitted_masks, guides, mask_of, read_mask, region_shares
@@ -33,12 +32,12 @@ def test_a_mask_is_the_brightness_and_nothing_where_there_is_nothing():
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB"])
-def test_rows_of_a_large_mask_are_read(mode, tmp_path, monkeypatch):
+def test_rows_of_a_large_mask_are_read(mode, tmp_path):
     values = np.random.default_rng(0).integers(0, 256, (90, 140, len(mode.replace("RGB", "123"))), np.uint8)
     Image.fromarray(values.squeeze(), mode).save(tmp_path / "mask.png")
-    mask, digest = read_mask(tmp_path / "mask.png")
-    monkeypatch.setattr(masks, "_IN_MEMORY", 90 * 140 - 1)
-    rows, same = read_mask(tmp_path / "mask.png")
+    enough = 8 * 16 * 90 * 140
+    mask, digest = read_mask(tmp_path / "mask.png", enough)
+    rows, same = read_mask(tmp_path / "mask.png", enough - 1)
     assert same == digest and isinstance(mask, np.ndarray) and not isinstance(rows, np.ndarray)
     for size in ((90, 140), (31, 47), (200, 300)):
         np.testing.assert_allclose(region_shares([rows], size), region_shares([mask], size), atol=1e-5)
@@ -53,11 +52,10 @@ def test_rows_of_a_large_mask_are_read(mode, tmp_path, monkeypatch):
         fitted_masks([rows], ["mask.png"], Picture(PHOTO, None, original=(100, 100)))
 
 
-def test_a_large_mask_that_is_black(tmp_path, monkeypatch):
-    monkeypatch.setattr(masks, "_IN_MEMORY", 0)
+def test_a_large_mask_that_is_black(tmp_path):
     Image.new("L", (8, 6)).save(tmp_path / "mask.png")
     with pytest.raises(ValueError, match="mask: expected a mask with something white in it"):
-        areas([read_mask(tmp_path / "mask.png")[0]], (6, 8), count=1, weights=None)
+        areas([read_mask(tmp_path / "mask.png", 0)[0]], (6, 8), count=1, weights=None)
 
 
 def test_shares_are_one_in_all_at_most():

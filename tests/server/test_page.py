@@ -263,15 +263,20 @@ def test_refining_shows_its_way_and_keeps_what_is_seen(opened, small):
     assert opened.is_hidden("#cancel")
 
 
+def refinable(opened, photo):
+    """Choose a photo and a painting, and let a refinement be small."""
+    add(opened, photo)
+    paint_with(opened, ART)
+    settled(opened)
+    unfold(opened)
+    opened.fill("#refine-size", "64")
+
+
 def test_canceling_frees_the_queue(chrome, site, small):
     # The picture that is on its way when the job is canceled is refused: 409.
     with page(chrome, f"{site.address}#{TOKEN}", allow=("409",)) as opened:
         opened.wait_for_selector("#styles button img[src]")
-        add(opened, small)
-        paint_with(opened, ART)
-        settled(opened)
-        unfold(opened)
-        opened.fill("#refine-size", "64")
+        refinable(opened, small)
         opened.click("#refine")
         opened.wait_for_selector("#keep:not([hidden])")
         opened.click("#cancel")
@@ -283,11 +288,7 @@ def test_canceling_frees_the_queue(chrome, site, small):
 def test_a_picture_refused_in_passing_does_not_end_a_refinement(chrome, site, small):
     with page(chrome, f"{site.address}#{TOKEN}", allow=("ERR_",)) as opened:
         opened.wait_for_selector("#styles button img[src]")
-        add(opened, small)
-        paint_with(opened, ART)
-        settled(opened)
-        unfold(opened)
-        opened.fill("#refine-size", "64")
+        refinable(opened, small)
         opened.fill("#iterations", "30")
         with opened.expect_request("**/picture?max=2048"):
             opened.route("**/picture?max=2048", lambda route: route.abort(), times=1)
