@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nanostyle.autograd.ops import gram, total_variation
+from nanostyle.autograd.ops import total_variation
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.device import CPU, Device, module_of, repeated, storage, to_host
 from nanostyle.backend.types import Array
@@ -122,12 +122,14 @@ class PerceptualLoss:
     def content(self, photos: Array) -> Features:
         """The features of the content layers for `photos (N, H, W, 3)`, RGB in 0..1: what a content is, to the loss."""
         with no_grad():
-            return {k: f.data for k, f in self.network.features(Tensor(photos), self.content_layers).items()}
+            found = self.network.features(Tensor(photos), self.content_layers)
+            return {k: self.network.mapped(k, f).data for k, f in found.items()}
 
     def grams(self, paintings: Array) -> Grams:
         """The Gram matrices of the style layers for `paintings (N, H, W, 3)`: what a style is, to the loss."""
         with no_grad():
-            return {k: gram(f).data for k, f in self.network.features(Tensor(paintings), self.style_layers).items()}
+            found = self.network.features(Tensor(paintings), self.style_layers)
+            return {k: self.network.gram(k, f).data for k, f in found.items()}
 
     # --- losses ---------------------------------------------------------------------------------------------
 
@@ -140,14 +142,15 @@ class PerceptualLoss:
         """
         features = self.network.features(y, self.layers)
         for name, weight in self.content_layers.items():
-            yield Part("content", name, weight, content_loss(features[name], content[name], scale=self.scale))
+            F = self.network.mapped(name, features[name])
+            yield Part("content", name, weight, content_loss(F, content[name], scale=self.scale))
         for name, weight in self.style_layers.items():
             everywhere = None
             for style in styles:
                 if name in style.guides:
-                    G = gram(features[name] * style.guides[name])
+                    G = self.network.gram(name, features[name] * style.guides[name])
                 else:
-                    G = everywhere = gram(features[name]) if everywhere is None else everywhere
+                    G = everywhere = self.network.gram(name, features[name]) if everywhere is None else everywhere
                 loss = style_loss(G, style.grams[name], scale=self.scale, weight=style_weight)
                 yield Part("style", name, weight * style.share, loss)
 

@@ -70,7 +70,6 @@ class VggBackbone:
         if not self._layers or not any(name.startswith("conv") for name in names):
             raise ValueError(f"backbone: expected a network with {', '.join(_LAYERS)}, got one with {', '.join(names)}")
         self._network = network = LossNetwork({**config, "layers": names}, parameters, device=device)
-        network.maps.clear()  # the statistics are those of the ReLUs themselves, 0 or more
         for name, kernel in network.weights.items():
             layer = _Kernel(*kernel)
             setattr(self, name, layer)

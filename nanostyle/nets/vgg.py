@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.autograd.ops import avg_pool, cast, conv2d, max_pool, relu, sub
+from nanostyle.autograd.ops import avg_pool, cast, conv2d, gram, matmul, max_pool, relu, reshape, sub
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device, storage, to_device
 from nanostyle.backend.types import Array
@@ -51,7 +51,7 @@ class LossNetwork:
         `(picture[order]·scale - mean) / std`, with pictures in 0..1.
     parameters : mapping
         `conv1_1/weight` `(K, K, C, M)`, `conv1_1/bias` `(M,)`, and so on. A layer may have a `relu1_1/map` `(C, M)`:
-        who asks for that layer gets its features times the map, while the next layer goes on from the features.
+        a loss compares its features times the map, while the next layer goes on from the features.
     padding, pooling : str, optional
         In place of those of the config.
     dtype
@@ -101,7 +101,7 @@ class LossNetwork:
                     w = w.astype(np.float64)[:, :, order] * factor
                 self.weights[name] = self._frozen(w, dtype, device), self._frozen(b, dtype, device)
         self.maps = {
-            name: self._frozen(parameters[f"{name}/map"][None, None], dtype, device)
+            name: self._frozen(parameters[f"{name}/map"], np.result_type(dtype, np.float32), device)
             for name in self.layers
             if f"{name}/map" in parameters
         }
@@ -155,7 +155,7 @@ class LossNetwork:
     def features(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
         """The outputs of `layers` for pictures `x (N, H, W, 3)`, RGB in 0..1: name to `(N, H', W', C)`.
 
-        Nothing beyond the deepest of the layers is computed.
+        Nothing beyond the deepest of the layers is computed. Maps are left to `mapped` and `gram`.
 
         Raises
         ------
@@ -186,7 +186,24 @@ class LossNetwork:
             else:
                 x = max_pool(x) if self.pooling == "max" else avg_pool(x)
             if name in wanted:
-                out[name] = conv2d(x, self.maps[name]) if name in self.maps else x
+                out[name] = x
                 if len(out) == len(wanted):
                     break
         return out
+
+    def mapped(self, layer: str, features: Tensor) -> Tensor:
+        """The features `(N, H, W, C)` of a layer, times its map where it has one: what content losses compare."""
+        if layer in self.maps:
+            matrix = cast(Tensor(self.maps[layer]), dtype=features.dtype)
+            features = conv2d(features, reshape(matrix, shape=(1, 1, *matrix.shape)))
+        return features
+
+    def gram(self, layer: str, features: Tensor) -> Tensor:
+        """The Gram matrix `(N, M, M)` of `mapped(layer, features)`, without the work of a map for every pixel.
+
+        With the map A, the Gram matrix of F A is Aᵀ (Fᵀ F) A.
+        """
+        G: Tensor = gram(features)
+        if layer in self.maps:
+            G = matmul(matmul(self.maps[layer].swapaxes(0, 1), G), self.maps[layer])
+        return G

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from nanostyle.autograd.ops import gram
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.io.atomic import sha256
 from nanostyle.io.image_read import load_image
@@ -32,7 +31,8 @@ def nothing_but_the_checkout(monkeypatch):
 
 def grams(network, pixels):
     with no_grad():
-        return {name: gram(f).data[0] for name, f in network.features(Tensor(pixels[None]), LEVELS).items()}
+        found = network.features(Tensor(pixels[None]), LEVELS)
+        return {name: network.gram(name, f).data[0] for name, f in found.items()}
 
 
 def photo(size=128):
@@ -61,7 +61,9 @@ def test_its_features_are_what_they_were():
     y, x = np.mgrid[0:64, 0:64] / 64
     waves = np.stack([np.sin(9 * x + 4 * y), np.cos(7 * x - 5 * y), np.sin(20 * x * y)], axis=2)
     with no_grad():
-        found = loss_network("builtin").features(Tensor((0.5 + 0.4 * waves).astype(np.float32)[None]), LEVELS + DEEP)
+        network = loss_network("builtin")
+        found = network.features(Tensor((0.5 + 0.4 * waves).astype(np.float32)[None]), LEVELS + DEEP)
+        found = {name: network.mapped(name, f) for name, f in found.items()}
     scale = {name: float(np.sqrt((f.data**2).mean())) for name, f in found.items()}
     assert scale == pytest.approx(RECORDED, rel=1e-3)
 

@@ -142,17 +142,22 @@ def test_defaults_are_those_the_network_has():
     assert network.content_layers == ["relu3_1"]
 
 
-def test_a_layer_with_a_map_is_read_through_it_and_the_next_goes_on_without():
+def test_a_layer_with_a_map_is_compared_through_it_and_the_next_goes_on_without():
     config, parameters = vgg_parts()
     matrix = np.random.default_rng(3).standard_normal((6, 4))
     plain = LossNetwork(config, parameters, dtype=np.float64)
-    mapped = LossNetwork(config, {**parameters, "relu2_1/map": matrix}, dtype=np.float64)
+    network = LossNetwork(config, {**parameters, "relu2_1/map": matrix}, dtype=np.float64)
     x = picture(12, 10)
-    before, after = (network.features(Tensor(x), ["relu2_1", "relu3_1"]) for network in (plain, mapped))
-    np.testing.assert_allclose(after["relu2_1"].data, before["relu2_1"].data @ matrix, rtol=1e-12)
-    np.testing.assert_array_equal(after["relu3_1"].data, before["relu3_1"].data)
-    for f in (gram, lambda features: features * features):
-        check = gradcheck(lambda x, f=f: f(mapped.features(x, ["relu2_1"])["relu2_1"]), [x])
+    before, found = (net.features(Tensor(x), ["relu2_1", "relu3_1"]) for net in (plain, network))
+    for name in found:
+        np.testing.assert_array_equal(found[name].data, before[name].data)
+    assert network.mapped("relu3_1", found["relu3_1"]) is found["relu3_1"]
+    mapped = network.mapped("relu2_1", found["relu2_1"])
+    np.testing.assert_allclose(mapped.data, before["relu2_1"].data @ matrix, rtol=1e-12)
+    np.testing.assert_allclose(network.gram("relu2_1", found["relu2_1"]).data, gram(mapped).data, rtol=1e-12)
+    np.testing.assert_array_equal(network.gram("relu3_1", found["relu3_1"]).data, gram(before["relu3_1"]).data)
+    for f in (network.gram, network.mapped):
+        check = gradcheck(lambda x, f=f: f("relu2_1", network.features(x, ["relu2_1"])["relu2_1"]), [x])
         assert check.error < 1e-6
 
 

@@ -21,9 +21,12 @@ def loss_parts(pooling="max"):
     return config, weights
 
 
-def loss_network(dtype=np.float32, pooling="max", device=CPU):
-    """Two blocks of random convolutions."""
-    return LossNetwork(*loss_parts(pooling), dtype=dtype, device=device)
+def loss_network(dtype=np.float32, pooling="max", device=CPU, mapped=False):
+    """Two blocks of random convolutions; `mapped`: the deeper one is compared through a map."""
+    config, weights = loss_parts(pooling)
+    if mapped:
+        weights["relu2_1/map"] = np.random.default_rng(2).standard_normal((8, 5))
+    return LossNetwork(config, weights, dtype=dtype, device=device)
 
 
 LAYERS = {"content_layers": ("relu2_1",), "style_layers": ("relu1_1", "relu2_1")}
