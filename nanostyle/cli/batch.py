@@ -18,7 +18,7 @@ from nanostyle.backend.rows import keeping_in
 from nanostyle.cli.again import Again
 from nanostyle.cli.runtime import Runtime
 from nanostyle.cli.targets import STANDARD
-from nanostyle.cli.terminal import ProgressBar, explained, one_line, shares
+from nanostyle.cli.terminal import ProgressBar, explained, one_line, printable, shares
 from nanostyle.io.claim import claimed, renew
 from nanostyle.io.image_read import Picture, load_image, read_file, size_of
 from nanostyle.io.picture_rows import RowPicture
@@ -153,7 +153,7 @@ class Batch:
     def _tell_failures(self) -> None:
         if self.failures:
             head = f"Error: {len(self.failures)} of {len(self.work)} photos could not be stylized:"
-            click.echo("\n".join([head, *self.failures]), err=True)
+            click.echo("\n".join([head, *map(printable, self.failures)]), err=True)
 
     def _begun(self, progress: ProgressBar) -> Generator[Callable[[], None], None, None]:
         """For each photo, in order, the rest of its work: several are worked on at once where that is quicker."""

@@ -13,6 +13,7 @@ from nanostyle.backend.comm.world import world
 from nanostyle.backend.device import PRECISIONS, Device, pick_device
 from nanostyle.backend.threads import set_threads
 from nanostyle.cli.options import debug_option, quiet_option
+from nanostyle.cli.terminal import printable
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import Picture
 
@@ -27,7 +28,7 @@ class Runtime:
     def say(self, text: str) -> None:
         """Tell the user something, on stderr, unless the command is quiet."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(printable(text), err=True)
 
     def warn(self, file: Path, picture: Picture) -> None:
         """Tell the user what of a picture file is not used, as pages after the first."""

@@ -7,6 +7,7 @@ import click
 from nanostyle.cli.options import PATH, overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
+from nanostyle.cli.terminal import printable
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
 from nanostyle.methods.style_sheet import style_sheet
@@ -49,7 +50,7 @@ def styles(
     trained = load_multistyle(model, device=runtime.device)
     if photo is None:
         for name in trained.styles:
-            click.echo(name)
+            click.echo(printable(name))
         return
     check_apart([photo, model], [output])
     check_writable(output, overwrite=overwrite)

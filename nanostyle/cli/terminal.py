@@ -5,6 +5,7 @@ import sys
 import time
 import traceback
 from typing import NoReturn
+from unicodedata import category
 
 import click
 
@@ -13,6 +14,7 @@ from nanostyle.errors import NanostyleError, spelled
 
 USER_ERRORS = (NanostyleError, ValueError, OSError)
 _BAR = 24
+_CONTROLS = ("Cc", "Zl", "Zp")  # Unicode's categories of control characters and of ends of lines
 
 
 class ProgressBar:
@@ -23,7 +25,7 @@ class ProgressBar:
     """
 
     def __init__(self, label: str, *, quiet: bool = False) -> None:
-        self.label, self.quiet = label, quiet
+        self.label, self.quiet = printable(label), quiet
         self._start = time.monotonic()
         self._first: tuple[float, float] | None = None  # when the first steps were told, and how many: a run may go on
         self._drawn = -1.0
@@ -63,9 +65,10 @@ class ProgressBar:
         if self._live and self._width:
             click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
             self._width, self._drawn = 0, -1.0
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
 
     def _line(self, done: float, total: int | None, now: float, note: str) -> str:
+        note = printable(note)
         if not total:
             return f"{self.label} {int(done)} {note}".rstrip()
         full = int(_BAR * done / total)
@@ -75,6 +78,15 @@ class ProgressBar:
         else:
             left = clock(now - self._start)
         return f"{self.label} [{'#' * full}{'-' * (_BAR - full)}] {int(done)}/{total} {left}  {note}".rstrip()
+
+
+def printable(text: str) -> str:
+    """`text` on one line, without what a terminal obeys: names of files may hold either.
+
+    >>> printable("a\nb\x1b[2J")
+    'a\\nb\\x1b[2J'
+    """
+    return "".join(repr(c)[1:-1] if category(c) in _CONTROLS else c for c in text)
 
 
 def clock(seconds: float) -> str:
@@ -99,7 +111,7 @@ def one_line(error: BaseException) -> str:
     hint = getattr(error, "hint", "")
     if hint:
         text = f"{text}; {spelled(hint, '--')}"
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def explained(error: BaseException) -> str:
@@ -128,7 +140,7 @@ def fail(error: BaseException, *, debug: bool, silent: bool = False, speaker: st
 def _told(error: BaseException, *, debug: bool) -> tuple[str, int]:
     """The line for an error, and the exit status."""
     if isinstance(error, click.ClickException):
-        return f"Error: {' '.join(error.format_message().split())}", 2
+        return f"Error: {printable(' '.join(error.format_message().split()))}", 2
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return f"Interrupted: {one_line(error)}" if str(error) else "Interrupted", 130
     known = isinstance(error, (*USER_ERRORS, MemoryError))

@@ -14,7 +14,7 @@ from nanostyle.backend.comm.world import world
 from nanostyle.cli.options import PATH, model_option, options_of, overwrite_option, style_image_option, take
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
-from nanostyle.cli.terminal import ProgressBar, clock
+from nanostyle.cli.terminal import ProgressBar, clock, printable
 from nanostyle.io.atomic import check_target, write
 from nanostyle.io.claim import claimed
 from nanostyle.io.video.clip import Clip
@@ -157,7 +157,8 @@ class _Film:
             write(self.report, json.dumps(self.run.report(), indent=1), overwrite=self.overwrite)
         skipped = self.clip.skipped
         if skipped:
-            click.echo(f"{self.source}: {skipped} frames could not be read; {self.output} has the others", err=True)
+            text = f"{self.source}: {skipped} frames could not be read; {self.output} has the others"
+            click.echo(printable(text), err=True)
         return skipped > 0
 
 

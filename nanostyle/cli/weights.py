@@ -11,7 +11,7 @@ import h5py
 
 from nanostyle.cli.options import PATH, debug_option, overwrite_option, quiet_option
 from nanostyle.cli.targets import check_apart
-from nanostyle.cli.terminal import ProgressBar
+from nanostyle.cli.terminal import ProgressBar, printable
 from nanostyle.errors import with_hint
 from nanostyle.export.restore import restored_model
 from nanostyle.io.atomic import sha256
@@ -114,7 +114,8 @@ def weights_convert(
         raise with_hint(ValueError(f"name: SOURCE is {what}"), "leave {name} and {painting} out")
     if model is None:
         result = convert(source, destination, **given, storage=storage or "float32")
-        click.echo(f"{destination}: {result.config['architecture']}, {len(result.parameters) // 2} convolutions")
+        found = f"{result.config['architecture']}, {len(result.parameters) // 2} convolutions"
+        click.echo(printable(f"{destination}: {found}"))
         click.echo(f"taken as: {taken_as(result)}")
         return
     if given:
@@ -123,10 +124,11 @@ def weights_convert(
     model = replace(model, storage=storage or model.storage)
     if isinstance(model, Predictor):
         save_predictor(destination, model)
-        click.echo(f"{destination}: model for any painting")
+        click.echo(printable(f"{destination}: model for any painting"))
         return
     save_model(destination, model)
-    click.echo(f"{destination}: {len(model.styles)} style{'s' * (len(model.styles) > 1)}: {', '.join(model.styles)}")
+    styles = f"{len(model.styles)} style{'s' * (len(model.styles) > 1)}: {', '.join(model.styles)}"
+    click.echo(printable(f"{destination}: {styles}"))
 
 
 @weights.command("fetch")
@@ -165,4 +167,4 @@ def weights_info(file: Path, debug: bool) -> None:
     """Show what a weights file or a model holds."""
     for label, value in describe(find(file)).items():
         if value != "":
-            click.echo(f"{label + ':':<15}{value}")
+            click.echo(f"{label + ':':<15}{printable(str(value))}")

@@ -40,3 +40,17 @@ def test_a_line_stands_above_the_bar(monkeypatch, capsys):
 def test_an_unknown_error_is_one_line():
     assert terminal.explained(RuntimeError("a\nb")) == "internal fault: RuntimeError: a b"
     assert terminal.explained(MemoryError("numpy")) == "not enough memory for this picture; use a smaller --size"
+
+
+NAME = "a\nb\x1b[31m\u2028 é 写\u3000真.jpg"
+SHOWN = "a\\nb\\x1b[31m\\u2028 é 写\u3000真.jpg"
+
+
+def test_names_cannot_command_the_terminal(monkeypatch, capsys):
+    progress = terminal.ProgressBar(NAME)
+    progress.show(1, 1, NAME)
+    progress.say(NAME)
+    line, said = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{SHOWN} [") and line.endswith(SHOWN) and said == SHOWN
+    assert terminal.explained(FileNotFoundError(2, "not there", NAME.replace("\n", ""))).startswith("ab\\x1b[31m")
+    assert terminal.printable("caf\udce9.jpg") == "caf\udce9.jpg"
