@@ -28,7 +28,7 @@ grid is locked to a fraction of a pixel."""
 
 Paint: TypeAlias = Callable[[Pixels, Shift], Pixels]
 
-KEPT = 0.85
+KEPT = 0.9
 """How much of the result before a frame takes over, where it agrees with the frame before."""
 
 TOLERANCE = 10 / 255
