@@ -73,7 +73,7 @@ class GatysOptions:
         },
     )
     content_weight: float = field(
-        default=3.0,
+        default=5.0,
         metadata={"help": "Weight of the content loss: more keeps more of the photo, less lets larger forms in."},
     )
     style_weight: float = field(default=60.0, metadata={"help": "Weight of the style loss."})
