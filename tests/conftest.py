@@ -22,6 +22,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups in the same hook
 def pytest_collection_modifyitems(items):
     """Of several processes (pytest-xdist, `--dist loadgroup`) one tests the kernels: each would compile them all."""
     for item in items:
