@@ -1,7 +1,6 @@
 """What holds for all tests."""
 
 import signal
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,11 +19,3 @@ if hasattr(signal, "SIGHUP"):
 # How long an example takes is up to the machine and what else it does.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist looks for groups in the same hook
-def pytest_collection_modifyitems(items):
-    """Of several processes (pytest-xdist, `--dist loadgroup`) one tests the kernels: each would compile them all."""
-    for item in items:
-        if Path(__file__).parent / "backend" / "gpu" in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("kernels"))
