@@ -21,18 +21,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nanostyle.autograd.ops import conv2d, gram, matmul, max_pool, reshape, squared_distance
+from nanostyle.autograd.ops import conv2d, max_pool
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.threads import set_threads
 from nanostyle.io.atomic import replacing
-from nanostyle.io.pictures import find_pictures
-from nanostyle.io.weights import WeightFile, save_weights
 from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import LossNetwork
-from nanostyle.nets.vgg_config import check_features
-from nanostyle.nn.losses import style_loss
 from nanostyle.optim.adam import Adam
-from weights.distill import CONTENT_LEVEL, Material, config_of, folded, least_squares
+from weights.distill import CONTENT_LEVEL, Material, config_of, folded, least_squares, losses, predicted, split, write
 
 TRUNK = "pool3"
 """The layer up to which nothing changes."""
@@ -48,7 +44,6 @@ _BATCH = 16  # crops in a step; half of them, and two journeys, in the second pa
 _REMEMBERED = 40  # journeys
 _JOURNEY_EVERY = 8  # steps
 _FIRST = 4  # journeys at the beginning of the second part
-_KEPT_OUT = 24  # photos and paintings
 _FITTED = 300  # crops that the maps are fitted to at first
 _WARM = 50  # steps until the rate is whole
 
@@ -65,6 +60,10 @@ class Seen(NamedTuple):
     def some(self, which: np.ndarray) -> "Seen":
         """That of some of the pictures."""
         return Seen(self.pooled[which], {level: f[which] for level, f in self.aims.items()})
+
+    def whole(self) -> dict[str, np.ndarray]:
+        """The teacher's features in 32 bits."""
+        return {level: f.astype(np.float32) for level, f in self.aims.items()}
 
 
 def joined(parts: Sequence[Seen]) -> Seen:
@@ -102,11 +101,7 @@ class Tail:
 
     def __call__(self, pooled: np.ndarray) -> dict[str, Tensor]:
         """The teacher's features as predicted at each level."""
-        guess = {}
-        for level, f in self.features(pooled).items():
-            matrix = self.parameters[f"{level}/map"]
-            guess[level] = conv2d(f, reshape(matrix, shape=(1, 1, *matrix.shape)))
-        return guess
+        return predicted(self.features(pooled), self.parameters)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All parameters as they are now."""
@@ -129,46 +124,6 @@ def widened(arrays: Mapping[str, np.ndarray], widths: Mapping[str, int] = WIDTHS
     return made
 
 
-def losses(
-    tail: Tail, seen: Seen, spread: Mapping[str, float], journeys: Sequence[tuple[int, int]] = ()
-) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch, and its terms, `kind level`; `journeys` are the pictures of each, the painting first."""
-    N = len(seen.pooled)
-    away = differences_of(journeys, N)
-    terms: dict[str, Tensor] = {}
-    for level, guess in tail(seen.pooled).items():
-        f = seen.aims[level].astype(np.float32)
-        weight = np.full(N, 1 / (f.size * spread[level]), np.float32)
-        terms[f"feature {level}"] = squared_distance(guess, f, weight=weight)
-        if level == CONTENT_LEVEL:
-            continue
-        G, A = gram(guess), gram(Tensor(f)).data
-        terms[f"gram {level}"] = style_loss(G, A)
-        if len(away):
-            flat = A.reshape(N, -1)
-            wanted = away @ flat
-            painting = np.concatenate([np.full(b - a - 1, flat[a] @ flat[a]) for a, b in journeys])
-            norm = (wanted**2).sum(axis=1) + 0.01 * painting
-            weight = (1 / (len(away) * norm)).astype(np.float32)
-            terms[f"change {level}"] = squared_distance(
-                matmul(away, reshape(G, shape=flat.shape)), wanted, weight=weight
-            )
-    first, *others = terms.values()
-    total = first
-    for term in others:
-        total = total + term
-    return total, {name: term.item() for name, term in terms.items()}
-
-
-def differences_of(journeys: Sequence[tuple[int, int]], N: int) -> np.ndarray:
-    """The matrix that takes, of N pictures, the difference of each stop of a journey from its painting."""
-    rows = [(stop, a) for a, b in journeys for stop in range(a + 1, b)]
-    away = np.zeros((len(rows), N), np.float32)
-    for row, (stop, painting) in zip(away, rows, strict=True):
-        row[stop], row[painting] = 1, -1
-    return away
-
-
 class Training:
     """The tail, what was seen, and the journeys so far."""
 
@@ -180,16 +135,13 @@ class Training:
         self.start = widened(load_features(given.start).parameters)
         plain = {name: x for name, x in self.start.items() if not name.endswith("/map")}
         self.trunk = LossNetwork(config_of(self.teacher, layers[: layers.index(TRUNK) + 1]), plain)
-        files = [find_pictures(folder) for folder in (given.photos, given.styles)]
-        orders = [np.random.default_rng(given.seed).permutation(len(found)) for found in files]
-        photos, styles = ([found[i] for i in order] for found, order in zip(files, orders, strict=True))
-        self.material = Material(photos[_KEPT_OUT:], styles[_KEPT_OUT:], given.seed, SIZE)
-        others = Material(photos[:_KEPT_OUT], styles[:_KEPT_OUT], given.seed + 1, SIZE)
+        (photos, others), (styles, unseen) = (split(folder, given.seed) for folder in (given.photos, given.styles))
+        self.material = Material(photos, styles, given.seed, SIZE)
+        kept_out = Material(others, unseen, given.seed + 1, SIZE)
         self.crops = joined([self.look(self.material.odd(_CROPS + i, _rng(i, 7))) for i in range(given.crops // 2)])
-        self.tests = joined([self.look(others.odd(i, _rng(i))) for i in range(12)])
+        self.tests = joined([self.look(kept_out.odd(i, _rng(i))) for i in range(12)])
         some = self.crops.some(np.arange(min(len(self.crops.pooled), _FITTED)))
-        aims = {level: f.astype(np.float32) for level, f in some.aims.items()}
-        self.spread = {level: float(f.var(axis=(1, 2)).mean()) for level, f in aims.items()}
+        self.spread = {level: float(f.var(axis=(1, 2)).mean()) for level, f in some.whole().items()}
         self.tail = Tail(self.start)
         self.tail.fit(some)
         self.adams = {name: Adam({name: p}) for name, p in self.tail.parameters.items()}
@@ -234,7 +186,7 @@ class Training:
             if step >= first:
                 self.travel(_FIRST + (step - first) // _JOURNEY_EVERY)
             seen, places = self.batch(step)
-            loss, terms = losses(self.tail, seen, self.spread, places)
+            loss, terms = losses(self.tail(seen.pooled), seen.whole(), self.spread, places)
             loss.backward()
             rate = self.given.lr * min(1, (step + 1) / _WARM) * (1 + math.cos(math.pi * step / (first + second))) / 2
             for name, adam in self.adams.items():
@@ -245,14 +197,11 @@ class Training:
     def errors(self) -> dict[str, float]:
         """The terms of the loss on pictures kept out."""
         with no_grad():
-            return losses(self.tail, self.tests, self.spread)[1]
+            return losses(self.tail(self.tests.pooled), self.tests.whole(), self.spread)[1]
 
     def write(self) -> None:
         """Write the network."""
-        source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
-        weights = WeightFile("features", self.config, self.arrays(), source, "CC-BY-4.0")
-        check_features(weights.config, weights.parameters)
-        save_weights(self.given.output, weights, storage="kmeans8")
+        write(self.given.output, self.config, self.arrays())
 
 
 def _rng(*seed: int) -> np.random.Generator:

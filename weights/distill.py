@@ -182,15 +182,17 @@ class Student:
 
     def __call__(self, x: np.ndarray) -> dict[str, Tensor]:
         """The teacher's features at each level as predicted for pictures `x (N, H, W, 3)`."""
-        guess = {}
-        for level, f in self.network.features(Tensor(x), LEVELS).items():
-            matrix = self.parameters[f"{level}/map"]
-            guess[level] = conv2d(f, reshape(matrix, shape=(1, 1, *matrix.shape)))
-        return guess
+        return predicted(self.network.features(Tensor(x), LEVELS), self.parameters)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All parameters as they are now."""
         return {name: p.data for name, p in self.parameters.items()}
+
+
+def predicted(features: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The teacher's features: those of the slim network times the map of each level."""
+    maps = {level: parameters[f"{level}/map"] for level in features}
+    return {level: conv2d(f, reshape(maps[level], shape=(1, 1, *maps[level].shape))) for level, f in features.items()}
 
 
 def folded(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -297,36 +299,64 @@ def seen(teacher: LossNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def losses(
-    aims: Mapping[str, np.ndarray], student: Student, x: np.ndarray, spread: Mapping[str, float], journey: int
+    guess: Mapping[str, Tensor],
+    aims: Mapping[str, np.ndarray],
+    spread: Mapping[str, float],
+    journeys: Sequence[tuple[int, int]] = (),
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch whose first `journey` pictures are a journey, and its terms, `kind level`."""
-    N = len(x)
-    # How far each stop of the journey is from the painting: a matrix that takes differences. Near the end of a journey
-    # they are small, and count no less.
-    away = np.eye(N, dtype=np.float32)[1:journey]
-    away[:, 0] = -1
+    """The loss of a batch, and its terms, `kind level`.
+
+    Each of `journeys` says where its pictures begin, the painting first, and where they end.
+    """
+    N = len(next(iter(aims.values())))
+    # How far each stop of a journey is from the painting. Near the end of a journey that is little, and counts no less.
+    away = differences_of(journeys, N)
     terms: dict[str, Tensor] = {}
-    for level, guess in student(x).items():
-        f = aims[level]
-        weight = np.full(N, 1 / (f.size * spread[level]), np.float32)
-        terms[f"feature {level}"] = squared_distance(guess, f, weight=weight)
+    for level, f in guess.items():
+        aim = aims[level]
+        weight = np.full(N, 1 / (aim.size * spread[level]), np.float32)
+        terms[f"feature {level}"] = squared_distance(f, aim, weight=weight)
         if level == CONTENT_LEVEL:
             continue
-        G, A = gram(guess), gram(Tensor(f)).data
+        G, A = gram(f), gram(Tensor(aim)).data
         terms[f"gram {level}"] = style_loss(G, A)
+        if not len(away):
+            continue
         flat = A.reshape(N, -1)
         differences = away @ flat
-        norm = (differences**2).sum(axis=1) + 0.01 * (flat[0] @ flat[0])
-        weight = (1 / ((journey - 1) * norm)).astype(np.float32)
+        painting = np.concatenate([np.full(end - begin - 1, flat[begin] @ flat[begin]) for begin, end in journeys])
+        norm = (differences**2).sum(axis=1) + 0.01 * painting
+        weight = (1 / (len(away) * norm)).astype(np.float32)
         found = matmul(away, reshape(G, shape=flat.shape))
         terms[f"change {level}"] = squared_distance(found, differences, weight=weight)
-    shares = {"feature": 1.0, "gram": 1.0, "change": 1.0}
-    total = None
-    for name, term in terms.items():
-        part = term * shares[name.split()[0]]
-        total = part if total is None else total + part
-    assert total is not None
+    total, *others = terms.values()
+    for term in others:
+        total = total + term
     return total, {name: term.item() for name, term in terms.items()}
+
+
+def differences_of(journeys: Sequence[tuple[int, int]], N: int) -> np.ndarray:
+    """The matrix that takes, of N pictures, the difference of each stop of a journey from its painting."""
+    rows = [(stop, begin) for begin, end in journeys for stop in range(begin + 1, end)]
+    away = np.zeros((len(rows), N), np.float32)
+    for row, (stop, painting) in zip(away, rows, strict=True):
+        row[stop], row[painting] = 1, -1
+    return away
+
+
+def split(folder: Path, seed: int) -> tuple[list[Path], list[Path]]:
+    """The pictures of a folder to train with, and those that are kept out."""
+    files = find_pictures(folder)
+    order = np.random.default_rng(seed).permutation(len(files))
+    return [files[i] for i in order[_KEPT_OUT:]], [files[i] for i in order[:_KEPT_OUT]]
+
+
+def write(path: Path, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the network; `arrays` are folded."""
+    source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
+    weights = WeightFile("features", config, dict(arrays), source, "CC-BY-4.0")
+    check_features(weights.config, weights.parameters)
+    save_weights(path, weights, storage="kmeans8")
 
 
 def spread_of(teacher: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, float]:
@@ -343,12 +373,9 @@ class Training:
         self.teacher = loss_network(given.teacher)
         layers = self.teacher.layers[: self.teacher.layers.index(LEVELS[-1]) + 1]
         self.config = config_of(self.teacher, layers)
-        split = {}
-        for name in ("photos", "styles"):
-            files = find_pictures(getattr(given, name))
-            order = np.random.default_rng(given.seed).permutation(len(files))
-            split[name] = [files[i] for i in order[_KEPT_OUT:]], [files[i] for i in order[:_KEPT_OUT]]
-        (photos, self.test_photos), (styles, self.test_styles) = split["photos"], split["styles"]
+        (photos, self.test_photos), (styles, self.test_styles) = (
+            split(folder, given.seed) for folder in (given.photos, given.styles)
+        )
         self.material = Material(photos, styles, given.seed)
         self.checkpoint = given.output.with_suffix(".training.h5")
 
@@ -427,7 +454,7 @@ class Training:
         x = np.concatenate([self.journeys[i][stops].astype(np.float32) / 255, odd])
         fresh = seen(self.teacher, odd)
         aims = {level: np.concatenate([f[stops], fresh[level]]) for level, f in self.aims[i].items()}
-        return losses(aims, self.student, x, self.spread, journey=len(stops))
+        return losses(self.student(x), aims, self.spread, [(0, len(stops))])
 
     def errors(self) -> dict[str, float]:
         """The terms of the loss on pictures kept out, and on journeys with the teacher and with the student."""
@@ -436,17 +463,13 @@ class Training:
         for i in range(self.given.tests):
             journey = material.journey(i, self.slim() if i % 2 else self.teacher).astype(np.float32) / 255
             with no_grad():
-                found.append(
-                    losses(seen(self.teacher, journey), self.student, journey, self.spread, journey=len(journey))[1]
-                )
+                aims = seen(self.teacher, journey)
+                found.append(losses(self.student(journey), aims, self.spread, [(0, len(journey))])[1])
         return {name: float(np.mean([terms[name] for terms in found])) for name in found[0]}
 
     def write(self) -> None:
         """Write the network."""
-        source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
-        weights = WeightFile("features", self.config, folded(self.student.arrays()), source, "CC-BY-4.0")
-        check_features(weights.config, weights.parameters)
-        save_weights(self.given.output, weights, storage="kmeans8")
+        write(self.given.output, self.config, folded(self.student.arrays()))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from nanostyle.api import evaluate
 from nanostyle.cli.options import PATH, options_of, overwrite_option, take
 from nanostyle.cli.runtime import Runtime, common
+from nanostyle.cli.terminal import printable
 from nanostyle.io.atomic import check_target, write
 from nanostyle.methods.evaluate import Score
 from nanostyle.methods.scoring import EvaluateOptions
@@ -62,6 +63,8 @@ def evaluate_command(
         k = score.median_iterations
         told = "" if not options.iterations else f"> {options.iterations}" if np.isinf(k) else f"{k:g}"
         if not runtime.quiet:
-            click.echo(f"{score.style:<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}")
+            click.echo(
+                f"{printable(score.style):<32}{score.content:9.3f}{score.style_loss:9.3f}{score.loss:9.3f}{told:>9}"
+            )
     if json_file is not None:
         write(json_file, json.dumps([asdict(score) for score in scores], indent=1) + "\n", overwrite=overwrite)

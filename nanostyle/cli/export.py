@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from nanostyle.cli.options import PATH, debug_option, options_of, overwrite_option, quiet_option, take
+from nanostyle.cli.terminal import printable
 from nanostyle.export.onnx import ExportOptions, export_onnx
 
 
@@ -28,4 +29,4 @@ def export(model: str, output: Path, overwrite: bool, quiet: bool, debug: bool, 
     """
     for path in export_onnx(model, output, take(ExportOptions, values), overwrite=overwrite):
         if not quiet:
-            click.echo(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)", err=True)
+            click.echo(printable(f"{path}  ({path.stat().st_size / 1e6:.1f} MB)"), err=True)

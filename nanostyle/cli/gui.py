@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from nanostyle.cli.runtime import Runtime, common
+from nanostyle.cli.terminal import printable
 from nanostyle.errors import NanostyleError
 
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -89,4 +90,4 @@ def _run(
         limits=Limits(max_upload * _MEGA, max_pixels * _MEGA, memory * _MEGA),
         **values,
     )
-    serve(settings, lambda text: click.echo(text, err=True))
+    serve(settings, lambda text: click.echo(printable(text), err=True))

@@ -8,6 +8,7 @@ import nanostyle
 from nanostyle.cli.options import PATH, overwrite_option
 from nanostyle.cli.runtime import Runtime, common
 from nanostyle.cli.targets import check_apart
+from nanostyle.cli.terminal import printable
 from nanostyle.errors import NanostyleError
 from nanostyle.io.image_read import load_image
 from nanostyle.io.image_write import check_writable, save_image
@@ -73,8 +74,9 @@ def style_map_command(
         vectors, names = predicted_vectors(styles), list(files)
     found = style_map(vectors, names)
     for i, name in enumerate(names):
-        click.echo(f"{name}: " + ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i)))
+        near = ", ".join(f"{other} {distance:.3g}" for other, distance in found.nearest(i))
+        click.echo(printable(f"{name}: {near}"))
     recipe = {"nanostyle": nanostyle.__version__, "model": path.name, "paintings": names}
     save_image(output, found.draw(pictures), recipe=recipe, overwrite=overwrite)
     if not runtime.quiet:
-        click.echo(f"{output}: {100 * found.share:.0f} % of the variance on the map", err=True)
+        click.echo(printable(f"{output}: {100 * found.share:.0f} % of the variance on the map"), err=True)

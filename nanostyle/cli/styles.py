@@ -61,4 +61,4 @@ def styles(
         output, drawn, recipe={"model": model.name, "photo": photo.name, "styles": trained.styles}, overwrite=overwrite
     )
     if not runtime.quiet:
-        click.echo(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})", err=True)
+        click.echo(printable(f"{output}  ({drawn.shape[1]}x{drawn.shape[0]})"), err=True)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from nanostyle.autograd.ops import avg_pool, cast, conv2d, gram, matmul, max_pool, relu, reshape, sub
+from nanostyle.autograd.ops import avg_pool, cast, conv2d, gram, matmul, max_pool, relu, sub
 from nanostyle.autograd.tensor import Tensor
 from nanostyle.backend.device import CPU, Device, storage, to_device
 from nanostyle.backend.types import Array
@@ -101,7 +101,7 @@ class LossNetwork:
                     w = w.astype(np.float64)[:, :, order] * factor
                 self.weights[name] = self._frozen(w, dtype, device), self._frozen(b, dtype, device)
         self.maps = {
-            name: self._frozen(parameters[f"{name}/map"], np.result_type(dtype, np.float32), device)
+            name: self._frozen(parameters[f"{name}/map"][None, None], dtype, device)
             for name in self.layers
             if f"{name}/map" in parameters
         }
@@ -194,8 +194,7 @@ class LossNetwork:
     def mapped(self, layer: str, features: Tensor) -> Tensor:
         """The features `(N, H, W, C)` of a layer, times its map where it has one: what content losses compare."""
         if layer in self.maps:
-            matrix = cast(Tensor(self.maps[layer]), dtype=features.dtype)
-            features = conv2d(features, reshape(matrix, shape=(1, 1, *matrix.shape)))
+            features = conv2d(features, self.maps[layer])
         return features
 
     def gram(self, layer: str, features: Tensor) -> Tensor:
@@ -205,5 +204,6 @@ class LossNetwork:
         """
         G: Tensor = gram(features)
         if layer in self.maps:
-            G = matmul(matmul(self.maps[layer].swapaxes(0, 1), G), self.maps[layer])
+            matrix = self.maps[layer][0, 0]
+            G = matmul(matmul(matrix.swapaxes(0, 1), G), matrix)
         return G
