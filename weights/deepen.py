@@ -28,7 +28,8 @@ from nanostyle.io.atomic import replacing
 from nanostyle.models.loss_network import load_features, loss_network
 from nanostyle.nets.vgg import LossNetwork
 from nanostyle.optim.adam import Adam
-from weights.distill import CONTENT_LEVEL, Material, config_of, folded, least_squares, losses, predicted, split, write
+from weights.distill import Material
+from weights.slim import CONTENT_LEVEL, config_of, folded, least_squares, losses, predicted, split, write
 
 TRUNK = "pool3"
 """The layer up to which nothing changes."""

@@ -27,24 +27,29 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.ops import conv2d, gram, matmul, reshape, squared_distance
 from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.backend.threads import set_threads
 from nanostyle.backend.types import Pixels
 from nanostyle.io.atomic import replacing
-from nanostyle.io.pictures import find_pictures
 from nanostyle.io.weights import WeightFile, load_weights, save_weights
 from nanostyle.methods.gatys import gatys
 from nanostyle.methods.gatys_options import GatysOptions
 from nanostyle.models.loss_network import load_features, loss_network
-from nanostyle.nets.vgg import STYLE_LAYERS, LossNetwork
-from nanostyle.nets.vgg_config import check_features
-from nanostyle.nn.losses import style_loss
+from nanostyle.nets.vgg import LossNetwork
 from nanostyle.optim.adam import Adam
 from nanostyle.training.batches import Pictures
+from weights.slim import (
+    LEVELS,
+    config_of,
+    convolutions,
+    folded,
+    least_squares,
+    losses,
+    predicted,
+    split,
+    write,
+)
 
-CONTENT_LEVEL = "relu4_2"
-LEVELS = (*STYLE_LAYERS[:4], CONTENT_LEVEL, STYLE_LAYERS[4])
 WIDTHS = (16, 32, 64, 96, 144, 112, 112, 112, 256, 256, 128, 128, 256)
 """Channels of conv1_1, conv1_2, conv2_1, conv2_2, conv3_1 to conv3_4, conv4_1 to conv4_4, conv5_1; VGG-19: 64 to 512.
 
@@ -62,7 +67,6 @@ _PATCHES = 400  # places in each of them
 _JOURNEYS = 30  # journeys that are remembered
 _JOURNEY_EVERY = 12  # steps between a new journey and the next
 _STOPS = (2, 6, 18, 50)  # iterations of Gatys' method at which the picture is looked at
-_KEPT_OUT = 24  # photos and styles that no training sees
 _CHECKPOINT_EVERY = 50
 
 # Seeds of what is drawn at random, so that the streams never meet.
@@ -110,13 +114,14 @@ def prune(
 def widened(
     start: Mapping[str, np.ndarray], name: str, rows: np.ndarray, z: np.ndarray, active: np.ndarray, width: int
 ) -> dict[str, np.ndarray]:
-    """Weight and bias of the convolution `name` with `width` channels: those of `start`, then new ones.
+    """Weight and bias of the convolution `name` with `width` channels or more: those of `start`, then new ones.
 
     `rows` are the patches that the layer sees, `z` and `active` are the teacher's values there before and after the
     ReLU. The new channels have a mean square of 1, so that all channels of a layer are of one size.
     """
     C = rows.shape[1] // 9
     old = start.get(f"{name}/weight", np.zeros((3, 3, 0, 0), np.float32))
+    width = max(width, old.shape[3])
     weight = np.zeros((3, 3, C, width), np.float32)
     bias = np.zeros(width, np.float32)
     known = old.shape[3]
@@ -155,15 +160,6 @@ def patches(x: np.ndarray, places: np.ndarray) -> np.ndarray:
     return np.concatenate([*near, np.ones((len(places), 1), x.dtype)], axis=1)
 
 
-def least_squares(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """The `X` of least |A X - B|², regularized a little where the data say nothing."""
-    A = A.astype(np.float64)
-    size = np.sqrt((A**2).mean(axis=0)) + 1e-12
-    A = A / size
-    solution: np.ndarray = np.linalg.solve(A.T @ A + 1e-4 * len(A) * np.eye(A.shape[1]), A.T @ B) / size[:, None]
-    return solution
-
-
 # --- the student ----------------------------------------------------------------------------------------------
 
 
@@ -189,21 +185,6 @@ class Student:
         return {name: p.data for name, p in self.parameters.items()}
 
 
-def predicted(features: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The teacher's features: those of the slim network times the map of each level."""
-    maps = {level: parameters[f"{level}/map"] for level in features}
-    return {level: conv2d(f, reshape(maps[level], shape=(1, 1, *maps[level].shape))) for level, f in features.items()}
-
-
-def folded(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters of the file: each map M (C, M) as a square one (C, C) by which features measure the same."""
-    out = dict(arrays)
-    for level in LEVELS:
-        U, s, _ = np.linalg.svd(arrays[f"{level}/map"].astype(np.float64), full_matrices=False)
-        out[f"{level}/map"] = (U * s).astype(np.float32)
-    return out
-
-
 def fit_maps(teacher: LossNetwork, slim: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, np.ndarray]:
     """The maps with the least squared error on `pictures`."""
     maps = {}
@@ -220,23 +201,6 @@ def features(network: LossNetwork, picture: Pixels, layer: str) -> np.ndarray:
     """`(H, W, C)`: what `network` has at `layer` for one picture."""
     with no_grad():
         return np.asarray(network.features(Tensor(picture[None]), [layer])[layer].data[0])
-
-
-def convolutions(layers: Sequence[str]) -> list[str]:
-    """The convolutions among `layers`."""
-    return [name for name in layers if name.startswith("conv")]
-
-
-def config_of(teacher: LossNetwork, layers: Sequence[str]) -> dict[str, Any]:
-    """The config of a network with the teacher's padding and pooling, for pictures in 0..1."""
-    preprocess = {"order": "RGB", "scale": 1.0, "mean": [float(x) for x in teacher.mean], "std": [1.0, 1.0, 1.0]}
-    return {
-        "architecture": "slim VGG-19",
-        "layers": list(layers),
-        "padding": teacher.padding,
-        "pooling": teacher.pooling,
-        "preprocess": preprocess,
-    }
 
 
 # --- training -------------------------------------------------------------------------------------------------
@@ -296,67 +260,6 @@ def seen(teacher: LossNetwork, x: np.ndarray) -> dict[str, np.ndarray]:
     """The features of pictures `x` at each level, as the student shall have them."""
     with no_grad():
         return {level: np.asarray(f.data) for level, f in teacher.features(Tensor(x), LEVELS).items()}
-
-
-def losses(
-    guess: Mapping[str, Tensor],
-    aims: Mapping[str, np.ndarray],
-    spread: Mapping[str, float],
-    journeys: Sequence[tuple[int, int]] = (),
-) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch, and its terms, `kind level`.
-
-    Each of `journeys` says where its pictures begin, the painting first, and where they end.
-    """
-    N = len(next(iter(aims.values())))
-    # How far each stop of a journey is from the painting. Near the end of a journey that is little, and counts no less.
-    away = differences_of(journeys, N)
-    terms: dict[str, Tensor] = {}
-    for level, f in guess.items():
-        aim = aims[level]
-        weight = np.full(N, 1 / (aim.size * spread[level]), np.float32)
-        terms[f"feature {level}"] = squared_distance(f, aim, weight=weight)
-        if level == CONTENT_LEVEL:
-            continue
-        G, A = gram(f), gram(Tensor(aim)).data
-        terms[f"gram {level}"] = style_loss(G, A)
-        if not len(away):
-            continue
-        flat = A.reshape(N, -1)
-        differences = away @ flat
-        painting = np.concatenate([np.full(end - begin - 1, flat[begin] @ flat[begin]) for begin, end in journeys])
-        norm = (differences**2).sum(axis=1) + 0.01 * painting
-        weight = (1 / (len(away) * norm)).astype(np.float32)
-        found = matmul(away, reshape(G, shape=flat.shape))
-        terms[f"change {level}"] = squared_distance(found, differences, weight=weight)
-    total, *others = terms.values()
-    for term in others:
-        total = total + term
-    return total, {name: term.item() for name, term in terms.items()}
-
-
-def differences_of(journeys: Sequence[tuple[int, int]], N: int) -> np.ndarray:
-    """The matrix that takes, of N pictures, the difference of each stop of a journey from its painting."""
-    rows = [(stop, begin) for begin, end in journeys for stop in range(begin + 1, end)]
-    away = np.zeros((len(rows), N), np.float32)
-    for row, (stop, painting) in zip(away, rows, strict=True):
-        row[stop], row[painting] = 1, -1
-    return away
-
-
-def split(folder: Path, seed: int) -> tuple[list[Path], list[Path]]:
-    """The pictures of a folder to train with, and those that are kept out."""
-    files = find_pictures(folder)
-    order = np.random.default_rng(seed).permutation(len(files))
-    return [files[i] for i in order[_KEPT_OUT:]], [files[i] for i in order[:_KEPT_OUT]]
-
-
-def write(path: Path, config: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write the network; `arrays` are folded."""
-    source = "distilled from VGG-19 (Simonyan & Zisserman 2015) by nanostyle; see weights/README.md"
-    weights = WeightFile("features", config, dict(arrays), source, "CC-BY-4.0")
-    check_features(weights.config, weights.parameters)
-    save_weights(path, weights, storage="kmeans8")
 
 
 def spread_of(teacher: LossNetwork, pictures: Sequence[Pixels]) -> dict[str, float]:

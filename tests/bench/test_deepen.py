@@ -7,7 +7,7 @@ from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.models.loss_network import load_features
 from nanostyle.nets.vgg import LossNetwork
 from tests.support.paths import ROOT
-from weights import deepen, distill
+from weights import deepen, slim
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_maps_are_fitted_and_a_perfect_guess_costs_nothing(start):
     tail = deepen.Tail(start.parameters)
     tail.fit(sight)
     spread = {level: float(f.var(axis=(1, 2)).mean()) for level, f in sight.aims.items()}
-    total, terms = distill.losses(tail(sight.pooled), sight.aims, spread, [(0, 3)])
+    total, terms = slim.losses(tail(sight.pooled), sight.aims, spread, [(0, 3)])
     assert total.item() == pytest.approx(sum(terms.values()), rel=1e-4)
     assert total.item() < 0.05, terms
     assert {name.split()[0] for name in terms} == {"feature", "gram", "change"}
@@ -48,7 +48,7 @@ def test_maps_are_fitted_and_a_perfect_guess_costs_nothing(start):
 
 
 def test_differences_are_those_of_stops_from_their_own_painting():
-    away = distill.differences_of([(0, 3), (3, 5)], 6)
+    away = slim.differences_of([(0, 3), (3, 5)], 6)
     x = np.arange(6) ** 2
     np.testing.assert_array_equal(away @ x, [1, 4, 16 - 9])
 
