@@ -4,7 +4,7 @@ import dataclasses
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -25,11 +25,12 @@ from nanostyle.io.video.sinks import Sink, Whole, sink_of
 from nanostyle.methods.frame_passes import Pass, painted
 from nanostyle.methods.masks import Mask, fitted_masks
 from nanostyle.methods.stylizer import Stylizer
-from nanostyle.methods.temporal import Flicker, Memory, Planned, Stabilizer
+from nanostyle.methods.temporal import Memory, Planned, Stabilizer
 from nanostyle.methods.video_options import VideoOptions
+from nanostyle.methods.video_tally import Tally
 
 _Moving: TypeAlias = tuple[tuple[Frame, Vectors | None], Sequence[Mask] | None]
-_Painted: TypeAlias = tuple[Frame, Planned, Frame8]
+_Painted: TypeAlias = tuple[Frame, Planned, Frame8 | None]
 
 # Bytes for each pixel of a frame: of frames that wait for the network or for those before them, and of the encoder,
 # which looks far ahead, with the search for motion.
@@ -53,29 +54,6 @@ class VideoStep:
 
     done: int
     total: int | None
-
-
-@dataclass
-class Tally:
-    """What is counted over the frames: stamps, durations, cuts, and the sums of squares of what flickers."""
-
-    stamps: list[int] = field(default_factory=list)
-    durations: list[int] = field(default_factory=list)
-    cuts: int = 0
-    followed: int = 0
-    of_source: float = 0.0
-    of_result: float = 0.0
-
-    def add(self, frame: Frame, flicker: Flicker | None, *, is_cut: bool) -> None:
-        """Count a frame, and a cut where there was a frame before."""
-        if flicker is not None:
-            self.followed += 1
-            self.of_source += flicker.frame**2
-            self.of_result += flicker.result**2
-        elif self.stamps and is_cut:
-            self.cuts += 1
-        self.stamps.append(frame.stamp)
-        self.durations.append(frame.duration)
 
 
 class VideoRun:
@@ -136,7 +114,9 @@ class VideoRun:
         self._memory: Memory | None = None  # of the last frame that was given to the sink
         self._part = self._begun = 0
         self._restore()
-        self._stabilizer = Stabilizer(options.stability, self._memory)
+        # The masks of a frame may differ from those of the one before.
+        carries = not any(isinstance(mask, Clip) for mask in masks)
+        self._stabilizer = Stabilizer(options.stability, self._memory, carries=carries)
 
     @property
     def total(self) -> int | None:
@@ -175,7 +155,7 @@ class VideoRun:
                         pixels = self._stabilizer.finish(planned, made)
                         writer.do(self._sink.add, replace(frame, pixels=pixels), len(self.tally.stamps))
                         is_cut = self.options.stability != "off" and planned.is_cut
-                        self.tally.add(frame, self._stabilizer.flicker, is_cut=is_cut)
+                        self.tally.add(frame, self._stabilizer.flicker, is_cut=is_cut, is_painted=made is not None)
                         self._memory = self._stabilizer.memory
                         if len(self.tally.stamps) % LENGTH == 0:
                             self._end(writer)
@@ -190,19 +170,23 @@ class VideoRun:
         self._finish()
 
     def _painted(self, moving: Iterator[_Moving]) -> Generator[_Painted, None, None]:
-        """Each frame as it was planned, and painted: several at once, where that is quicker, and by all ranks."""
-
+        """Each frame as it was planned, and painted if it is: several at once, where that is quicker, by all ranks."""
         waiting: deque[tuple[Frame, Planned]] = deque()
 
         def passes() -> Iterator[Pass]:
             for (frame, vectors), masks in moving:
                 planned = self._stabilizer.plan(frame.pixels, vectors)
                 waiting.append((frame, planned))
-                yield Pass(planned.frame, planned.shift, masks)
+                if not planned.carried:
+                    yield Pass(planned.frame, planned.shift, masks)
 
         with closing(painted(self.stylizer, passes(), self.clip.size, self._ranks)) as results:
             for result in results:
+                while waiting[0][1].carried:
+                    yield *waiting.popleft(), None
                 yield *waiting.popleft(), result
+        for one in waiting:
+            yield *one, None
 
     def _moving(self, first: int) -> Iterator[_Moving]:
         """From the frame `first` on: each frame with its motion and its masks."""
@@ -240,15 +224,10 @@ class VideoRun:
         if not self._part:
             return
         state = self._parts.load(self._part - 1)
-        self.tally = Tally(
-            state["stamps"].tolist(),
-            state["durations"].tolist(),
-            *(int(n) for n in state["counts"]),
-            *(float(n) for n in state["sums"]),
-        )
+        self.tally = Tally.of(state)
         if "frame" in state:
             shift = float(state["shift"][0]), float(state["shift"][1])
-            self._memory = Memory(state["frame"], state["result"], shift)
+            self._memory = Memory(state["frame"], state["result"], shift, int(state["carried"]))
 
     def _begin(self, writer: Behind) -> None:
         self._begun = len(self.tally.stamps)
@@ -260,14 +239,10 @@ class VideoRun:
             writer.do(self._sink.end)
             return
         tally, memory = self.tally, self._memory
-        state = {
-            "stamps": np.asarray(tally.stamps, np.int64),
-            "durations": np.asarray(tally.durations, np.int64),
-            "counts": np.asarray([tally.cuts, tally.followed]),
-            "sums": np.asarray([tally.of_source, tally.of_result]),
-        }
+        state = tally.arrays()
         if memory is not None:
             state |= {"frame": memory.frame, "result": memory.result, "shift": np.asarray(memory.shift)}
+            state["carried"] = np.asarray(memory.carried)
         writer.do(self._sink.end)
         writer.do(self._parts.save, self._part, state)
         self._part += 1
@@ -298,17 +273,10 @@ class VideoRun:
         return {**self.stylizer.recipe_of(self.clip.path.name), **kept, "motion": motion}
 
     def report(self) -> dict[str, Any]:
-        """What came of it: frames, seconds, flicker of source and result (rms of 255), cuts, frames left out."""
-        tally = self.tally
-        count = max(1, tally.followed)
-        end = tally.stamps[-1] + tally.durations[-1] - tally.stamps[0] if tally.stamps else 0
+        """What came of it: frames, those painted, seconds, cuts, flicker of source and result (rms of 255), notes."""
         return {
-            "frames": len(tally.stamps),
-            "seconds": float(end * self.clip.tick),
+            **self.tally.report(self.clip.tick),
             "size": [self.clip.size[1], self.clip.size[0]],
-            "cuts": tally.cuts,
-            "flicker_of_source": round((tally.of_source / count) ** 0.5, 3),
-            "flicker_of_result": round((tally.of_result / count) ** 0.5, 3),
             "skipped": self.clip.skipped,
             "notes": self.notes,
             "recipe": self.recipe(),

@@ -23,7 +23,8 @@ class VideoOptions:
         `painted`, or `source`: results are enlarged to the size of the source.
     stability
         `off` paints each frame by itself; `lock` keeps strokes where they are while the picture moves; `on` also
-        blends each result with the one before; `high` also moves frames by parts of a pixel.
+        blends each result with the one before, and moves that where a frame shows nothing new, at most two in a row;
+        `high` paints every frame, and moves it by parts of a pixel.
     start, end : float
         The part that is stylized, in seconds.
     frames : int or None
@@ -66,7 +67,8 @@ class VideoOptions:
         default="on",
         metadata={
             "help": "How calm strokes are. off: each frame by itself; lock: they move with the picture; on: and are"
-            " blended with those before; high: calmer in slow pans, and slower."
+            " blended with those before, or only moved where a frame shows nothing new; high: every frame is painted,"
+            " calmer in slow pans, and slower."
         },
     )
     start: float = field(default=0.0, metadata={"help": "Where to begin: seconds or h:mm:ss."})

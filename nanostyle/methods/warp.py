@@ -16,7 +16,7 @@ from nanostyle.io.video.motion import BLOCK, Vectors
 
 _Packed: TypeAlias = npt.NDArray[np.uint32]
 
-_BAND = 16  # rows
+_BAND = 32  # rows
 _BITS = 8  # of the fraction of a pixel
 _ONE = 1 << _BITS
 _EVERY_OTHER = np.uint32(0x00FF00FF)  # of the four bytes of a pixel
@@ -76,15 +76,37 @@ class Field:
         result = np.empty(self._size, np.uint32)
         for rows in _bands(self._size[0]):
             y, x = (place[rows] * scale for place in self._places)
-            first = (y >> _BITS) * stride + (x >> _BITS)
+            first = ((y >> _BITS) * stride + (x >> _BITS)).astype(np.intp)
             if self._is_whole:
-                result[rows] = flat[first]
+                result[rows] = _taken(flat, first)
                 continue
             down, right = ((value & (_ONE - 1)).astype(np.uint32) for value in (y, x))
-            upper = _mixed(flat[first], flat[first + 1], right)
+            upper = _mixed(_taken(flat, first), _taken(flat, first + 1), right)
             first += stride
-            result[rows] = _mixed(upper, _mixed(flat[first], flat[first + 1], right), down)
+            result[rows] = _mixed(upper, _mixed(_taken(flat, first), _taken(flat, first + 1), right), down)
         return _unpacked(result)
+
+
+def shifted(frame: Frame8, by: tuple[float, float]) -> Frame8:
+    """The frame before `(H, W, 3)` where all of it moved by the same: what `Field.soft` gives then, sooner.
+
+    Examples
+    --------
+    >>> frame = np.arange(48, dtype=np.uint8).reshape(1, 16, 3)
+    >>> shifted(frame, (0, 3))[0, :, 0].tolist() == [*range(9, 46, 3), 45, 45, 45]
+    True
+    """
+    pixels = _packed(frame)
+    for axis in (1, 0):
+        length = pixels.shape[axis]
+        place = np.clip(np.rint((np.arange(length) + by[axis]) * _ONE), 0, (length - 1) * _ONE).astype(np.intp)
+        first, part = place >> _BITS, (place & (_ONE - 1)).astype(np.uint32)
+        moved = pixels.take(first, axis)
+        if part.any():
+            other = pixels.take(np.minimum(first + 1, length - 1), axis)
+            moved = _mixed(moved, other, part if axis else part[:, None])
+        pixels = moved
+    return _unpacked(pixels)
 
 
 def mixed(one: Frame8, other: Frame8, part: npt.NDArray[np.uint32]) -> Frame8:
@@ -164,10 +186,26 @@ def _between(
     return np.clip(values, 0, 255, out=values)
 
 
+def _taken(flat: _Packed, places: npt.NDArray[np.intp]) -> _Packed:
+    taken: _Packed = flat.take(places, mode="clip")  # all are inside, and are not looked at once more
+    return taken
+
+
 def _mixed(one: _Packed, other: _Packed, part: _Packed) -> _Packed:
-    """Each of the four bytes of `one`, and `part` of 256 of the way to `other`: two bytes in one multiplication."""
-    rest = _ONE - part
-    even = (one & _EVERY_OTHER) * rest + (other & _EVERY_OTHER) * part + _HALVES
-    odd = (one >> 8 & _EVERY_OTHER) * rest + (other >> 8 & _EVERY_OTHER) * part + _HALVES
-    mixed: _Packed = (even >> 8 & _EVERY_OTHER) | (odd & ~_EVERY_OTHER)
-    return mixed
+    """Each of the four bytes of `one`, and `part` of 256 of the way to `other`: two bytes in one multiplication.
+
+    What is borrowed from the upper byte where `other` is less than `one` is given back when `one` is added.
+    """
+    even, to = one & _EVERY_OTHER, other & _EVERY_OTHER
+    odd, beside = one >> _BITS & _EVERY_OTHER, other >> _BITS & _EVERY_OTHER
+    for value, target in ((even, to), (odd, beside)):
+        target -= value
+        target *= part
+        value <<= _BITS
+        value += target
+        value += _HALVES
+    even >>= _BITS
+    even &= _EVERY_OTHER
+    odd &= ~_EVERY_OTHER
+    even |= odd
+    return even

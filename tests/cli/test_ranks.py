@@ -147,9 +147,9 @@ def films(tmp_path_factory):
     mpiexec()
     pytest.importorskip("av", reason="PyAV is not installed")
     folder = tmp_path_factory.mktemp("films")
-    write_video(folder / "film.mp4", panned(9, 72, 96) + panned(9, 72, 96, 2)[::-1], sound="aac")
-    for i in range(18):
-        edge = np.where(np.arange(96) < 4 * i, 255, 0).astype(np.uint8)
+    write_video(folder / "film.mp4", panned(20, 72, 96) + panned(20, 72, 96, 2)[::-1], sound="aac")
+    for i in range(40):
+        edge = np.where(np.arange(96) < 2 * i, 255, 0).astype(np.uint8)
         Image.fromarray(np.tile(edge, (72, 1))).save(folder / f"mask{i:02d}.png")
     status, lines, _ = ended(start_film(0, "-o", "one", cwd=folder))
     assert (status, lines) == (0, [])

@@ -118,6 +118,28 @@ def test_a_part_and_fewer_frames(tmp_path):
     assert [frame.shape for frame in frames_of(tmp_path / "few.mp4")] == [(48, 64, 3)] * 3
 
 
+@pytest.mark.parametrize(
+    ("options", "painted"),
+    [
+        ([], 3),
+        (["--stability", "high"], 9),
+        (["--stability", "off"], 9),
+        (["--mask", "m%d.png"], 9),
+        (["--mask", "m1.png"], 3),
+    ],
+    ids=["by default", "high", "off", "a mask for each frame", "one mask"],
+)
+def test_frames_that_show_nothing_new_are_not_painted(tmp_path, options, painted):
+    write_video(tmp_path / "a.mp4", panned(9, 96, 128))
+    for i in range(9):
+        mask = np.where(np.arange(128) < 8 * i + 8, 255, 0).astype(np.uint8)
+        Image.fromarray(np.tile(mask, (96, 1))).save(tmp_path / f"m{i}.png")
+    video(tmp_path, "a.mp4", *STYLE, *options, "-o", "out.mp4", "--json", "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["frames"], report["painted"]) == (9, painted)
+    assert stamps_of(tmp_path / "out.mp4") == stamps_of(tmp_path / "a.mp4")
+
+
 def test_masks_may_move(tmp_path):
     write_video(tmp_path / "a.mp4", panned(4))
     for i in range(4):

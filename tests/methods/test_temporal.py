@@ -5,7 +5,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from nanostyle.methods.temporal import Stabilizer, whole_shift
+from nanostyle.methods.agreement import whole_shift
+from nanostyle.methods.temporal import CARRIED, Memory, Stabilizer
 from nanostyle.models.shift import Shift
 from tests.support.clips import panned
 
@@ -106,6 +107,71 @@ def test_a_change_of_size_is_a_cut():
     stabilizer.paint(panned(1)[0], Noisy())
     stabilizer.paint(panned(1, 40, 72)[0], Noisy())
     assert stabilizer.flicker is None
+
+
+def painted_of(stabilizer, frames, paint=None):
+    """For each frame whether it was painted, and what came of it."""
+    paint = paint or Noisy()
+    told, results = [], []
+    for frame, vectors in moving(frames):
+        before = len(paint.shifts)
+        results.append(stabilizer.paint(frame, paint, vectors))
+        told.append(len(paint.shifts) > before)
+    return told, results
+
+
+def test_a_frame_that_shows_nothing_new_is_not_painted_but_moved():
+    frames = panned(8, 96, 256, 2)
+    told, results = painted_of(Stabilizer("on"), frames)
+    assert told == [k % (CARRIED + 1) == 0 for k in range(8)]
+    for k in (1, 2):
+        assert (results[k][:, :-2] == results[k - 1][:, 2:]).mean() > 0.9  # but for blocks that were matched otherwise
+    for stability in ("lock", "high"):
+        assert all(painted_of(Stabilizer(stability), frames)[0])
+    assert all(painted_of(Stabilizer("on", carries=False), frames)[0])
+
+
+def with_disc(k, value=220):
+    """Ground that stands still, and a square that moves over it."""
+    frame = panned(1, 96, 128)[0].copy()
+    frame[30:62, 20 + 6 * k : 52 + 6 * k] = value
+    return frame
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [with_disc(k) for k in range(6)],
+        [with_disc(0, 60 + 30 * (k % 2)) for k in range(6)],  # a sign that blinks
+        [np.clip(panned(1, 96, 128)[0] * (1 - 0.09 * k), 0, 255).astype(np.uint8) for k in range(6)],  # it gets dark
+        [np.clip(panned(1, 96, 128)[0] - 2.0 * k, 0, 255).astype(np.uint8) for k in range(6)],  # slowly
+        panned(6, 96, 128, 6),  # much comes into view
+    ],
+    ids=["an object moves", "a part blinks", "light fades", "light fades slowly", "a quick pan"],
+)
+def test_a_frame_that_shows_something_new_is_painted(frames):
+    assert all(painted_of(Stabilizer("on"), frames)[0])
+
+
+def test_what_was_carried_is_known_where_a_run_goes_on():
+    frames = moving(panned(7, 96, 256, 2))
+    whole = Stabilizer("on")
+    results = [whole.paint(frame, lambda pixels, shift: 1 - pixels, vectors) for frame, vectors in frames]
+    for stop in range(1, 7):
+        first = Stabilizer("on")
+        for frame, vectors in frames[:stop]:
+            first.paint(frame, lambda pixels, shift: 1 - pixels, vectors)
+        memory = first.memory
+        rest = Stabilizer("on", Memory(memory.frame, memory.result, memory.shift, memory.carried))
+        for k, (frame, vectors) in enumerate(frames[stop:], stop):
+            made = rest.paint(frame, lambda pixels, shift: 1 - pixels, vectors)
+            np.testing.assert_array_equal(made, results[k])
+
+
+def test_only_a_carried_frame_needs_no_painting():
+    stabilizer = Stabilizer("on")
+    with pytest.raises(ValueError, match="expected a painted frame, got none"):
+        stabilizer.finish(stabilizer.plan(panned(1)[0]), None)
 
 
 def test_whole_shift_in_both_directions():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nanostyle.methods.warp import Field, mixed
+from nanostyle.methods.warp import Field, mixed, shifted
 from tests.support.clips import panned
 
 HEIGHT, WIDTH = 52, 75  # no whole number of blocks
@@ -26,6 +26,11 @@ def test_whole_pixels_are_moved_to_the_bit(how, y, x):
     np.testing.assert_array_equal(field.inside, inside)
     wanted = frame()[rows.clip(0, HEIGHT - 1)][:, columns.clip(0, WIDTH - 1)]
     np.testing.assert_array_equal(getattr(field, how)(frame()), wanted)
+
+
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (3, -2), (0.5, 0), (0, -7.25), (-11.5, 40.125), (99, -99)])
+def test_one_motion_for_all_moves_as_a_field_does(y, x):
+    np.testing.assert_array_equal(shifted(frame(), (y, x)), uniform(y, x).soft(frame()))
 
 
 def test_parts_of_a_pixel_are_mixed():
