@@ -1,4 +1,4 @@
-"""How well a frame agrees with the one before it, when that is moved to where its content is now."""
+"""How well a frame agrees with what was pictured before it, when that is moved to where its content is now."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -24,53 +24,53 @@ _BOX = _PIXEL * (2 * _RADIUS + 1) ** 2  # and for a box
 # By the sum of the differences in a box: how well frames agree, 0 to 255.
 _AGREEMENT = np.rint(255 * np.exp(-((np.arange(255 * _BOX + 1) / (255 * _BOX * TOLERANCE)) ** 2))).astype(np.uint8)
 
-# A frame shows nothing new if means of squares of so many pixels differ by no more than that, of 255, but for a share
-# of the squares; if its mean color differs by no more than `_LIGHT`; and if so few of its pixels came over its border.
+# A frame is foretold if means of squares of so many pixels differ by no more than the second number, of 255, but for a
+# share of the squares, and none by more than `_MOST`; black bars do not count. Its mean color differs by no more than
+# `_LIGHT`, so much of it agrees, and no more than that share came to light.
 _SQUARES = ((8, 12, 0.002), (32, 3, 0.05))
-_LIGHT, _ENTERED = 1.0, 0.02
+_MOST, _LIGHT, _BLACK = 20, 1.0, 16
+_AGREED, _BARED, _BORDER = 0.8, 0.002, 8
 
 _Sums: TypeAlias = npt.NDArray[np.int16]
 
 
 class Agreement(NamedTuple):
-    """How a frame follows from the one before.
+    """How a frame follows from what was pictured before.
 
     Attributes
     ----------
     share : (H, W) uint8
-        How well the frame agrees with the one before, 0 to 255.
+        How well the frame agrees with it, 0 to 255.
     field : Field
-        Where each pixel was in the frame before.
+        Where each pixel was before.
     whole : (float, float)
-        The motion of the whole picture: how far down and right its content was in the frame before.
+        The motion of the whole picture: how far down and right its content was before.
+    moved : (H, W, 3) uint8
+        What was pictured, moved to where its content is now.
+    bared : float
+        The share of the pixels that came to light from behind an object.
     change : float
         How much the frame changed where it agrees: rms, of 255.
-    shows_new : bool
-        Whether it shows more than the frame before did: something came to light or into view, or looks otherwise.
     """
 
     share: Frame8
     field: Field
     whole: tuple[float, float]
+    moved: Frame8
+    bared: float
     change: float
-    shows_new: bool
 
 
-def agreement_of(before: Frame8, frame: Frame8, vectors: Vectors | None) -> Agreement:
-    """How `frame` `(H, W, 3)` agrees with the one `before` it.
-
-    `vectors` is its motion. Without it the motion of the whole picture is looked for, and each block is taken to follow
-    it or to be still.
-    """
-    vectors = _smoothed(vectors) if vectors is not None else _whole_or_still(before, frame)
+def agreement_of(pictured: Frame8, frame: Frame8, vectors: Vectors) -> Agreement:
+    """How `frame` `(H, W, 3)` follows from what was `pictured` before, by the motion `vectors` since."""
     field = Field(vectors, (frame.shape[0], frame.shape[1]))
-    moved = field.soft(before)
+    moved = field.soft(pictured)
     difference = _box_sum(_apart(frame, moved))
     share = _AGREEMENT[difference] * field.inside
     y, x = (float(value) for value in np.median(vectors.reshape(-1, 2), axis=0))
-    share[_hidden(vectors, (y, x), difference, before, frame)] = 0
-    shows_new = _shows_new(frame, moved, field.inside)
-    return Agreement(share, field, (y, x), change(frame, moved, share), shows_new)
+    bared = _hidden(vectors, (y, x), difference, pictured, frame)
+    share[bared] = 0
+    return Agreement(share, field, (y, x), moved, float(bared.mean()), change(frame, moved, share))
 
 
 def change(now: Frame8, before: Frame8, share: Frame8) -> float:
@@ -81,33 +81,40 @@ def change(now: Frame8, before: Frame8, share: Frame8) -> float:
     return float(np.sqrt((weights @ squares).sum() / max(_PIXEL * float(weights.sum()), 1e-6)))
 
 
-def _shows_new(frame: Frame8, moved: Frame8, inside: npt.NDArray[np.bool_]) -> bool:
-    """Whether a frame is more than the one before, moved.
+def is_foretold(frame: Frame8, agreement: Agreement) -> bool:
+    """Whether `frame` shows nothing but what was pictured before, moved; what came over its border is not looked at.
 
     Means of squares are compared: an edge that is half a pixel off, which `share` sees, does not matter to strokes.
     """
-    if 1 - float(inside.mean()) > _ENTERED:
-        return True
+    inside = max(1e-6, float(agreement.field.inside.mean()))
+    if agreement.bared > _BARED or float(agreement.share.mean()) < 255 * _AGREED * inside:
+        return False
+    # What came over the border is not known yet.
+    inner = np.s_[_BORDER:-_BORDER, _BORDER:-_BORDER] if min(frame.shape[:2]) > 4 * _BORDER else np.s_[:, :]
     for side, alike, few in _SQUARES:
-        one, other = (np.asarray(Image.fromarray(f).reduce(side), np.float32) for f in (frame, moved))
-        if float((np.abs(one - other).max(axis=-1) > alike).mean()) > few:
-            return True
-    return bool(np.abs((one - other).mean(axis=(0, 1))).max() > _LIGHT)
+        pair = (Image.fromarray(f[inner]).reduce(side) for f in (frame, agreement.moved))
+        one, other = (np.asarray(image, np.float32) for image in pair)
+        seen = np.maximum(one, other).max(axis=-1) > _BLACK
+        count = max(1, int(seen.sum()))
+        apart = np.abs(one - other).max(axis=-1)
+        if float(apart.max()) > _MOST or int((apart > alike).sum()) > few * count:
+            return False
+    return bool(np.abs((one - other).sum(axis=(0, 1))).max() <= _LIGHT * count)
 
 
 # --- motion -------------------------------------------------------------------------------------------------
 
 
-def _smoothed(vectors: Vectors) -> Vectors:
+def smoothed(vectors: Vectors) -> Vectors:
     """The median of each block and its eight neighbors: single blocks that were matched wrongly vanish."""
     rows, columns = vectors.shape[:2]
     around = np.pad(vectors, ((1, 1), (1, 1), (0, 0)), mode="edge")
     nine = [around[i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-    smoothed: Vectors = np.partition(nine, 4, axis=0)[4]
-    return smoothed
+    middle: Vectors = np.partition(nine, 4, axis=0)[4]
+    return middle
 
 
-def _whole_or_still(before: Frame8, frame: Frame8) -> Vectors:
+def whole_or_still(before: Frame8, frame: Frame8) -> Vectors:
     """For each block the motion of the whole picture or none, whichever fits: where there is no block matching."""
     height, width = frame.shape[:2]
     rows, columns = -(-height // BLOCK), -(-width // BLOCK)

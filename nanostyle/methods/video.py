@@ -25,7 +25,7 @@ from nanostyle.io.video.sinks import Sink, Whole, sink_of
 from nanostyle.methods.frame_passes import Pass, painted
 from nanostyle.methods.masks import Mask, fitted_masks
 from nanostyle.methods.stylizer import Stylizer
-from nanostyle.methods.temporal import Memory, Planned, Stabilizer
+from nanostyle.methods.temporal import Carried, Memory, Planned, Stabilizer
 from nanostyle.methods.video_options import VideoOptions
 from nanostyle.methods.video_tally import Tally
 
@@ -34,7 +34,10 @@ _Painted: TypeAlias = tuple[Frame, Planned, Frame8 | None]
 
 # Bytes for each pixel of a frame: of frames that wait for the network or for those before them, and of the encoder,
 # which looks far ahead, with the search for motion.
-_WAITING, _CODED = 200, 180
+_WAITING, _CODED = 320, 180
+
+_STATE = 2
+"""Which form the state of a part has: a run goes on from parts of the same form alone."""
 
 MaskTrack: TypeAlias = Mask | Clip
 """Where a style goes: one mask for all frames, or a clip with one for each."""
@@ -110,7 +113,7 @@ class VideoRun:
         self._sink: Sink = sink_of(output)(
             output, self._parts.folder, tick=clip.tick, size=size, codec=options.codec, quality=options.quality
         )
-        self._parts.open(plan, resume=options.resume)
+        self._parts.open({**plan, "state": _STATE}, resume=options.resume)
         self._memory: Memory | None = None  # of the last frame that was given to the sink
         self._part = self._begun = 0
         self._restore()
@@ -175,14 +178,15 @@ class VideoRun:
 
         def passes() -> Iterator[Pass]:
             for (frame, vectors), masks in moving:
-                planned = self._stabilizer.plan(frame.pixels, vectors)
+                seconds = float(frame.duration * self.clip.tick)
+                planned = self._stabilizer.plan(frame.pixels, vectors, seconds=seconds)
                 waiting.append((frame, planned))
-                if not planned.carried:
+                if not planned.is_carried:
                     yield Pass(planned.frame, planned.shift, masks)
 
         with closing(painted(self.stylizer, passes(), self.clip.size, self._ranks)) as results:
             for result in results:
-                while waiting[0][1].carried:
+                while waiting[0][1].is_carried:
                     yield *waiting.popleft(), None
                 yield *waiting.popleft(), result
         for one in waiting:
@@ -227,7 +231,9 @@ class VideoRun:
         self.tally = Tally.of(state)
         if "frame" in state:
             shift = float(state["shift"][0]), float(state["shift"][1])
-            self._memory = Memory(state["frame"], state["result"], shift, int(state["carried"]))
+            frames, seconds, entered = (float(value) for value in state["carried"])
+            carried = Carried(int(frames), seconds, entered)
+            self._memory = Memory(state["frame"], state["result"], state["pictured"], shift, carried)
 
     def _begin(self, writer: Behind) -> None:
         self._begun = len(self.tally.stamps)
@@ -241,8 +247,8 @@ class VideoRun:
         tally, memory = self.tally, self._memory
         state = tally.arrays()
         if memory is not None:
-            state |= {"frame": memory.frame, "result": memory.result, "shift": np.asarray(memory.shift)}
-            state["carried"] = np.asarray(memory.carried)
+            state |= {"frame": memory.frame, "result": memory.result, "pictured": memory.pictured}
+            state |= {"shift": np.asarray(memory.shift), "carried": np.asarray(memory.carried, float)}
         writer.do(self._sink.end)
         writer.do(self._parts.save, self._part, state)
         self._part += 1

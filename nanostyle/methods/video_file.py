@@ -67,8 +67,8 @@ def stylize_video(
     Returns
     -------
     dict
-        What came of it: `frames`, `seconds`, `size`, `cuts`, `flicker_of_source`, `flicker_of_result` (rms, of 255),
-        `skipped` (frames that could not be read), `notes`, `recipe`.
+        What came of it: `frames`, `painted` (the others were carried), `seconds`, `size`, `cuts`, `flicker_of_source`,
+        `flicker_of_result` (rms, of 255), `skipped` (frames that could not be read), `notes`, `recipe`.
 
     Raises
     ------

@@ -44,7 +44,7 @@ class Field:
     --------
     >>> frame = np.arange(48, dtype=np.uint8).reshape(1, 16, 3)
     >>> field = Field(np.full((1, 2, 2), (0, 3), np.float32), (1, 16))
-    >>> field.sharp(frame)[0, :, 0].tolist() == [*range(9, 46, 3), 45, 45, 45]
+    >>> field.sharp(frame)[0, :, 0].tolist() == [*range(9, 46, 3), 42, 39, 36]
     True
     """
 
@@ -58,8 +58,7 @@ class Field:
             place = _spread(corners[..., axis])[: size[0], : size[1]]
             place += np.arange(length, dtype=np.float32).reshape((-1, 1) if axis == 0 else (1, -1))
             self.inside &= (place >= 0) & (place <= length - 1)
-            place *= _ONE
-            self._places.append(np.clip(np.rint(place), 0, (length - 1) * _ONE).astype(np.int32))
+            self._places.append(_steps(place, length).astype(np.int32))
         self._is_whole = not any((place & (_ONE - 1)).any() for place in self._places)
 
     def soft(self, frame: Frame8) -> Frame8:
@@ -93,13 +92,13 @@ def shifted(frame: Frame8, by: tuple[float, float]) -> Frame8:
     Examples
     --------
     >>> frame = np.arange(48, dtype=np.uint8).reshape(1, 16, 3)
-    >>> shifted(frame, (0, 3))[0, :, 0].tolist() == [*range(9, 46, 3), 45, 45, 45]
+    >>> shifted(frame, (0, 3))[0, :, 0].tolist() == [*range(9, 46, 3), 42, 39, 36]
     True
     """
     pixels = _packed(frame)
     for axis in (1, 0):
         length = pixels.shape[axis]
-        place = np.clip(np.rint((np.arange(length) + by[axis]) * _ONE), 0, (length - 1) * _ONE).astype(np.intp)
+        place = _steps((np.arange(length) + by[axis]).astype(np.float32), length).astype(np.intp)
         first, part = place >> _BITS, (place & (_ONE - 1)).astype(np.uint32)
         moved = pixels.take(first, axis)
         if part.any():
@@ -127,6 +126,14 @@ def mixed(one: Frame8, other: Frame8, part: npt.NDArray[np.uint32]) -> Frame8:
 def _bands(height: int) -> Iterator[slice]:
     """The rows of a frame, a few at a time: what is computed on the way stays in the cache."""
     return (slice(row, min(row + _BAND, height)) for row in range(0, height, _BAND))
+
+
+def _steps(place: npt.NDArray[np.float32], length: int) -> npt.NDArray[np.float32]:
+    """Places along an axis in steps of `_ONE`; beyond the border the picture is mirrored, so that strokes go on."""
+    last = np.float32(length - 1)
+    inside = last - np.abs(last - np.abs(place))
+    steps: npt.NDArray[np.float32] = np.clip(np.rint(inside * _ONE), 0, last * _ONE)
+    return steps
 
 
 def _spread(corners: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
@@ -196,8 +203,9 @@ def _mixed(one: _Packed, other: _Packed, part: _Packed) -> _Packed:
 
     What is borrowed from the upper byte where `other` is less than `one` is given back when `one` is added.
     """
-    even, to = one & _EVERY_OTHER, other & _EVERY_OTHER
-    odd, beside = one >> _BITS & _EVERY_OTHER, other >> _BITS & _EVERY_OTHER
+    even: _Packed = one & _EVERY_OTHER
+    odd: _Packed = one >> _BITS & _EVERY_OTHER
+    to, beside = other & _EVERY_OTHER, other >> _BITS & _EVERY_OTHER
     for value, target in ((even, to), (odd, beside)):
         target -= value
         target *= part

@@ -130,14 +130,25 @@ def test_a_part_and_fewer_frames(tmp_path):
     ids=["by default", "high", "off", "a mask for each frame", "one mask"],
 )
 def test_frames_that_show_nothing_new_are_not_painted(tmp_path, options, painted):
-    write_video(tmp_path / "a.mp4", panned(9, 96, 128))
+    write_video(tmp_path / "a.mp4", panned(9, 96, 256))
     for i in range(9):
-        mask = np.where(np.arange(128) < 8 * i + 8, 255, 0).astype(np.uint8)
+        mask = np.where(np.arange(256) < 8 * i + 8, 255, 0).astype(np.uint8)
         Image.fromarray(np.tile(mask, (96, 1))).save(tmp_path / f"m{i}.png")
     video(tmp_path, "a.mp4", *STYLE, *options, "-o", "out.mp4", "--json", "report.json")
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["frames"], report["painted"]) == (9, painted)
     assert stamps_of(tmp_path / "out.mp4") == stamps_of(tmp_path / "a.mp4")
+
+
+def test_each_letter_that_is_typed_is_seen(tmp_path):
+    page = np.full((96, 128, 3), 230, np.uint8)
+    frames = []
+    for k in range(6):
+        page[40:52, 12 + 14 * k : 20 + 14 * k] = 30
+        frames.append(Image.fromarray(page.copy()))
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=40)
+    video(tmp_path, "a.gif", *STYLE, "-o", "out.png", "--json", "report.json")
+    assert json.loads((tmp_path / "report.json").read_text())["painted"] == 6
 
 
 def test_masks_may_move(tmp_path):

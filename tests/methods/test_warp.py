@@ -24,7 +24,10 @@ def test_whole_pixels_are_moved_to_the_bit(how, y, x):
     rows, columns = np.arange(HEIGHT) + y, np.arange(WIDTH) + x
     inside = ((rows >= 0) & (rows < HEIGHT))[:, None] & ((columns >= 0) & (columns < WIDTH))
     np.testing.assert_array_equal(field.inside, inside)
-    wanted = frame()[rows.clip(0, HEIGHT - 1)][:, columns.clip(0, WIDTH - 1)]
+    rows, columns = (
+        np.pad(np.arange(n), n - 1, mode="reflect")[n - 1 + at] for n, at in ((HEIGHT, rows), (WIDTH, columns))
+    )
+    wanted = frame()[rows][:, columns]
     np.testing.assert_array_equal(getattr(field, how)(frame()), wanted)
 
 
