@@ -136,7 +136,7 @@ class Training:
         self.start = widened(load_features(given.start).parameters)
         plain = {name: x for name, x in self.start.items() if not name.endswith("/map")}
         self.trunk = LossNetwork(config_of(self.teacher, layers[: layers.index(TRUNK) + 1]), plain)
-        (photos, others), (styles, unseen) = (split(folder, given.seed) for folder in (given.photos, given.styles))
+        (photos, others), (styles, unseen) = (split(folder) for folder in (given.photos, given.styles))
         self.material = Material(photos, styles, given.seed, SIZE)
         kept_out = Material(others, unseen, given.seed + 1, SIZE)
         self.crops = joined([self.look(self.material.odd(_CROPS + i, _rng(i, 7))) for i in range(given.crops // 2)])

@@ -277,7 +277,7 @@ class Training:
         layers = self.teacher.layers[: self.teacher.layers.index(LEVELS[-1]) + 1]
         self.config = config_of(self.teacher, layers)
         (photos, self.test_photos), (styles, self.test_styles) = (
-            split(folder, given.seed) for folder in (given.photos, given.styles)
+            split(folder) for folder in (given.photos, given.styles)
         )
         self.material = Material(photos, styles, given.seed)
         self.checkpoint = given.output.with_suffix(".training.h5")

@@ -95,6 +95,8 @@ def command_line() -> argparse.Namespace:
     parser.add_argument("--paintings", nargs="+", default=PAINTINGS)
     parser.add_argument("--size", type=int, default=256, help="long side")
     parser.add_argument("--iterations", type=int, default=100)
+    default = GatysOptions().content_weight
+    parser.add_argument("--content-weight", type=float, default=default, help=f"for both networks (default: {default})")
     parser.add_argument("--cache", type=Path, default=RUNS / "compact")
     parser.add_argument("--timing", type=int, default=256, help="side of the picture for timing; 0: no timing")
     parser.add_argument("--rounds", type=int, default=5)
@@ -110,7 +112,9 @@ def main() -> None:
     set_threads(given.threads)
 
     networks = {"vgg19": loss_network(given.judge), "slim": loss_network(given.loss_net)}
-    options = GatysOptions(iterations=given.iterations, pyramid=False, least_gain=0)
+    options = GatysOptions(
+        iterations=given.iterations, content_weight=given.content_weight, pyramid=False, least_gain=0
+    )
     files = {"vgg19": sha256(find(given.judge)), "slim": sha256(find(given.loss_net))}
     pairs: dict[str, Any] = {}
     rows, captions = [], []
@@ -118,7 +122,7 @@ def main() -> None:
         for painting_name in given.paintings:
             photo = load_image(given.demo / "content" / f"{photo_name}.jpg", size=given.size).pixels
             painting = load_image(given.demo / "style" / f"{painting_name}.jpg", size=given.size).pixels
-            stem = f"{photo_name}-{painting_name}-{given.size}-{given.iterations}"
+            stem = f"{photo_name}-{painting_name}-{given.size}-{given.iterations}-{given.content_weight:g}"
             made = {
                 name: remembered(given.cache / f"{stem}-{files[name][:12]}.npy", photo, painting, network, options)
                 for name, network in networks.items()
@@ -134,6 +138,7 @@ def main() -> None:
         "files": files,
         "size": given.size,
         "iterations": given.iterations,
+        "content_weight": given.content_weight,
         "pairs": pairs,
         "ratio": summary([pair["ratio"] for pair in pairs.values()]),
     }
