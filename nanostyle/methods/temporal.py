@@ -28,7 +28,7 @@ where a frame shows nothing new; `high`: every frame is painted, and the grid is
 Paint: TypeAlias = Callable[[Pixels, Shift], Pixels]
 
 KEPT = 0.9
-"""How much of the result before a frame takes over, where it agrees with the frame before."""
+"""How much of the result before a frame takes over, where it agrees with what that depicts."""
 
 CUT = 0.25
 """The mean agreement below which two frames belong to different scenes."""
@@ -89,7 +89,7 @@ class Memory:
 
 @dataclass(frozen=True)
 class Flicker:
-    """How much a frame and its result changed where the frame agrees with the one before: rms, of 255."""
+    """How much a frame and its result changed where the frame agrees with what was pictured before: rms, of 255."""
 
     frame: float
     result: float
