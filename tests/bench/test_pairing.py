@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-from bench.folders import ROOT
 from nanostyle import load_model
 from nanostyle.autograd.tensor import no_grad
 from nanostyle.backend.threads import set_threads, thread_count
@@ -21,6 +20,7 @@ from nanostyle.diagnostics.speed import (
     vgg19,
 )
 from nanostyle.nets.cost import transformer_flops
+from tests.support.paths import ROOT
 
 
 @pytest.fixture(autouse=True)
