@@ -117,9 +117,9 @@ class VideoRun:
         self._memory: Memory | None = None  # of the last frame that was given to the sink
         self._part = self._begun = 0
         self._restore()
+        self._masks_move = any(isinstance(mask, Clip) for mask in masks)
         # The masks of a frame may differ from those of the one before.
-        carries = not any(isinstance(mask, Clip) for mask in masks)
-        self._stabilizer = Stabilizer(options.stability, self._memory, carries=carries)
+        self._stabilizer = Stabilizer(options.stability, self._memory, carries=not self._masks_move)
 
     @property
     def total(self) -> int | None:
@@ -207,7 +207,7 @@ class VideoRun:
         return zip(moving, self._masks_of_frames(first), strict=False)
 
     def _masks_of_frames(self, first: int) -> Iterator[Sequence[Mask] | None]:
-        if not any(isinstance(mask, Clip) for mask in self._masks):
+        if not self._masks_move:
             return repeat(None)  # those of the stylizer, or none
         return zip(*(self._track(mask, first) for mask in self._masks), strict=False)
 
