@@ -43,6 +43,11 @@ def no_grad() -> Iterator[None]:
         _recording.reset(token)
 
 
+def is_recording() -> bool:
+    """Whether ops leave a record here: False within `no_grad`."""
+    return _recording.get()
+
+
 @primitive
 def add_up(a: Array, b: Array, *, out: Array) -> Array:
     """`a + b`, of one shape, written to `out`, which may be `a`: two gradients of one tensor."""
@@ -232,7 +237,7 @@ def op_with_byproduct(fn: Callable[..., tuple[Any, ...]]) -> Callable[..., Any]:
         y, vjps, *byproduct = fn(*(a.data if isinstance(a, Tensor) else a for a in args), **kwargs)
         out = Tensor(y)
         out._edges = ()
-        if _recording.get():
+        if is_recording():
             out._edges = tuple(
                 (a, vjp) for a, vjp in zip(args, vjps, strict=False) if isinstance(a, Tensor) and a.requires_grad
             )
@@ -247,7 +252,6 @@ def once(fn: Callable[[Array], R]) -> Callable[[Array], R]:
     """Share one computation between the gradients of an op: `fn` runs once for each gradient it is given."""
     last: list[tuple[Array, R]] = []
 
-    @wraps(fn)
     def remember(g: Array) -> R:
         if not last or last[0][0] is not g:
             last[:] = [(g, fn(g))]

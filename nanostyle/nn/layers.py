@@ -143,7 +143,7 @@ class Conv2d(Convolution):
             plain: Tensor = y
             return plain
         y, known = y if statistics else (y, None)
-        return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training)
+        return self.norm(y, residual, relu=self.relu, statistics=known, style=style, training=training, spent=True)
 
     def convolve(self, x: Any, *, relu: bool = False, statistics: bool = False) -> Any:
         """The convolution alone; with `statistics`, and those of its result, as `ops.conv2d` has them."""
@@ -195,7 +195,7 @@ class ConvTranspose2d(Convolution):
         """The layer's result `(N, 2H, 2W, M)` for `x (N, H, W, C)`; the norm adds `residual` before the ReLU."""
         y = self.convolve(x)
         if self.norm is not None:
-            return self.norm(y, residual, relu=self.relu, style=style, training=training)
+            return self.norm(y, residual, relu=self.relu, style=style, training=training, spent=True)
         return ops.relu(y) if self.relu else y
 
     def convolve(self, x: Any) -> Tensor:

@@ -23,6 +23,8 @@ def _parameter(values: Array) -> Tensor:
 #     kind            its name in the description of a network
 #     takes_statistics   whether it can use the statistics of the convolution's epilogue: each picture has its own
 #     styled          whether gamma and beta depend on the style
+#
+# and `spent` says that nobody reads x afterwards.
 
 
 class InstanceNorm:
@@ -44,10 +46,18 @@ class InstanceNorm:
         self.beta = _parameter(np.zeros(C))
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any = None, training: bool
+        self,
+        x: Any,
+        residual: Any = None,
+        *,
+        relu: bool,
+        statistics: Any = None,
+        style: Any = None,
+        training: bool,
+        spent: bool = False,
     ) -> Tensor:
         """Normalize `x`; `style` and `training` make no difference."""
-        return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, statistics=statistics)
+        return ops.instance_norm(x, self.gamma, self.beta, residual, relu=relu, statistics=statistics, spent=spent)
 
 
 class PredictedNorm:
@@ -67,11 +77,19 @@ class PredictedNorm:
         self.channels = C
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Rows, training: bool
+        self,
+        x: Any,
+        residual: Any = None,
+        *,
+        relu: bool,
+        statistics: Any = None,
+        style: Rows,
+        training: bool,
+        spent: bool = False,
     ) -> Tensor:
         """Normalize `x` with `style` = gamma, beta, one row per picture or one for all."""
         gamma, beta = style
-        return ops.cin(x, gamma, beta, residual, relu=relu, statistics=statistics)
+        return ops.cin(x, gamma, beta, residual, relu=relu, statistics=statistics, spent=spent)
 
 
 class ConditionalInstanceNorm:
@@ -94,11 +112,19 @@ class ConditionalInstanceNorm:
         self.beta = _parameter(np.zeros((styles, C)))
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any, training: bool
+        self,
+        x: Any,
+        residual: Any = None,
+        *,
+        relu: bool,
+        statistics: Any = None,
+        style: Any,
+        training: bool,
+        spent: bool = False,
     ) -> Tensor:
         """Normalize `x`; `style` is `(N,)` whole numbers, a mix `(N, S)`, or rows as for `PredictedNorm`."""
         gamma, beta, style = (*style, None) if isinstance(style, tuple) else (self.gamma, self.beta, style)
-        return ops.cin(x, gamma, beta, residual, style=style, relu=relu, statistics=statistics)
+        return ops.cin(x, gamma, beta, residual, style=style, relu=relu, statistics=statistics, spent=spent)
 
 
 class BatchNorm:
@@ -126,9 +152,17 @@ class BatchNorm:
         self.running_variance = np.ones(C, np.float32)
 
     def __call__(
-        self, x: Any, residual: Any = None, *, relu: bool, statistics: Any = None, style: Any = None, training: bool
+        self,
+        x: Any,
+        residual: Any = None,
+        *,
+        relu: bool,
+        statistics: Any = None,
+        style: Any = None,
+        training: bool,
+        spent: bool = False,
     ) -> Tensor:
-        """Normalize `x`; `statistics` and `style` make no difference."""
+        """Normalize `x`; `statistics`, `style` and `spent` make no difference."""
         fused = relu and residual is None
         y: Tensor
         if training:

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from nanostyle.autograd import ops
 from nanostyle.autograd.gradcheck import gradcheck
-from nanostyle.autograd.tensor import Tensor
+from nanostyle.autograd.tensor import Tensor, no_grad
 from nanostyle.nn import losses
 from tests.support import reference
 from tests.support.cases import CASES, Size, quick, reference_of, sizes, strided
@@ -175,3 +175,19 @@ def test_variance_survives_a_large_mean():
 def test_sigmoid_does_not_overflow():
     y = ops.sigmoid(Tensor(np.array([-1e4, 0.0, 1e4], np.float32)))
     np.testing.assert_array_equal(y.data, [0, 0.5, 1])
+
+
+def test_cin_overwrites_what_is_spent_only_where_no_gradient_needs_it():
+    rng = np.random.default_rng(0)
+    x, gamma = (
+        rng.standard_normal((1, 6, 5, 3), np.float32),
+        Tensor(np.full((1, 3), 2.0, np.float32), requires_grad=True),
+    )
+    kept, beta = x.copy(), np.zeros((1, 3), np.float32)
+    plain = ops.cin(x, gamma, beta)
+    recorded = ops.cin(x, gamma, beta, spent=True)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(recorded.data, plain.data)
+    with no_grad():
+        np.testing.assert_array_equal(ops.cin(x, gamma, beta, spent=True).data, plain.data)
+    np.testing.assert_array_equal(x, plain.data)

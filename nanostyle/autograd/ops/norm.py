@@ -5,7 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from nanostyle.autograd.tensor import Forward, Operand, Tensor, matmul_forward, once, op, op_with_byproduct
+from nanostyle.autograd.tensor import (
+    Forward,
+    Operand,
+    Tensor,
+    is_recording,
+    matmul_forward,
+    once,
+    op,
+    op_with_byproduct,
+)
 from nanostyle.backend.device import CuPy, module_of
 from nanostyle.backend.dispatch import primitive
 from nanostyle.backend.types import Array, Statistics
@@ -43,8 +52,13 @@ def statistics(x: Array, *, eps: float = EPS) -> Forward:
 
 
 @primitive
-def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
-    """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`."""
+def normalize_forward(
+    x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False, spent: bool = False
+) -> Array:
+    """`x·scale + shift + residual`, then ReLU if asked for; `scale` and `shift` are `(N, C)`.
+
+    `spent` says that nobody reads `x` afterwards: the result may take its place.
+    """
     y = x * scale[:, None, None] + shift[:, None, None]
     if residual is not None:
         y += residual
@@ -120,6 +134,7 @@ def cin(
     style: Array | Sequence[int] | None = None,
     relu: bool = False,
     statistics: Statistics | None = None,
+    spent: bool = False,
     eps: float = EPS,
 ) -> Forward:
     """Conditional instance normalization: `gamma[s]·(x - μ)/σ + beta[s] + residual`, then ReLU if asked for.
@@ -128,6 +143,7 @@ def cin(
     for each style. `style` says which: `(N,)` whole numbers, one style per feature map; `(N, S)` numbers, a mix of
     styles per feature map; None: one row for all feature maps (`(C,)` or `(1, C)`), or one per feature map (`(N, C)`).
     `statistics` are mean and variance of `x` where they are known already: `conv2d(..., statistics=True)` gives them.
+    `spent` says that nobody reads `x` afterwards: where no gradient needs it either, the result may take its place.
 
     Source: Dumoulin 2017, equation 5; the same σ² + eps as instance norm (Ulyanov 2016).
 
@@ -149,7 +165,7 @@ def cin(
     statistics = statistics_of(x) if statistics is None else statistics
     g_rows, b_rows = _rows(gamma, chosen), _rows(beta, chosen)
     mean, rstd, scale, shift = scale_and_shift(statistics, g_rows, b_rows, eps=eps)
-    y = normalize_forward(x, scale, shift, residual, relu=relu)
+    y = normalize_forward(x, scale, shift, residual, relu=relu, spent=spent and not is_recording())
     mask = y if relu else None
 
     @once

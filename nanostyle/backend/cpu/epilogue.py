@@ -45,4 +45,4 @@ def join_blocks(blocks: Sequence[Measured], N: int) -> tuple[Array, Array]:
         if partial is not None:
             partials[n].append(partial)
     means, variances = zip(*map(merge_statistics, partials), strict=True)
-    return np.stack(means), np.stack(variances)
+    return np.array(means), np.array(variances)

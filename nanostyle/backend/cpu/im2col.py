@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nanostyle.backend.cpu.blocking import UNPACKED, RowBlock, equal_blocks, even_blocks, row_blocks
+from nanostyle.backend.cpu.blocking import UNPACKED, RowBlock, equal_blocks, even_blocks, repeated, row_blocks
 from nanostyle.backend.cpu.epilogue import Epilogue, Measured
 from nanostyle.backend.cpu.windows import PaddedMap, patch, strided
 from nanostyle.backend.memory import scratch
@@ -27,7 +27,7 @@ def convolve(
     K, L, C, M = w.shape
     N, H, W, _ = y.shape
     weights = w.reshape(K * L * C, M)
-    bias = None if b is None else np.tile(b, W)
+    bias = None if b is None else repeated(b, W)
 
     depth = len(weights)
     # Products that small only where that leaves enough rows for them.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nanostyle.backend.cpu.blocking import PixelBlock, channel_sum, pixel_blocks, pixels
+from nanostyle.backend.cpu.blocking import PixelBlock, channel_sum, pixel_blocks, pixels, repeated
 from nanostyle.backend.memory import empty, scratch
 from nanostyle.backend.threads import parallel
 from nanostyle.backend.types import Array, Statistics
@@ -26,7 +26,7 @@ def partial_statistics(rows: Array, C: int) -> Partial:
     some = rows[:: max(1, len(rows) // 4)]
     center = (channel_sum(some, C) * (C / some.size)).astype(np.float32)
     # In the memory of a convolution's stages, which are over for these pixels.
-    d = np.subtract(rows, np.tile(center, rows.shape[1] // C), out=scratch("half", rows.shape))
+    d = np.subtract(rows, repeated(center, rows.shape[1] // C), out=scratch("half", rows.shape))
     off = channel_sum(d, C)
     squares = channel_sum(np.multiply(d, d, out=d), C)
     return P, center + off / P, np.maximum(squares - off * off / P, 0)
@@ -51,7 +51,7 @@ def statistics_of(x: Array) -> tuple[Array, Array]:
         for n in range(N)
     ]
     means, variances = zip(*each, strict=True)
-    return np.stack(means), np.stack(variances)
+    return np.array(means), np.array(variances)
 
 
 def scale_and_shift(
@@ -69,9 +69,12 @@ def scale_and_shift(
     return mean, rstd, scale, beta - scale * mean
 
 
-def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
+def normalize_forward(
+    x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False, spent: bool = False
+) -> Array:
     """See `ops.norm.normalize_forward`."""
-    y = empty(x.shape)
+    # In its place the result is in the cache already.
+    y = x if spent and x.flags.c_contiguous and x.flags.writeable else empty(x.shape)
     xs, ys = pixels(x), pixels(y)
     rs = None if residual is None else pixels(residual)
     blocks = pixel_blocks(*xs.shape)
@@ -140,4 +143,4 @@ def normalize_backward(
 
 def _repeated(rows: Array, blocks: Sequence[PixelBlock]) -> Array:
     """The operand per channel `rows (N, C)`, repeated for a row of the widest block."""
-    return np.tile(rows.astype(np.float32), max(block.width for block in blocks))
+    return repeated(rows, max(block.width for block in blocks))

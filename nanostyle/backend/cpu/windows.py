@@ -83,14 +83,17 @@ class PaddedMap:
         window = scratch(name, (height, width, C))
         inside = (n, slice(top + first, top + last), slice(left + begin, left + end))
         self._read(inside, window[first:last, begin:end])
-        for i in (*range(first), *range(last, height)):
-            window[i, begin:end] = 0 if self._rows is None else self.x[n, self._rows[top + i + _REACH], inside[2]]
-        for j in (*range(begin), *range(end, width)):
-            if self._columns is None or self._rows is None:
-                window[:, j] = 0
-            else:
-                rows = self._rows[top + _REACH : top + height + _REACH]
-                window[:, j] = self.x[n, rows, self._columns[left + j + _REACH]]
+        if self._rows is None or self._columns is None:
+            window[:first] = window[last:] = window[:, :begin] = window[:, end:] = 0
+            return Patch(window, 0, width * C, C)
+        rows = self._rows[top + _REACH : top + height + _REACH]
+        columns = self._columns[left + _REACH : left + width + _REACH]
+        for some in (slice(0, first), slice(last, height)):
+            if some.start < some.stop:
+                window[some, begin:end] = self.x[n, rows[some], inside[2]]
+        for some in (slice(0, begin), slice(end, width)):
+            if some.start < some.stop:
+                window[:, some] = self.x[n, rows[:, None], columns[some]]
         return Patch(window, 0, width * C, C)
 
     def _read(self, where: tuple[int, slice, slice], out: Array) -> None:

@@ -97,8 +97,10 @@ def scale_and_shift(
     return mean, rstd, scale, shift
 
 
-def normalize_forward(x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False) -> Array:
-    """See `ops.norm.normalize_forward`."""
+def normalize_forward(
+    x: Array, scale: Array, shift: Array, residual: Array | None, *, relu: bool = False, spent: bool = False
+) -> Array:
+    """See `ops.norm.normalize_forward`; the result is always a new array: the kernel's pointers are `__restrict__`."""
     if not supported(x, residual):
         return NotImplemented
     x, words = contiguous(x), word_macros(x)

@@ -108,6 +108,7 @@ FAMILIES = {
     "5x5": (Geometry(1, 2, "reflect"), 36, 40, 5),
     "upsampled": (Geometry(1, 1, "reflect", 2), 48, 32, 3),
     "from colors": (Geometry(1, 4, "reflect"), 3, 32, 9),
+    "from colors, in pairs": (Geometry(1, 4, "reflect"), 3, 16, 9),
     "to colors": (Geometry(1, 4, "reflect"), 32, 3, 9),
     "1x1": (Geometry(), 32, 48, 1),
 }

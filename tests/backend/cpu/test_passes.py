@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nanostyle.autograd.ops import norm
 from nanostyle.autograd.ops.norm import scale_and_shift
 from nanostyle.backend.cpu import blocking
 from nanostyle.backend.threads import set_threads, thread_count
@@ -145,6 +146,20 @@ def test_arguments_are_left_as_they_were(name):
     PRIMITIVES[name](*args, **options)
     for a, b in zip(args, kept, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("layout", ["plain", "cropped", "spread", "read-only"])
+def test_a_result_takes_the_place_of_what_is_spent_where_it_can(layout):
+    rng, shape = np.random.default_rng(0), (2, 6, 5, 3)
+    x, *others = normal(rng, shape, layout if layout != "read-only" else "plain"), *normal(rng, (2, 2, 3)), None
+    x.flags.writeable = layout != "read-only"
+    kept = x.copy()
+    expected = norm.normalize_forward(x, *others, relu=True)
+    np.testing.assert_array_equal(x, kept)
+    found = norm.normalize_forward(x, *others, relu=True, spent=True)
+    np.testing.assert_array_equal(found, expected)
+    assert np.shares_memory(found, x) == (layout == "plain")
+    np.testing.assert_array_equal(x, expected if layout == "plain" else kept)
 
 
 @pytest.mark.parametrize("mean", [0, 1e3, -1e5])
