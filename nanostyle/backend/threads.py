@@ -15,11 +15,15 @@ from nanostyle.backend.types import Item, R
 # --- threads ----------------------------------------------------------------------------------------------
 
 
+# It looks through all libraries of the process, which takes 5 ms; NumPy's BLAS is loaded by now, and no other is ours.
+_libraries = ThreadpoolController()
+
+
 def _one_blas_thread() -> None:
-    ThreadpoolController().limit(limits=1, user_api="blas")
+    _libraries.limit(limits=1, user_api="blas")
 
 
-# Once on import, so that code that calls BLAS before any `parallel` behaves no differently after it.
+# On import, so that code that calls BLAS before any `parallel` behaves no differently after it.
 _one_blas_thread()
 
 

@@ -1,5 +1,6 @@
 """The command line. It reads arguments, shows progress, writes files; everything else is below."""
 
+import gc
 import sys
 from importlib import import_module
 
@@ -52,6 +53,7 @@ class _Commands(click.Group):
             return None
         file, function, _ = COMMANDS[cmd_name]
         found: click.Command = getattr(import_module(f"nanostyle.cli.{file}"), function)
+        gc.enable()  # __main__ has halted it while modules are read
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

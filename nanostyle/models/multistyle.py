@@ -20,6 +20,7 @@ from nanostyle.models.base import IDENTITY, TrainedModel
 from nanostyle.nets.banded import BandedTransformer
 from nanostyle.nets.cost import transformer_pass
 from nanostyle.nets.transformer import TransformerNet
+from nanostyle.nn.layers import NoDraws
 from nanostyle.nn.module import freeze, move, set_state, state
 
 _KIND = "transformer"
@@ -188,7 +189,7 @@ def load_multistyle(path: str | os.PathLike[str], *, device: Device = CPU, file:
     """
     file = file or load_weights(path, _KIND)
     try:
-        net = TransformerNet(file.config["network"], np.random.default_rng(0))
+        net = TransformerNet(file.config["network"], NoDraws())
         set_state(net, file.parameters)
         freeze(net)
         move(net, device)

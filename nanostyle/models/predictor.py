@@ -31,6 +31,7 @@ from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.predictor import Backbone, ConvBackbone, PredictionNet, VggBackbone
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.vgg_config import check_features
+from nanostyle.nn.layers import NoDraws
 from nanostyle.nn.module import freeze, move, set_state, state
 
 _KIND = "predictor"
@@ -222,9 +223,9 @@ def _backbone_from(config: Mapping[str, Any], parameters: Mapping[str, Array], d
         The description is not that of a backbone, or the parameters are not those that it describes.
     """
     if config.get("kind") == "conv":
-        return ConvBackbone(np.random.default_rng(0))
+        return ConvBackbone(NoDraws())
     if config.get("kind") == "mobilenet":
-        return MobileNetBackbone(np.random.default_rng(0))
+        return MobileNetBackbone(NoDraws())
     check_features(dict(config), dict(parameters))
     return VggBackbone(config, parameters, device=device)
 
@@ -277,7 +278,7 @@ def load_predictor(path: str | os.PathLike[str], *, device: Device = CPU, file: 
 def _read(path: str | os.PathLike[str], file: WeightFile, device: Device) -> PredictionNet:
     """The network that `file`, read from `path`, describes, its parameters read-only and not frozen yet."""
     try:
-        network, rng = file.config["network"], np.random.default_rng(0)
+        network, rng = file.config["network"], NoDraws()
         transformer = TransformerNet(network["transformer"], rng)
         own = {k.removeprefix(_BACKBONE): v for k, v in file.parameters.items() if k.startswith(_BACKBONE)}
         net = PredictionNet(transformer, _backbone_from(network["backbone"], own, device), rng)

@@ -24,7 +24,7 @@ from nanostyle.io.foreign.safetensors import safetensors_entries
 from nanostyle.io.foreign.tflite import MAGIC, tflite_file
 from nanostyle.io.foreign.torch import legacy_entries, torch_entries
 from nanostyle.io.untrusted import reading
-from nanostyle.io.weights import datasets
+from nanostyle.io.weights import datasets, values
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def contents(file: BinaryIO, size: int) -> memoryview:
 
 
 def _hdf5_entries(file: h5py.File) -> dict[str, Entry]:
-    return {name: Entry(item.shape, item.dtype, partial(item.__getitem__, ())) for name, item in datasets(file)}
+    return {name: Entry(item.shape, item.dtype, partial(values, item)) for name, item in datasets(file)}
 
 
 # --- zip: torch since 1.6, and NumPy ----------------------------------------------------------------------------

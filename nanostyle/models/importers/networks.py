@@ -24,6 +24,7 @@ from nanostyle.nets.mobilenet import MobileNetBackbone
 from nanostyle.nets.predictor import PredictionNet
 from nanostyle.nets.transformer import TransformerNet
 from nanostyle.nets.transformer_config import transformer_config
+from nanostyle.nn.layers import NoDraws
 from nanostyle.nn.module import freeze, set_state
 
 
@@ -129,7 +130,7 @@ def _whole(program: Program, entries: Mapping[str, Entry]) -> ForeignNetwork:
 
 def _net(network: ForeignNetwork) -> TransformerNet | PredictionNet:
     """The network itself, frozen."""
-    rng = np.random.default_rng(0)
+    rng = NoDraws()
     transformer = TransformerNet(transformer_config(**network.config), rng)
     predicted = network.config["arch"] == "ghiasi"
     net = PredictionNet(transformer, MobileNetBackbone(rng), rng) if predicted else transformer
