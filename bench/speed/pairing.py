@@ -1,8 +1,8 @@
 """nanostyle and its peers in turn, in one process: shared by `networks.py`, `training.py` and `gatys.py`.
 
 A script lists its works. Each contestant builds each work from the same weights and pictures and runs it once. The
-results are compared, and the script stops where they differ. Then all contestants take turns, so that other work on
-the machine slows all of them alike.
+results are compared with PyTorch's. Where ours differs the script stops; a runtime that differs is named, and left out
+of that work. Then all contestants take turns, so that other work on the machine slows all of them alike.
 
 Contestants: `nanostyle`; `eager` (PyTorch in its own memory layout), `channels_last`, and with `--compile` both under
 `torch.compile`; for one pass ONNX Runtime and OpenVINO too, where they are installed (extra `bench`). A ratio is the
@@ -89,12 +89,17 @@ def main(script: str, works: Callable[[bool], Sequence[Work]], arguments: Sequen
             _use(threads)  # before the building: runtimes settle their threads then
             runs = {name: work.build(name) for name in contestants}
             errors = _compare(work, runs)
+            off = [name for name in runtimes.installed() if name in runs and _differs(work, name, errors[name])]
+            for name in off:
+                print(f"{_differs(work, name, errors[name])}: left out", flush=True)
+                del runs[name]
             row = _race(work, runs, threads, rounds=2 if options.quick else work.rounds)
-            row |= {"errors": errors}
+            row |= {"errors": errors, "left_out": off}
             report["works"].append(row)
             _print(row)
             del runs
-        memory = {name: _peak_of(script, work, name, options) for name in contestants if name not in COMPILED}
+        timed = [name for name in contestants if name not in (*COMPILED, *off)]
+        memory = {name: _peak_of(script, work, name, options) for name in timed}
         report["works"][-1]["peak_mb"] = memory
         ratio = memory[OURS] / min(memory[EAGER], memory[CHANNELS_LAST])
         shown = ", ".join(f"{k} {v:.0f}" for k, v in memory.items())
@@ -123,7 +128,10 @@ def _parser(script: str) -> argparse.ArgumentParser:
 
 
 def _compare(work: Work, runs: Mapping[str, Run]) -> dict[str, dict[str, float]]:
-    """The relative errors of each contestant's results against PyTorch's; ends the script where one is too large."""
+    """The relative errors of each contestant's results against PyTorch's.
+
+    Ends the script where one of ours, or of PyTorch in another layout, is too large.
+    """
     expected = runs[EAGER]()
     errors: dict[str, dict[str, float]] = {}
     for contestant, run in runs.items():
@@ -131,13 +139,18 @@ def _compare(work: Work, runs: Mapping[str, Run]) -> dict[str, dict[str, float]]
             continue
         found = run()
         errors[contestant] = {name: _error(found[name], expected[name]) for name in work.tolerance}
-        for name, error in errors[contestant].items():
-            if contestant != runtimes.BF16 and not error <= work.tolerance[name]:
-                sys.exit(
-                    f"{work.name}: {name} of {contestant} differs from PyTorch's by {error:.1e}, more than"
-                    f" {work.tolerance[name]:.0e}: not timed"
-                )
+        if contestant not in runtimes.installed() and (told := _differs(work, contestant, errors[contestant])):
+            sys.exit(f"{told}: not timed")
     return errors
+
+
+def _differs(work: Work, contestant: str, errors: Mapping[str, float]) -> str:
+    """In words, the first result that is not the same; empty where all are, and for bfloat16."""
+    for name, error in errors.items() if contestant != runtimes.BF16 else ():
+        if not error <= work.tolerance[name]:
+            limit = f"{work.tolerance[name]:.0e}"
+            return f"{work.name}: {name} of {contestant} differs from PyTorch's by {error:.1e}, more than {limit}"
+    return ""
 
 
 def _error(found: Any, expected: Any) -> float:
