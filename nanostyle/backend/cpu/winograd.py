@@ -27,8 +27,8 @@ DEPTH = 128
 # times the weights, is kept only if they come a second time, and not beyond so many bytes: those of a transformer
 # network (33 MB), not of a VGG (up to relu4_1 110 MB).
 AMORTIZED, KEPT_BYTES = 256, 48_000_000
-# Columns of weights per product, stored side by side.
-_COLUMNS = 64
+# Columns of weights per product, stored side by side; BLAS computes so many of them at once.
+_COLUMNS, _AT_ONCE = 64, 16
 # Bytes of partial kernel gradients, and the most of them there may be.
 _PARTIAL_BYTES, _PARTIALS = 1 << 25, 8
 
@@ -138,9 +138,15 @@ def _read_only_owner(w: Array) -> Array | None:
 
 
 def _columns_per_product(M: int) -> int:
+    """The width of equal products: up to `_COLUMNS`, or up to twice that where there would be idle columns else.
+
+    Products of 112 columns take a fifth less time than pairs of 56.
+    """
     if M <= _COLUMNS:
         return M
-    return next((m for m in range(_COLUMNS, _COLUMNS // 2, -1) if M % m == 0), M)
+    narrow, wide = range(_COLUMNS, _COLUMNS // 2, -1), range(2 * _COLUMNS, _COLUMNS, -1)
+    full = (m for widths in (narrow, wide) for m in widths if M % m == 0 and m % _AT_ONCE == 0)
+    return next(full, None) or next((m for m in narrow if M % m == 0), M)
 
 
 # --- the stages -------------------------------------------------------------------------------------------
