@@ -199,6 +199,13 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             without=GRIDS,
             thinned=FEWER_GRAYS,
         ),
+        Stage(
+            f"train --mode predict --start-from {{before}} {FORMS} {CROPS} --steps 2000 --lr 0.0008 --lr-decay 0.05"
+            " --style-weight 18 --pan-weight 260 --seed 5 --loss-net {vgg19}",
+            without=GRIDS,
+            thinned=FEWER_GRAYS,
+            share=0.6,
+        ),
     ),
 }
 
