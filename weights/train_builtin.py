@@ -142,6 +142,13 @@ RECIPES: dict[str, tuple[Stage, ...]] = {
             " --ema 0.99 --loss-net {vgg19}",
             THIRTY_TWO,
         ),
+        Stage(
+            f"train --mode cin --start-from {{before}} {FORMS} --size 176 --style-size 320 --batch 2 --steps 2000"
+            " --lr 0.0008 --lr-decay 0.05 --style-weight 18 --palette-weight 6 --photo-weight 50 --pan-weight 120"
+            " --ema 0.995 --seed 7 --loss-net {vgg19}",
+            THIRTY_TWO,
+            share=0.5,
+        ),
     ),
     "any": (
         Stage(
@@ -232,8 +239,16 @@ def commands(model: str, photos: Path, paintings: Path, vgg19: Path, output: Pat
 
 
 def average(model: Path, before: Path, share: float) -> None:
-    """Make each parameter of `model` a mean of it, in that share, and of the one in `before`."""
-    trained, start = (load_weights(path, "predictor") for path in (model, before))
+    """Make each parameter of `model` a mean of it, in that share, and of the one in `before`.
+
+    Raises
+    ------
+    NanostyleError
+        Their styles are not the same, or stand in another order.
+    """
+    trained, start = (load_weights(path, ("predictor", "transformer")) for path in (model, before))
+    if trained.config.get("styles") != start.config.get("styles"):
+        raise NanostyleError(f"{model}: expected the styles of {before}, in their order, for a mean of both")
     means = {name: share * value + (1 - share) * start.parameters[name] for name, value in trained.parameters.items()}
     save_weights(model, replace(trained, parameters=means), storage=trained.config["storage"])
 
