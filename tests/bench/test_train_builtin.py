@@ -78,6 +78,7 @@ def test_a_stage_may_give_the_mean_of_what_it_trained_and_of_its_start(tmp_path)
     train_builtin.average(tmp_path / "b", tmp_path / "a", 0.25)
     mean = load_weights(tmp_path / "b")
     np.testing.assert_allclose(mean.parameters["w"], 0.75 * values[0] + 0.25 * values[1], rtol=1e-6)
+    assert mean.config["recipe"] == "b"
 
 
 def test_rows_of_other_styles_have_no_mean(tmp_path):
@@ -85,7 +86,6 @@ def test_rows_of_other_styles_have_no_mean(tmp_path):
         config = {"storage": "float32", "styles": styles}
         save_weights(tmp_path / name, WeightFile("transformer", config, {"w": np.ones((3, 2))}, "made", "none"))
     before = (tmp_path / "b").read_bytes()
-    with pytest.raises(NanostyleError, match="expected the styles of .*a, in their order"):
+    with pytest.raises(NanostyleError, match=r"expected the styles of .*a, in their order"):
         train_builtin.average(tmp_path / "b", tmp_path / "a", 0.5)
     assert (tmp_path / "b").read_bytes() == before
-    assert mean.config["recipe"] == "b"
