@@ -15,7 +15,7 @@ from nanostyle.backend.types import Item, R
 # --- threads ----------------------------------------------------------------------------------------------
 
 
-# It looks through all libraries of the process, which takes 5 ms; NumPy's BLAS is loaded by now, and no other is ours.
+# Made once: it looks through all libraries of the process. NumPy's BLAS is loaded by now, and we call no other.
 _libraries = ThreadpoolController()
 
 

@@ -172,7 +172,7 @@ def _opened(path: str | os.PathLike[str]) -> h5py.File:
 def datasets(file: h5py.File) -> Iterator[tuple[str, Any]]:
     """Each dataset of an HDF5 file and its path; anything a hostile file could do harm with is a ValueError.
 
-    Datasets are h5py's `DatasetID`: its dictionaries of them take twice the time, some hundredths of a whole command's.
+    Datasets are h5py's `DatasetID`. To read a model through its classes `Group` and `Dataset` takes twice as long.
     Refused are links out of the file, virtual and external datasets, filters that are plugins, arrays of objects, and
     groups that contain themselves (every object is met once, which bounds the walk by the size of the file).
     """

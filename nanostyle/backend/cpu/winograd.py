@@ -27,7 +27,7 @@ DEPTH = 128
 # times the weights, is kept only if they come a second time, and not beyond so many bytes: those of a transformer
 # network (33 MB), not of a VGG (up to relu4_1 110 MB).
 AMORTIZED, KEPT_BYTES = 256, 48_000_000
-# Columns of weights per product, stored side by side; BLAS computes so many of them at once.
+# Columns of weights per product, stored side by side, and how many columns BLAS computes at once.
 _COLUMNS, _AT_ONCE = 64, 16
 # Bytes of partial kernel gradients, and the most of them there may be.
 _PARTIAL_BYTES, _PARTIALS = 1 << 25, 8
